@@ -1,0 +1,21 @@
+"""Errors that a user can cause and can mend: the message says what, where, and what would be right."""
+
+
+class UserError(Exception):
+    """Shown at the terminal as its message alone; ``HYDRA_FULL_ERROR=1`` shows the traceback."""
+
+
+class ConfigError(UserError):
+    """The composed config is wrong; every fault found is listed, not only the first."""
+
+
+class DataError(UserError):
+    """Data could not be had, or is not what it should be."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged, or belongs to another config."""
+
+
+class RunFolderError(UserError):
+    """A run folder is missing, unreadable, or in a state that the task cannot use."""
