@@ -1,0 +1,107 @@
+"""What stands around Hydra at the command line: overrides, the run folder, and errors that help."""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lab.config.check import first_line, suggestion
+from lab.errors import ConfigError, RunFolderError, UserError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+_ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=")
+
+
+class RunInterrupted(BaseException):
+    """A signal asked the run to stop; its checkpoint and record are written.
+
+    Not an ``Exception``: a sweep that is told to stop must not go on to its next job.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(signal_number).name}")
+        self.exit_code = 128 + signal_number
+
+
+def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:
+    """``a.b=c`` becomes ``++a.b=c``, so that our own check, not Hydra's, meets every key.
+
+    Hydra refuses an argument that a class takes but no file mentions (``trainer.accelerator=cpu``)
+    as it refuses a typo, and advises ``+``, which lets typos through. Group choices stay as they are.
+    """
+    return [
+        f"++{a}"
+        if (m := _ASSIGNMENT.match(a)) and not m[1].startswith("hydra.") and not (conf / m[1]).is_dir()
+        else a
+        for a in arguments
+    ]
+
+
+def run_folder(runs: str, name: str, run: str | None) -> str:
+    """Where a run lives: the folder given by ``run=…``, else a new one named by the time."""
+    if run is None:
+        return str(Path(runs) / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f"))
+    if not (Path(run) / "run.json").is_file():
+        raise RunFolderError(f"run={run}: no run is there (no file run.json)")
+    return run
+
+
+def register_resolvers() -> None:
+    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+
+
+def run_with_clear_errors(main: Callable[[], None]) -> None:
+    """Run a ``hydra.main`` function; what the user can mend is told in a line, with exit status 2."""
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise what it would print in its own words
+    register_resolvers()
+    sys.argv[1:] = force_overrides(sys.argv[1:])
+    try:
+        main()
+    except RunInterrupted as stop:
+        sys.exit(stop.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        told = as_user_error(error)
+        if told is None or show_traceback:
+            raise
+        _print_error(told)
+        sys.exit(2)
+
+
+def as_user_error(error: BaseException) -> UserError | None:
+    """``error`` as something the user can mend, or None if it is a fault of the program."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return cause
+        cause = cause.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return ConfigError(f"{group}: no '{choice}'{suggestion(choice, list(error.options))}")
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return ConfigError(_without_append_advice(error))
+    return None
+
+
+def _without_append_advice(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if "append" not in line and line.strip()]
+    causes = first_line(error.__cause__) if error.__cause__ else ""
+    return "\n".join(dict.fromkeys([*lines[:2], *([causes] if causes else [])]))
+
+
+def _print_error(error: UserError) -> None:
+    lines = str(error).splitlines()
+    if len(lines) == 1:
+        print(f"error: {lines[0]}", file=sys.stderr)  # noqa: T201
+        return
+    body = "\n".join(f"  {line}" for line in lines)
+    print(f"error: {len(lines)} faults\n{body}", file=sys.stderr)  # noqa: T201

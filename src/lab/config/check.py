@@ -1,0 +1,296 @@
+"""The check that stands before every run: nothing unknown, mistyped or missing gets past it.
+
+All faults are collected and told at once. No torch, no data: the check of a whole config takes
+milliseconds, and what a ``_target_`` takes is read from source (``lab.config.signatures``).
+"""
+
+import difflib
+import os
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from lab.config.schema import Config
+from lab.config.signatures import TargetNotFound, class_names, signature_of
+from lab.errors import ConfigError
+
+# Classes under these may be built; what runs code by design (torch.load, torch.hub, …) is not there.
+ALLOWED_TARGETS = (
+    "lab.",
+    "torch.nn.",
+    "torch.optim.",
+    "torchvision.models.",
+    "torchvision.transforms.",
+    "torchmetrics.",
+    "lightning.pytorch.",
+)
+ALLOWED_TARGETS_VARIABLE = "LAB_ALLOWED_TARGETS"
+NODES = ("data", "model", "trainer")
+NODE_TABLES = ("callbacks", "logger", "interpret")
+_INSTANTIATE_KEYS = {"_target_", "_partial_"}
+
+
+def check(cfg: DictConfig) -> Config:
+    """Resolve and validate a composed config.
+
+    Raises:
+        ConfigError: with every fault that was found, one a line.
+    """
+    try:
+        values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'config'}: {first_line(error)}") from error
+    faults = [f"{path}: is required, and nothing sets it" for path in _missing(values)]
+    config = None
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        faults += [_schema_fault(e, values) for e in error.errors()]
+    faults += _node_faults(values)
+    if config is not None and not faults:
+        faults += _cross_faults(config)
+    faults = [f for f in dict.fromkeys(faults) if f and not _is_told_elsewhere(f, cfg)]
+    if faults:
+        raise ConfigError("\n".join(faults))
+    assert config is not None
+    return config
+
+
+def has_validation(config: Config) -> bool:
+    """Whether the data part that everything is chosen by exists."""
+    return config.data.get("validation_fraction", 1.0) != 0
+
+
+def suggestion(word: str, candidates: list[str]) -> str:
+    """``; did you mean …?`` where something is close, else what there is."""
+    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    if 0 < len(candidates) <= 40:
+        return f"; there is: {', '.join(sorted(candidates))}"
+    return ""
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+def _is_told_elsewhere(fault: str, cfg: DictConfig) -> bool:
+    """Whether the faulty value is only taken over from another key (``init: ${seed}``)."""
+    parent, _, key = fault.partition(":")[0].rpartition(".")
+    node = OmegaConf.select(cfg, parent) if parent else cfg
+    return (
+        isinstance(node, DictConfig)
+        and OmegaConf.is_interpolation(node, key)
+        and not str(OmegaConf.to_container(node, resolve=False)[key]).startswith("${oc.")  # type: ignore[index,call-overload]
+    )
+
+
+# -- the typed part ----------------------------------------------------------------------------------
+
+
+def _schema_fault(error: Any, values: dict[str, Any]) -> str:
+    path, owner = _locate(error["loc"], values)
+    where = ".".join(map(str, path))
+    given = error.get("input")
+    if given == "???":
+        return ""  # told as missing
+    match error["type"]:
+        case "extra_forbidden":
+            return _unknown_key(where, str(path[-1]), list(owner.model_fields), values)
+        case "missing":
+            return f"{where}: is required"
+        case "literal_error":
+            options = [o.strip("'") for o in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+            return f"{where}: '{given}' is not known{suggestion(str(given), options)}"
+        case "union_tag_invalid":
+            tag = error["ctx"]["discriminator"].strip("'")
+            options = [o.strip(" '") for o in error["ctx"]["expected_tags"].split(",")]
+            given = error["ctx"]["tag"]
+            return f"{where}.{tag}: '{given}' is not known{suggestion(str(given), options)}"
+        case "union_tag_not_found":
+            tag = error["ctx"]["discriminator"].strip("'")
+            return f"{where}.{tag}: is required"
+    message = error["msg"].replace("Input should", "should")
+    message = message[0].lower() + message[1:]
+    return f"{where}: {message.replace(' after validation', '')} (it is {given!r})"
+
+
+def _locate(loc: tuple[int | str, ...], values: Any) -> tuple[list[int | str], type[BaseModel]]:
+    """The path without pydantic's union tags, and the model class that owns its last key."""
+    path: list[int | str] = []
+    owner: Any = Config
+    current = values
+    for index, part in enumerate(loc):
+        last = index == len(loc) - 1
+        if isinstance(current, dict) and part not in current and not last:
+            owner = next(m for m in _models(owner) if part in _tags(m))
+            continue
+        path.append(part)
+        if last:
+            break
+        if isinstance(owner, type) and part in owner.model_fields:
+            owner = owner.model_fields[str(part)].annotation
+            models = _models(owner)
+            owner = models[0] if len(models) == 1 else owner
+        current = current[part] if isinstance(current, dict | list) else None  # type: ignore[index]
+    models = _models(owner)
+    return path, models[0] if models else Config
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The model classes that an annotation allows."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for a in get_args(annotation) for m in _models(a)]
+
+
+def _tags(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(
+        tag for f in model.model_fields.values() for tag in get_args(f.annotation) if get_origin(f.annotation)
+    )
+
+
+def _unknown_key(where: str, key: str, siblings: list[str], values: dict[str, Any]) -> str:
+    parent = where.rpartition(".")[0]
+    close = difflib.get_close_matches(key, siblings, n=1, cutoff=0.6)
+    if close:
+        return f"{where}: unknown key; did you mean '{'.'.join(filter(None, [parent, close[0]]))}'?"
+    elsewhere = [p for p in _paths(values) if p.rpartition(".")[2] == key and p != where]
+    if elsewhere:
+        return f"{where}: unknown key; did you mean '{elsewhere[0]}'?"
+    return f"{where}: unknown key{suggestion(key, siblings)}"
+
+
+def _paths(values: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield f"{prefix}{key}"
+            yield from _paths(value, f"{prefix}{key}.")
+
+
+def _missing(values: Any, prefix: str = "") -> Iterator[str]:
+    items = values.items() if isinstance(values, dict) else enumerate(values)
+    for key, value in items:
+        if value == "???":
+            yield f"{prefix}{key}"
+        elif isinstance(value, dict | list):
+            yield from _missing(value, f"{prefix}{key}.")
+
+
+# -- nodes with a _target_ ---------------------------------------------------------------------------
+
+
+def _node_faults(values: dict[str, Any]) -> list[str]:
+    faults: list[str] = []
+    for name in NODES:
+        # the sizes that a model needs (users, classes, …) come from the data when it is built
+        faults += _check_node(name, values.get(name), values, complete=name != "model")
+    for table in NODE_TABLES:
+        entries = values.get(table)
+        for name, node in entries.items() if isinstance(entries, dict) else ():
+            if node is not None:
+                faults += _check_node(f"{table}.{name}", node, values)
+    objective = values.get("objective")
+    if isinstance(objective, dict):
+        faults += _check_node("objective.loss", objective.get("loss"), values)
+        metrics = objective.get("metrics")
+        for name, node in metrics.items() if isinstance(metrics, dict) else ():
+            faults += _check_node(f"objective.metrics.{name}", node, values)
+    return faults
+
+
+def _check_node(path: str, node: Any, values: dict[str, Any], *, complete: bool = True) -> list[str]:
+    if not isinstance(node, dict):
+        return [] if node is None else [f"{path}: should be a mapping with a _target_ (it is {node!r})"]
+    target = node.get("_target_")
+    if not isinstance(target, str):
+        return [f"{path}: has no _target_, so nothing says which class it is; an entry that is not "
+                f"listed yet needs one, for example _target_: lightning.pytorch.callbacks.EarlyStopping"]
+    allowed = (*ALLOWED_TARGETS, *_user_targets())
+    if not target.startswith(allowed):
+        return [f"{path}._target_: '{target}' may not be built; allowed is what begins with "
+                f"{', '.join(allowed)} (name your own packages in {ALLOWED_TARGETS_VARIABLE})"]
+    try:
+        signature = signature_of(target)
+    except TargetNotFound as error:
+        return [f"{path}._target_: {error}{_target_suggestion(target)}"]
+    if not signature.is_class and not target.startswith(("lab.", *_user_targets())):
+        return [f"{path}._target_: '{target}' is a function; only classes are built from libraries"]
+    faults = []
+    for key, value in node.items():
+        if key in _INSTANTIATE_KEYS or value == "???":
+            continue
+        where = f"{path}.{key}"
+        if key not in signature.types:
+            if not signature.accepts_any:
+                faults.append(_unknown_key(where, key, list(signature.types), values))
+        elif isinstance(value, dict) and "_target_" in value:
+            faults += _check_node(where, value, values)
+        else:
+            faults += _type_faults(where, signature.types[key], value)
+    if complete and not node.get("_partial_"):
+        faults += [f"{path}.{key}: is required by {target}" for key in sorted(signature.required - set(node))]
+    return faults
+
+
+def _type_faults(where: str, expected: Any, value: Any) -> list[str]:
+    if expected is Any:
+        return []
+    try:
+        TypeAdapter(expected).validate_python(value)
+    except ValidationError as error:
+        expectations = dict.fromkeys(
+            e["msg"].replace("Input should be ", "") for e in error.errors()
+        )
+        return [f"{where}: should be {' or '.join(expectations)} (it is {value!r})"]
+    return []
+
+
+def _target_suggestion(target: str) -> str:
+    module, _, name = target.rpartition(".")
+    try:
+        close = difflib.get_close_matches(name, class_names(module), n=1)
+    except TargetNotFound:
+        return ""
+    return f"; did you mean '{module}.{close[0]}'?" if close else ""
+
+
+def _user_targets() -> tuple[str, ...]:
+    """Packages the user trusts; from the environment, since a config must not vouch for itself."""
+    names = os.environ.get(ALLOWED_TARGETS_VARIABLE, "").split(",")
+    return tuple(f"{name.strip()}." for name in names if name.strip())
+
+
+# -- what only shows when parts are held against each other ------------------------------------------
+
+
+def _cross_faults(config: Config) -> list[str]:
+    faults = []
+    metrics = list(config.objective.metrics)
+    if config.objective.metric not in metrics:
+        faults.append(
+            f"objective.metric: no metric '{config.objective.metric}'"
+            f"{suggestion(config.objective.metric, metrics)}"
+        )
+    stages = ["val"] if has_validation(config) else []
+    monitors = ["train/loss", *(f"{s}/{m}" for s in stages for m in ["loss", *metrics])]
+    for name, node in config.callbacks.items():
+        monitor = (node or {}).get("monitor")
+        if monitor is None or monitor in monitors:
+            continue
+        if monitor.startswith("val/") and not stages:
+            faults.append(
+                f"callbacks.{name}.monitor: '{monitor}' is never measured, since "
+                f"data.validation_fraction=0 leaves no validation part; set it to 0.1, say"
+            )
+        else:
+            faults.append(
+                f"callbacks.{name}.monitor: no metric '{monitor}'{suggestion(monitor, monitors)}"
+            )
+    if config.task != "fit" and config.run is None:
+        faults.append(f"run: task={config.task} needs a run folder: run=runs/NAME/FOLDER")
+    return faults

@@ -1,0 +1,17 @@
+"""Train, test or predict: ``python train.py experiment=collab``; ``--help`` lists what can be said."""
+
+import hydra
+from omegaconf import DictConfig
+
+from lab.cli import run_with_clear_errors
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> float | None:
+    from lab.run import run  # imports torch: after composing, so that --help and --cfg are quick
+
+    return run(cfg)
+
+
+if __name__ == "__main__":
+    run_with_clear_errors(main)
