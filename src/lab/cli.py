@@ -14,20 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lab.config.check import first_line, suggestion
 from lab.errors import ConfigError, RunFolderError, UserError
+from lab.interruption import RunInterrupted
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 _ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=")
-
-
-class RunInterrupted(BaseException):
-    """A signal asked the run to stop; its checkpoint and record are written.
-
-    Not an ``Exception``: a sweep that is told to stop must not go on to its next job.
-    """
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(signal_number).name}")
-        self.exit_code = 128 + signal_number
 
 
 def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:

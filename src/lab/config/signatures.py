@@ -88,13 +88,20 @@ def _definition(
                 for alias in node.names:
                     if (alias.asname or alias.name) == name:
                         return source, alias.name
-                    if alias.name == "*" and name in class_names(source):
+                    if alias.name == "*" and _exports(source, name):
                         return source, name
             case ast.Assign(targets=[ast.Name(id=assigned)], value=ast.Name(id=original)) if (
                 assigned == name
             ):
                 return module.name, original
     return None
+
+
+def _exports(module_name: str, name: str) -> bool:
+    try:
+        return name in class_names(module_name)
+    except TargetNotFound:  # a module that only exists when the package is built
+        return False
 
 
 def class_names(module_name: str) -> list[str]:

@@ -1,0 +1,239 @@
+"""Checkpoints that survive being killed in mid-write, and that never run code when they are read.
+
+Lightning 2.6 stages a checkpoint in the system's temporary folder and moves it over the last good
+one, which across file systems is a copy that a kill or a full disk cuts short; a read-only folder is
+passed over in silence. Here each checkpoint has a name of its own, ``manifest.json`` lists the ones
+that are complete with their sha256, and a resumed run walks back to the newest that verifies.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from lab.atomic import atomic_write, remove_leftovers, write_json
+from lab.errors import CheckpointError, RunFolderError
+from lab.interruption import Interruption
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A complete checkpoint: ``step`` optimiser steps and ``epoch`` epochs in; ``score`` if measured."""
+
+    file: str
+    sha256: str
+    step: int
+    epoch: int
+    score: float | None
+
+
+class Manifest:
+    """The list of complete checkpoints of a folder, oldest first; the file is the only truth."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "manifest.json"
+
+    def entries(self) -> list[Entry]:
+        """Raises CheckpointError if the list is there but cannot be read."""
+        try:
+            listed = json.loads(self.path.read_text())["checkpoints"]
+            return [Entry(**entry) for entry in listed]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{self.path}: is not a list of checkpoints ({error})") from error
+
+    def add(self, entry: Entry) -> None:
+        self._write([*(e for e in self.entries() if e.file != entry.file), entry])
+
+    def remove(self, file: str) -> None:
+        self._write([e for e in self.entries() if e.file != file])
+
+    def best(self, mode: Literal["min", "max"]) -> Entry | None:
+        """The entry with the best score; the earlier one of equals."""
+        scored = [e for e in self.entries() if e.score is not None and e.score == e.score]
+        pick = min if mode == "min" else max
+        return pick(scored, key=lambda e: e.score or 0.0) if scored else None
+
+    def newest_that_verifies(self) -> Path | None:
+        """Path of the newest undamaged checkpoint, or None; damaged ones are named in the log."""
+        for entry in reversed(self.entries()):
+            path = self.folder / entry.file
+            try:
+                verify(path, entry.sha256)
+            except CheckpointError as error:
+                log.warning("%s; the one before it is used", error)
+            else:
+                return path
+        return None
+
+    def _write(self, entries: list[Entry]) -> None:
+        write_json(self.path, {"checkpoints": [asdict(e) for e in entries]})
+
+
+def verify(path: Path, sha256: str) -> None:
+    """Raises CheckpointError unless the file is there with this digest."""
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    if found != sha256:
+        raise CheckpointError(f"{path}: is damaged (its sha256 is not that of the manifest)")
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A verified checkpoint on the CPU, read with ``weights_only=True``.
+
+    Raises:
+        CheckpointError: not listed in its folder's manifest, damaged, or holding more than tensors
+            and plain values.
+    """
+    entry = next((e for e in Manifest(path.parent).entries() if e.file == path.name), None)
+    if entry is None:
+        raise CheckpointError(f"{path}: is not in its folder's manifest.json, so it may be incomplete")
+    verify(path, entry.sha256)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path}: holds more than tensors and plain values") from error
+
+
+class _Digest:
+    """A write-only file that digests what passes through."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's plug-in point for reading and writing checkpoint files."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as file:
+                digest = _Digest(file)
+                torch.save(checkpoint, digest)
+            entry = Entry(
+                path.name,
+                digest.sha256.hexdigest(),
+                checkpoint["global_step"],
+                checkpoint["epoch"],
+                checkpoint.get("score"),
+            )
+            Manifest(path.parent).add(entry)
+        except (OSError, RuntimeError) as error:  # torch wraps a failing write in a RuntimeError
+            raise CheckpointError(
+                f"{path}: the checkpoint cannot be written ({error}); earlier ones are untouched. "
+                f"Make room or choose another folder (paths.runs=…), then continue this run"
+            ) from error
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return load_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        path = Path(path)
+        Manifest(path.parent).remove(path.name)  # first, so that no listed file is missing
+        path.unlink(missing_ok=True)
+
+
+class RunCheckpoints(Checkpoint):
+    """Writes a checkpoint after each epoch, every ``every_n_steps``, and when a signal asks to stop.
+
+    The newest ``keep`` stay, and the best by ``monitor``. A stop that falls on the last batch of an
+    epoch waits for the epoch's end, so that its validation is part of what is saved.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        every_n_steps: int | None,
+        keep: int,
+        monitor: str | None,
+        mode: Literal["min", "max"],
+        interruption: Interruption,
+    ) -> None:
+        self.manifest = Manifest(folder)
+        self.every_n_steps = every_n_steps
+        self.keep = keep
+        self.monitor = monitor
+        self.mode: Literal["min", "max"] = mode
+        self.interruption = interruption
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(folder)
+            (folder / ".writable").touch()
+            (folder / ".writable").unlink()
+        except OSError as error:
+            raise RunFolderError(f"{folder}: cannot be written ({error.strerror})") from error
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.interruption.install()
+        self.interruption.deferred = True
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.interruption.deferred = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        due = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
+        if (not due and self.interruption.requested is None) or trainer.is_last_batch:
+            return
+        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        if accumulating:  # gradients in the making are not part of a checkpoint
+            return
+        self._save(trainer, score=None)
+        self.interruption.raise_if_requested()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        score = None if self.monitor is None else trainer.callback_metrics.get(self.monitor)
+        self._save(trainer, None if score is None else float(score))
+        self.interruption.raise_if_requested()
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["score"] = self._score
+
+    def _save(self, trainer: Trainer, score: float | None) -> None:
+        if trainer.world_size > 1 and self.interruption.requested is not None:
+            return  # ranks may stand at different steps, and saving waits for all of them
+        self._score = score
+        trainer.save_checkpoint(self.manifest.folder / f"step={trainer.global_step:08d}.ckpt")
+        if trainer.is_global_zero:
+            self._prune(trainer.strategy.remove_checkpoint)
+
+    def _prune(self, remove: Callable[[Path], None]) -> None:
+        entries = self.manifest.entries()
+        for entry in entries[: -self.keep]:
+            if entry != self.manifest.best(self.mode):
+                remove(self.manifest.folder / entry.file)
+
+    _score: float | None = None

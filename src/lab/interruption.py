@@ -1,0 +1,66 @@
+"""Ctrl-C and SIGTERM as a request to stop at the next safe point, with the exit status they have.
+
+Lightning turns both into exit statuses that look like a crash (1) or like success (0), and an
+interrupt in the middle of an optimiser step would leave a state that no undisturbed run passes.
+"""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class RunInterrupted(BaseException):
+    """A signal asked the run to stop.
+
+    Not an ``Exception``: a sweep that is told to stop must not go on to its next job.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(signal_number).name}")
+        self.exit_code = 128 + signal_number
+
+
+class Interruption:
+    """Handles signals for a ``with`` block: raises at once, or at the next ``raise_if_requested``.
+
+    While ``deferred`` is true a first signal is only remembered; a second one raises at once.
+    """
+
+    def __init__(self) -> None:
+        self.deferred = False
+        self.requested: int | None = None
+        self._previous: dict[int, signal._HANDLER] = {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.getsignal(number) for number in _SIGNALS}
+            self.install()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def install(self) -> None:
+        """Take the signals (again: Lightning puts its own handler in when a fit starts)."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                signal.signal(number, self._handle)
+
+    def raise_if_requested(self) -> None:
+        """Raise ``RunInterrupted`` if a signal has come."""
+        if self.requested is not None:
+            raise RunInterrupted(self.requested)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        first = self.requested is None
+        self.requested = number
+        if not (self.deferred and first):
+            raise RunInterrupted(number)

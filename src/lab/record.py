@@ -1,0 +1,147 @@
+"""``run.json``: what a run is and was, in one file that is written last and always.
+
+Reports, resuming, notebooks and benchmarks read it, never a log or a folder's name. It exists from
+the start with status ``running``; ``done`` proves a finished run.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import traceback
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from lab.atomic import write_json
+from lab.errors import RunFolderError
+
+FILE_NAME = "run.json"
+SCHEMA_VERSION = 1
+Status = Literal["running", "done", "failed", "interrupted"]
+
+# Where a run is kept and how it is watched does not change what it computes.
+_NOT_IDENTITY = ("paths", "run", "task", "logger", "interpret", "checkpoints")
+_PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
+
+
+@dataclass
+class RunRecord:
+    """The content of ``run.json``. Times are UTC in ISO 8601, durations in seconds, memory in MiB."""
+
+    name: str
+    status: Status
+    config: dict[str, Any]
+    config_hash: str
+    overrides: list[str]
+    seeds: dict[str, int]
+    started: str
+    ended: str | None = None
+    exit_code: int | None = None
+    error: dict[str, str] | None = None
+    git: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    device: str | None = None
+    deterministic: bool | None = None
+    parameters: int | None = None
+    data: str | None = None
+    objective: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    checkpoints: dict[str, str | None] = field(default_factory=dict)
+    steps: int | None = None
+    epochs: int | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory: float | None = None
+    trackers: dict[str, Any] = field(default_factory=dict)
+    process: dict[str, Any] = field(default_factory=dict)
+    continued: list[str] = field(default_factory=list)
+    schema: int = SCHEMA_VERSION
+
+    @classmethod
+    def start(cls, config: dict[str, Any], overrides: list[str]) -> "RunRecord":
+        return cls(
+            name=config["name"],
+            status="running",
+            config=config,
+            config_hash=config_hash(config),
+            overrides=[o.removeprefix("++") for o in overrides],
+            seeds={"seed": config["seed"], **config["seeds"]},
+            started=_now(),
+            git=git_state(),
+            versions={"python": platform.python_version(), **_versions()},
+            process={"host": platform.node(), "pid": os.getpid(), "command": sys.argv},
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunRecord":
+        """Raises RunFolderError if the folder has no readable record."""
+        path = folder / FILE_NAME
+        try:
+            return cls(**json.loads(path.read_text()))
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from error
+        except (ValueError, TypeError) as error:
+            raise RunFolderError(f"{path}: is not a run record ({error})") from error
+
+    def write(self, folder: Path) -> None:
+        """Raises RunFolderError if the record cannot be written."""
+        try:
+            write_json(folder / FILE_NAME, asdict(self))
+        except OSError as error:
+            raise RunFolderError(
+                f"{folder / FILE_NAME}: cannot be written ({error.strerror}); make room or choose "
+                f"another folder with paths.runs=…"
+            ) from error
+
+    def continue_(self, overrides: list[str]) -> None:
+        """The record of an interrupted run that goes on."""
+        self.continued.append(_now())
+        self.status, self.ended, self.exit_code, self.error = "running", None, None, None
+        self.git, self.versions = git_state(), {"python": platform.python_version(), **_versions()}
+        self.process = {"host": platform.node(), "pid": os.getpid(), "command": sys.argv}
+
+    def end(self, status: Status, exit_code: int, error: BaseException | None = None) -> None:
+        self.status, self.exit_code, self.ended = status, exit_code, _now()
+        self.peak_memory = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+        if error is not None:
+            self.error = {
+                "type": type(error).__name__,
+                "message": str(error),
+                "traceback": "".join(traceback.format_exception(error)),
+            }
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """sha256 of what a run computes: the resolved config without paths, trackers and the like."""
+    identity = {k: v for k, v in config.items() if k not in _NOT_IDENTITY}
+    identity["data"] = {k: v for k, v in identity["data"].items() if k != "root"}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def git_state() -> dict[str, Any]:
+    """Commit and whether tracked files differ from it; empty outside a git checkout."""
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return {}
+
+
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in _PACKAGES}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
