@@ -1,1 +1,15 @@
 """Ablation Lab: a PyTorch Lightning + Hydra research template for people who run ablations."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lab.data.loader import TensorDataModule
+    from lab.module import SupervisedModule
+
+
+def load(run_folder: Path | str) -> "tuple[SupervisedModule, TensorDataModule]":
+    """Model and data of a finished run, from its folder alone (see ``lab.run.load``)."""
+    from lab.run import load as load_run  # imports torch
+
+    return load_run(run_folder)

@@ -9,6 +9,7 @@ that are complete with their sha256, and a resumed run walks back to the newest 
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,13 +29,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Entry:
-    """A complete checkpoint: ``step`` optimiser steps and ``epoch`` epochs in; ``score`` if measured."""
+    """A complete checkpoint, ``step`` optimiser steps in, with what was measured at that moment."""
 
     file: str
     sha256: str
     step: int
     epoch: int
-    score: float | None
+    metrics: dict[str, float]
 
 
 class Manifest:
@@ -60,22 +61,21 @@ class Manifest:
     def remove(self, file: str) -> None:
         self._write([e for e in self.entries() if e.file != file])
 
-    def best(self, mode: Literal["min", "max"]) -> Entry | None:
-        """The entry with the best score; the earlier one of equals."""
-        scored = [e for e in self.entries() if e.score is not None and e.score == e.score]
+    def best(self, monitor: str, mode: Literal["min", "max"]) -> Entry | None:
+        """The entry with the best ``monitor``; the earlier one of equals."""
+        scored = [e for e in self.entries() if math.isfinite(e.metrics.get(monitor, math.nan))]
         pick = min if mode == "min" else max
-        return pick(scored, key=lambda e: e.score or 0.0) if scored else None
+        return pick(scored, key=lambda e: e.metrics[monitor], default=None)
 
-    def newest_that_verifies(self) -> Path | None:
-        """Path of the newest undamaged checkpoint, or None; damaged ones are named in the log."""
+    def newest_that_verifies(self) -> Entry | None:
+        """The newest undamaged checkpoint, or None; damaged ones are named in the log."""
         for entry in reversed(self.entries()):
-            path = self.folder / entry.file
             try:
-                verify(path, entry.sha256)
+                verify(self.folder / entry.file, entry.sha256)
             except CheckpointError as error:
                 log.warning("%s; the one before it is used", error)
             else:
-                return path
+                return entry
         return None
 
     def _write(self, entries: list[Entry]) -> None:
@@ -102,7 +102,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     entry = next((e for e in Manifest(path.parent).entries() if e.file == path.name), None)
     if entry is None:
-        raise CheckpointError(f"{path}: is not in its folder's manifest.json, so it may be incomplete")
+        raise CheckpointError(
+            f"{path}: is not in its folder's manifest.json, so it may be incomplete"
+        )
     verify(path, entry.sha256)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -142,7 +144,7 @@ class AtomicCheckpointIO(CheckpointIO):
                 digest.sha256.hexdigest(),
                 checkpoint["global_step"],
                 checkpoint["epoch"],
-                checkpoint.get("score"),
+                checkpoint.get("metrics", {}),
             )
             Manifest(path.parent).add(entry)
         except (OSError, RuntimeError) as error:  # torch wraps a failing write in a RuntimeError
@@ -185,6 +187,7 @@ class RunCheckpoints(Checkpoint):
         self.monitor = monitor
         self.mode: Literal["min", "max"] = mode
         self.interruption = interruption
+        self._metrics: dict[str, float] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(folder)
@@ -209,31 +212,28 @@ class RunCheckpoints(Checkpoint):
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
         if accumulating:  # gradients in the making are not part of a checkpoint
             return
-        self._save(trainer, score=None)
+        self._save(trainer, {})
         self.interruption.raise_if_requested()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        score = None if self.monitor is None else trainer.callback_metrics.get(self.monitor)
-        self._save(trainer, None if score is None else float(score))
+        self._save(trainer, {name: float(v) for name, v in trainer.callback_metrics.items()})
         self.interruption.raise_if_requested()
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["score"] = self._score
+        checkpoint["metrics"] = self._metrics
 
-    def _save(self, trainer: Trainer, score: float | None) -> None:
+    def _save(self, trainer: Trainer, metrics: dict[str, float]) -> None:
         if trainer.world_size > 1 and self.interruption.requested is not None:
             return  # ranks may stand at different steps, and saving waits for all of them
-        self._score = score
+        self._metrics = metrics
         trainer.save_checkpoint(self.manifest.folder / f"step={trainer.global_step:08d}.ckpt")
         if trainer.is_global_zero:
             self._prune(trainer.strategy.remove_checkpoint)
 
     def _prune(self, remove: Callable[[Path], None]) -> None:
-        entries = self.manifest.entries()
-        for entry in entries[: -self.keep]:
-            if entry != self.manifest.best(self.mode):
+        best = self.manifest.best(self.monitor, self.mode) if self.monitor else None
+        for entry in self.manifest.entries()[: -self.keep]:
+            if entry != best:
                 remove(self.manifest.folder / entry.file)
-
-    _score: float | None = None

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from lab.config.check import first_line, suggestion
 from lab.errors import ConfigError, RunFolderError, UserError
 from lab.interruption import RunInterrupted
 
+STARTED = time.perf_counter()  # the run record states how long start-up took
 CONF = Path(__file__).resolve().parents[2] / "conf"
 _ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=")
 
@@ -28,7 +30,9 @@ def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:
     """
     return [
         f"++{a}"
-        if (m := _ASSIGNMENT.match(a)) and not m[1].startswith("hydra.") and not (conf / m[1]).is_dir()
+        if (m := _ASSIGNMENT.match(a))
+        and not m[1].startswith("hydra.")
+        and not (conf / m[1]).is_dir()
         else a
         for a in arguments
     ]

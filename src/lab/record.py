@@ -108,7 +108,8 @@ class RunRecord:
 
     def end(self, status: Status, exit_code: int, error: BaseException | None = None) -> None:
         self.status, self.exit_code, self.ended = status, exit_code, _now()
-        self.peak_memory = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+        unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+        self.peak_memory = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
         if error is not None:
             self.error = {
                 "type": type(error).__name__,
@@ -126,6 +127,7 @@ def config_hash(config: dict[str, Any]) -> str:
 
 def git_state() -> dict[str, Any]:
     """Commit and whether tracked files differ from it; empty outside a git checkout."""
+
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
         return subprocess.run(

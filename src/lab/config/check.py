@@ -104,7 +104,9 @@ def _schema_fault(error: Any, values: dict[str, Any]) -> str:
         case "missing":
             return f"{where}: is required"
         case "literal_error":
-            options = [o.strip("'") for o in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+            options = [
+                o.strip("'") for o in error["ctx"]["expected"].replace(" or ", ", ").split(", ")
+            ]
             return f"{where}: '{given}' is not known{suggestion(str(given), options)}"
         case "union_tag_invalid":
             tag = error["ctx"]["discriminator"].strip("'")
@@ -150,7 +152,10 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 def _tags(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(
-        tag for f in model.model_fields.values() for tag in get_args(f.annotation) if get_origin(f.annotation)
+        tag
+        for f in model.model_fields.values()
+        for tag in get_args(f.annotation)
+        if get_origin(f.annotation)
     )
 
 
@@ -203,17 +208,27 @@ def _node_faults(values: dict[str, Any]) -> list[str]:
     return faults
 
 
-def _check_node(path: str, node: Any, values: dict[str, Any], *, complete: bool = True) -> list[str]:
+def _check_node(
+    path: str, node: Any, values: dict[str, Any], *, complete: bool = True
+) -> list[str]:
     if not isinstance(node, dict):
-        return [] if node is None else [f"{path}: should be a mapping with a _target_ (it is {node!r})"]
+        return (
+            []
+            if node is None
+            else [f"{path}: should be a mapping with a _target_ (it is {node!r})"]
+        )
     target = node.get("_target_")
     if not isinstance(target, str):
-        return [f"{path}: has no _target_, so nothing says which class it is; an entry that is not "
-                f"listed yet needs one, for example _target_: lightning.pytorch.callbacks.EarlyStopping"]
+        return [
+            f"{path}: has no _target_, so nothing says which class it is; an entry that is not "
+            f"listed yet needs one, for example _target_: lightning.pytorch.callbacks.EarlyStopping"
+        ]
     allowed = (*ALLOWED_TARGETS, *_user_targets())
     if not target.startswith(allowed):
-        return [f"{path}._target_: '{target}' may not be built; allowed is what begins with "
-                f"{', '.join(allowed)} (name your own packages in {ALLOWED_TARGETS_VARIABLE})"]
+        return [
+            f"{path}._target_: '{target}' may not be built; allowed is what begins with "
+            f"{', '.join(allowed)} (name your own packages in {ALLOWED_TARGETS_VARIABLE})"
+        ]
     try:
         signature = signature_of(target)
     except TargetNotFound as error:
@@ -233,7 +248,10 @@ def _check_node(path: str, node: Any, values: dict[str, Any], *, complete: bool 
         else:
             faults += _type_faults(where, signature.types[key], value)
     if complete and not node.get("_partial_"):
-        faults += [f"{path}.{key}: is required by {target}" for key in sorted(signature.required - set(node))]
+        faults += [
+            f"{path}.{key}: is required by {target}"
+            for key in sorted(signature.required - set(node))
+        ]
     return faults
 
 

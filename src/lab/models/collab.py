@@ -1,0 +1,54 @@
+"""Collaborative filtering by matrix factorisation (Koren, Bell & Volinsky 2009)."""
+
+import torch
+from torch import Tensor, nn
+
+from lab.config.schema import Count, Number
+from lab.module import SupervisedModule
+
+
+class CollabFilter(SupervisedModule):
+    """Rating = lo + (hi - lo) · sigmoid(p_u · q_i + b_u + b_i), with ``y_range = (lo, hi)``.
+
+    The names are those of fastai's ``EmbeddingDotBias``. Index 0 of users and of items is the unknown
+    one: its row is zero, no training row meets it and every optimiser leaves a zero row without
+    gradient at zero, so a prediction for it is the answer of the biases alone.
+
+    Args:
+        n_users: number of users, the unknown one included.
+        n_items: number of items, the unknown one included.
+        n_factors: length of p_u and q_i.
+        y_range: ends of the sigmoid, in ratings; None for a plain sum.
+    """
+
+    def __init__(
+        self,
+        n_users: Count,
+        n_items: Count,
+        n_factors: Count = 40,
+        y_range: tuple[Number, Number] | None = (0.0, 5.5),
+    ) -> None:
+        super().__init__()
+        self.u_weight = _embedding(n_users, n_factors)
+        self.i_weight = _embedding(n_items, n_factors)
+        self.u_bias = _embedding(n_users, 1)
+        self.i_bias = _embedding(n_items, 1)
+        self.y_range = y_range
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """users (B,), items (B,), both int64 -> predicted ratings (B,)."""
+        dot = (self.u_weight(users) * self.i_weight(items)).sum(dim=1)
+        score = dot + self.u_bias(users).squeeze(1) + self.i_bias(items).squeeze(1)
+        if self.y_range is None:
+            return score
+        low, high = self.y_range
+        return torch.sigmoid(score) * (high - low) + low
+
+
+def _embedding(rows: int, columns: int) -> nn.Embedding:
+    """Rows from fastai's "truncated" normal of std 0.01, which wraps at two sigma; row 0 is zero."""
+    embedding = nn.Embedding(rows, columns)
+    with torch.no_grad():
+        embedding.weight.normal_().fmod_(2).mul_(0.01)
+        embedding.weight[0].zero_()
+    return embedding

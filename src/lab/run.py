@@ -1,0 +1,359 @@
+"""One run from config to record: build, fit, test, show what was learned, write ``run.json``."""
+
+import csv
+import io
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from lab import terminal
+from lab.atomic import atomic_write
+from lab.checkpoint import AtomicCheckpointIO, Entry, Manifest, RunCheckpoints, load_checkpoint
+from lab.cli import STARTED
+from lab.config.check import check, has_validation
+from lab.config.schema import Config
+from lab.data.loader import TensorDataModule
+from lab.errors import CheckpointError, ConfigError
+from lab.interruption import Interruption, RunInterrupted
+from lab.module import SupervisedModule
+from lab.record import RunRecord
+from lab.trackers import RunInfo, Tracker
+
+CONFIG_FILE = "config.yaml"
+
+
+def run(cfg: DictConfig) -> float | None:
+    """Do what ``cfg.task`` says. Returns the objective, the best validation metric, of a fit.
+
+    Raises:
+        UserError: for what the user can mend; nothing is left behind where nothing was begun.
+    """
+    start_seconds = time.perf_counter() - STARTED
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # our own tables say what a run is
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    overrides = list(hydra.overrides.task)
+    try:
+        config = check(cfg)
+        if config.run is not None:
+            _refuse_overrides(overrides)
+    except ConfigError:
+        _remove_if_empty(folder)
+        raise
+    if config.run is None:
+        record = RunRecord.start(config.model_dump(mode="json"), overrides)
+        if hydra.mode == RunMode.RUN:
+            record.seconds["start"] = start_seconds
+        return _recorded_fit(config, folder, record)
+    match config.task:
+        case "test":
+            _test_again(folder)
+        case "predict":
+            _predict(folder)
+        case "fit":
+            return _continue_fit(folder, overrides)
+    return None
+
+
+def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
+    """Model (best checkpoint, eval mode, on the CPU) and data of a run, from its folder alone.
+
+    Raises:
+        RunFolderError, CheckpointError: the folder is not a run's, or has no undamaged checkpoint.
+    """
+    folder = Path(folder)
+    config = _saved_config(folder)
+    data = build_data(config)
+    model = build_model(config, data)
+    _load_weights(model, folder, _chosen_checkpoint(config, folder))
+    return model.eval(), data
+
+
+# -- building ----------------------------------------------------------------------------------------
+
+
+def build_data(config: Config) -> TensorDataModule:
+    data = instantiate(config.data, _convert_="all")
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
+    """The model with the sizes that the data has, drawn from ``seeds.init``."""
+    torch.manual_seed(config.seeds.init)
+    build = instantiate({**config.model, "_partial_": True}, _convert_="all")
+    model: SupervisedModule = build(
+        **{k: v for k, v in data.sizes.items() if k not in config.model}
+    )
+    objective = config.objective
+    model.prepare_training(
+        loss=instantiate(objective.loss, _convert_="all"),
+        metrics={name: instantiate(m, _convert_="all") for name, m in objective.metrics.items()},
+        optim=config.optim,
+        schedule=config.schedule,
+        order_seed=config.seeds.order,
+    )
+    return model
+
+
+def build_trackers(config: Config) -> list[Tracker]:
+    return [instantiate(node, _convert_="all") for node in config.logger.values() if node]
+
+
+def build_trainer(
+    config: Config, folder: Path, trackers: list[Tracker], interruption: Interruption
+) -> tuple[Trainer, RunCheckpoints]:
+    checkpoints = RunCheckpoints(
+        folder / "checkpoints",
+        every_n_steps=config.checkpoints.every_n_steps,
+        keep=config.checkpoints.keep,
+        monitor=_monitor(config),
+        mode=config.objective.mode,
+        interruption=interruption,
+    )
+    callbacks = [instantiate(node, _convert_="all") for node in config.callbacks.values() if node]
+    if config.trainer.get("enable_progress_bar", True):
+        callbacks.append(TQDMProgressBar(refresh_rate=100, leave=True))
+    build = instantiate({**config.trainer, "_partial_": True}, _convert_="all")
+    trainer = build(
+        callbacks=[*callbacks, checkpoints],
+        logger=trackers,
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=folder,
+    )
+    return trainer, checkpoints
+
+
+# -- the tasks ---------------------------------------------------------------------------------------
+
+
+def _recorded_fit(
+    config: Config, folder: Path, record: RunRecord, resume: Entry | None = None
+) -> float | None:
+    """A fit whose record and trackers tell its true end, however it ends."""
+    started = time.perf_counter()
+    trackers = build_trackers(config)
+    main_process = rank_zero_only.rank == 0
+    exit_code = 1
+    try:
+        with Interruption() as interruption:
+            if main_process:
+                record.write(folder)
+                with atomic_write(folder / CONFIG_FILE) as file:
+                    file.write(OmegaConf.to_yaml(OmegaConf.create(record.config)).encode())
+            objective = _fit(config, folder, record, trackers, interruption, resume)
+        record.end("done", exit_code := 0)
+    except RunInterrupted as stop:
+        exit_code = stop.exit_code
+        record.end("interrupted", exit_code)
+        terminal.say(f"{stop}; continue with: python train.py task=fit run={folder}")
+        raise
+    except BaseException as error:
+        record.end("failed", exit_code, error)
+        raise
+    finally:
+        closing = time.perf_counter()
+        for tracker in trackers:
+            tracker.finish(exit_code)
+        if main_process:
+            record.trackers |= {type(t).__name__: t.description for t in trackers}
+            record.seconds["trackers_end"] = time.perf_counter() - closing
+            record.seconds["total"] = record.seconds.get("start", 0) + time.perf_counter() - started
+            record.write(folder)
+    if main_process:
+        terminal.say(f"\nrun folder: {folder}  ({record.seconds['total']:.1f} s in all)")
+    return objective
+
+
+def _fit(
+    config: Config,
+    folder: Path,
+    record: RunRecord,
+    trackers: list[Tracker],
+    interruption: Interruption,
+    resume: Entry | None,
+) -> float | None:
+    with _timed(record, "data"):
+        data = build_data(config)
+        record.data = data.summary()
+        record.baselines = data.baselines()
+    terminal.say(record.data)
+    with _timed(record, "build"):
+        model = build_model(config, data)
+        record.parameters = sum(p.numel() for p in model.parameters())
+        trainer, checkpoints = build_trainer(config, folder, trackers, interruption)
+        record.device = f"{trainer.strategy.root_device} x {trainer.world_size}"
+        record.deterministic = torch.are_deterministic_algorithms_enabled()
+        _attach(trackers, config, folder, record)
+        if resume is not None:
+            for tracker in trackers:
+                tracker.truncate_after(resume.step)
+    terminal.show_groups(model, config)
+    if not has_validation(config):
+        terminal.say("no validation part: all training rows are fitted, nothing can be chosen by")
+    with _timed(record, "fit"):
+        path = None if resume is None else checkpoints.manifest.folder / resume.file
+        trainer.fit(model, datamodule=data, ckpt_path=path)
+    if not trainer.is_global_zero:
+        return None
+    record.steps, record.epochs = trainer.global_step, trainer.current_epoch
+    chosen = _chosen_checkpoint(config, folder)
+    record.checkpoints = {"chosen": chosen.file, "last": checkpoints.manifest.entries()[-1].file}
+    record.metrics["last"] = checkpoints.manifest.entries()[-1].metrics
+    record.metrics["chosen"] = chosen.metrics
+    with _timed(record, "test"):
+        _load_weights(model, folder, chosen)
+        record.metrics["test"] = _test(config, model, data)
+    terminal.show_test(type(model).__name__, record.metrics["test"], record.baselines, record.data)
+    with _timed(record, "interpret"):
+        for node in config.interpret.values():
+            if node:
+                instantiate(node, _convert_="all")(model, data, folder)
+    for tracker in trackers:
+        tracker.log_summary({f"test/{k}": v for k, v in record.metrics["test"].items()})
+    return chosen.metrics.get(_monitor(config) or "")
+
+
+def _continue_fit(folder: Path, overrides: list[str]) -> float | None:
+    record, config = RunRecord.read(folder), _saved_config(folder)
+    if record.status == "done":
+        terminal.say(f"{folder}: the run is finished; nothing is left to do")
+        return record.metrics.get("chosen", {}).get(_monitor(config) or "")
+    resume = Manifest(folder / "checkpoints").newest_that_verifies()
+    at = (
+        "from the beginning: it has no checkpoint yet"
+        if resume is None
+        else f"at step {resume.step}"
+    )
+    terminal.say(f"continuing {folder} {at}")
+    record.continue_(overrides)
+    return _recorded_fit(config, folder, record, resume)
+
+
+def _test_again(folder: Path) -> None:
+    config = _saved_config(folder)
+    model, data = load(folder)
+    terminal.show_test(
+        type(model).__name__, _test(config, model, data), data.baselines(), data.summary()
+    )
+
+
+def _predict(folder: Path) -> None:
+    """Writes ``predictions.csv``: the data's own columns and ``prediction``, a row per test row."""
+    config = _saved_config(folder)
+    model, data = load(folder)
+    batches = _evaluator(config).predict(model, datamodule=data)
+    columns = {**data.test_table(), "prediction": torch.cat(batches).tolist()}  # type: ignore[arg-type]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    with atomic_write(folder / "predictions.csv") as file:
+        file.write(text.getvalue().encode())
+    terminal.say(f"{len(columns['prediction'])} predictions: {folder / 'predictions.csv'}")
+
+
+def _test(config: Config, model: SupervisedModule, data: TensorDataModule) -> dict[str, float]:
+    (result,) = _evaluator(config).test(model, datamodule=data, verbose=False)
+    return {name.removeprefix("test/"): value for name, value in result.items()}
+
+
+def _evaluator(config: Config) -> Trainer:
+    """On one device: several would repeat samples to even out their shares."""
+    return Trainer(
+        accelerator=config.trainer.get("accelerator", "auto"),
+        devices=1,
+        precision=config.trainer.get("precision"),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+# -- small parts -------------------------------------------------------------------------------------
+
+
+def _monitor(config: Config) -> str | None:
+    """What checkpoints are chosen by; on the validation part only, so never on the test part."""
+    return f"val/{config.objective.metric}" if has_validation(config) else None
+
+
+def _chosen_checkpoint(config: Config, folder: Path) -> Entry:
+    manifest = Manifest(folder / "checkpoints")
+    monitor = _monitor(config)
+    chosen = manifest.best(monitor, config.objective.mode) if monitor else None
+    chosen = chosen or next(reversed(manifest.entries()), None)
+    if chosen is None:
+        raise CheckpointError(
+            f"{manifest.folder}: holds no checkpoint; the run did not get that far"
+        )
+    return chosen
+
+
+def _load_weights(model: SupervisedModule, folder: Path, entry: Entry) -> None:
+    state = load_checkpoint(folder / "checkpoints" / entry.file)["state_dict"]
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{entry.file}: is not of this model: {error}") from error
+
+
+def _saved_config(folder: Path) -> Config:
+    record = RunRecord.read(folder)
+    return check(OmegaConf.create(record.config))
+
+
+def _refuse_overrides(overrides: list[str]) -> None:
+    allowed = {"task", "run"}
+    extra = [o for o in overrides if o.lstrip("+~").split("=")[0] not in allowed]
+    if extra:
+        told = ", ".join(o.removeprefix("++") for o in extra)
+        raise ConfigError(f"run: a run folder brings its own config; leave out {told}")
+
+
+def _attach(trackers: list[Tracker], config: Config, folder: Path, record: RunRecord) -> None:
+    commit = record.git.get("commit", "")[:10]
+    wandb_id = record.trackers.get("WandbTracker", {}).get("id")
+    info = RunInfo(
+        folder=folder,
+        name=config.name,
+        group=config.name,
+        tags=(f"seed={config.seed}", *([f"commit={commit}"] if commit else [])),
+        config=record.config,
+        wandb_id=wandb_id,
+    )
+    for tracker in trackers:
+        tracker.attach(info)
+    record.trackers = {type(t).__name__: t.description for t in trackers}
+    if rank_zero_only.rank == 0:
+        record.write(folder)  # a killed run is continued under the same W&B id
+
+
+@contextmanager
+def _timed(record: RunRecord, part: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        record.seconds[part] = record.seconds.get(part, 0.0) + time.perf_counter() - started
+
+
+def _remove_if_empty(folder: Path) -> None:
+    for path in (folder, folder.parent):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()

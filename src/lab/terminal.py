@@ -1,0 +1,54 @@
+"""What a run shows at the terminal; rank 0 only."""
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+
+from lab.config.schema import Config
+from lab.module import SupervisedModule
+from lab.optim.optimizers import build_optimizer, describe_groups
+
+_console = Console(highlight=False)
+
+
+@rank_zero_only
+def say(text: str) -> None:
+    _console.print(text, markup=False, soft_wrap=True)
+
+
+@rank_zero_only
+def show_groups(model: SupervisedModule, config: Config) -> None:
+    """The parameter groups as the optimiser will have them: rates, decay and what is frozen."""
+    optim = config.optim
+    title = f"{optim.name}, schedule {config.schedule.name}"
+    table = Table(title=title, title_justify="left")
+    for column in ("group", "parameters", "tensors", "lr", "weight decay", "mode", "frozen"):
+        table.add_column(column, justify="left" if column in ("group", "mode") else "right")
+    for row in describe_groups(build_optimizer(model, optim)):
+        table.add_row(
+            row.name,
+            f"{row.parameters:,}",
+            str(row.tensors),
+            f"{row.lr:.3g}",
+            f"{row.weight_decay:.3g}",
+            row.mode,
+            str(row.frozen),
+        )
+    _console.print(table)
+
+
+@rank_zero_only
+def show_test(
+    model: str,
+    metrics: dict[str, float],
+    baselines: dict[str, dict[str, float]],
+    rows: str,
+) -> None:
+    """Test metrics beside those of the data's baselines on the same rows."""
+    table = Table(title=f"Test: {rows}", title_justify="left")
+    table.add_column("model")
+    for name in metrics:
+        table.add_column(name, justify="right")
+    for label, values in {model: metrics, **baselines}.items():
+        table.add_row(label, *(f"{values[m]:.4f}" if m in values else "" for m in metrics))
+    _console.print(table)
