@@ -1,4 +1,4 @@
-"""Train, test or predict: ``python train.py experiment=collab``; ``--help`` lists what can be said."""
+"""Train, test or predict: ``python train.py experiment=collab``; see ``--help``."""
 
 import hydra
 from omegaconf import DictConfig

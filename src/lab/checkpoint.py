@@ -1,9 +1,9 @@
 """Checkpoints that survive being killed in mid-write, and that never run code when they are read.
 
 Lightning 2.6 stages a checkpoint in the system's temporary folder and moves it over the last good
-one, which across file systems is a copy that a kill or a full disk cuts short; a read-only folder is
-passed over in silence. Here each checkpoint has a name of its own, ``manifest.json`` lists the ones
-that are complete with their sha256, and a resumed run walks back to the newest that verifies.
+one, which across file systems is a copy that a kill or a full disk cuts short; a folder that is
+read-only is passed over in silence. Here each checkpoint has a name of its own, ``manifest.json``
+lists the complete ones with their sha256, and a resumed run walks back to the newest that verifies.
 """
 
 import hashlib
@@ -165,7 +165,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 class RunCheckpoints(Checkpoint):
-    """Writes a checkpoint after each epoch, every ``every_n_steps``, and when a signal asks to stop.
+    """Checkpoints after each epoch, every ``every_n_steps``, and when a signal asks to stop.
 
     The newest ``keep`` stay, and the best by ``monitor``. A stop that falls on the last batch of an
     epoch waits for the epoch's end, so that its validation is part of what is saved.

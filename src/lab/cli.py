@@ -26,7 +26,7 @@ def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:
     """``a.b=c`` becomes ``++a.b=c``, so that our own check, not Hydra's, meets every key.
 
     Hydra refuses an argument that a class takes but no file mentions (``trainer.accelerator=cpu``)
-    as it refuses a typo, and advises ``+``, which lets typos through. Group choices stay as they are.
+    as it refuses a typo, and advises ``+``, which lets typos through. Group choices stay as is.
     """
     return [
         f"++{a}"
@@ -52,7 +52,7 @@ def register_resolvers() -> None:
 
 
 def run_with_clear_errors(main: Callable[[], None]) -> None:
-    """Run a ``hydra.main`` function; what the user can mend is told in a line, with exit status 2."""
+    """Run a ``hydra.main`` function; what the user can mend is one line and exit status 2."""
     show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise what it would print in its own words
     register_resolvers()

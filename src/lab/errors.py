@@ -1,4 +1,4 @@
-"""Errors that a user can cause and can mend: the message says what, where, and what would be right."""
+"""What a user can cause and can mend: the message says what, where, and what would be right."""
 
 
 class UserError(Exception):

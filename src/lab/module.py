@@ -75,7 +75,7 @@ class SupervisedModule(LightningModule):
         self._epoch_loss, self._epoch_rows = 0.0, 0
 
     def _reseed(self, batch_idx: int) -> None:
-        """Make dropout a function of (seed, epoch, batch, rank), so that a resumed run repeats it."""
+        """Make dropout a function of (seed, epoch, batch, rank): a resumed run repeats it."""
         key = hash((self.order_seed, self.current_epoch, batch_idx, self.global_rank)) % 2**63
         torch.default_generator.manual_seed(key)
         if self.device.type == "cuda":

@@ -26,19 +26,20 @@ SCHEMA_VERSION = 1
 Status = Literal["running", "done", "failed", "interrupted"]
 
 # Where a run is kept and how it is watched does not change what it computes.
-_NOT_IDENTITY = ("paths", "run", "task", "logger", "interpret", "checkpoints")
+NOT_IDENTITY = ("paths", "run", "task", "logger", "interpret", "checkpoints")
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
 
 
 @dataclass
 class RunRecord:
-    """The content of ``run.json``. Times are UTC in ISO 8601, durations in seconds, memory in MiB."""
+    """The content of ``run.json``. Times are UTC (ISO 8601), durations seconds, memory MiB."""
 
     name: str
     status: Status
     config: dict[str, Any]
     config_hash: str
     overrides: list[str]
+    objective: dict[str, str]
     seeds: dict[str, int]
     started: str
     ended: str | None = None
@@ -50,7 +51,6 @@ class RunRecord:
     deterministic: bool | None = None
     parameters: int | None = None
     data: str | None = None
-    objective: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     checkpoints: dict[str, str | None] = field(default_factory=dict)
@@ -71,6 +71,7 @@ class RunRecord:
             config=config,
             config_hash=config_hash(config),
             overrides=[o.removeprefix("++") for o in overrides],
+            objective={key: config["objective"][key] for key in ("metric", "mode")},
             seeds={"seed": config["seed"], **config["seeds"]},
             started=_now(),
             git=git_state(),
@@ -120,7 +121,7 @@ class RunRecord:
 
 def config_hash(config: dict[str, Any]) -> str:
     """sha256 of what a run computes: the resolved config without paths, trackers and the like."""
-    identity = {k: v for k, v in config.items() if k not in _NOT_IDENTITY}
+    identity = {k: v for k, v in config.items() if k not in NOT_IDENTITY}
     identity["data"] = {k: v for k, v in identity["data"].items() if k != "root"}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 

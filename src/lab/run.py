@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -82,7 +81,7 @@ def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
     return model.eval(), data
 
 
-# -- building ----------------------------------------------------------------------------------------
+# -- building -------------------------------------------------------------------------------------
 
 
 def build_data(config: Config) -> TensorDataModule:
@@ -138,7 +137,7 @@ def build_trainer(
     return trainer, checkpoints
 
 
-# -- the tasks ---------------------------------------------------------------------------------------
+# -- the tasks ------------------------------------------------------------------------------------
 
 
 def _recorded_fit(
@@ -285,7 +284,7 @@ def _evaluator(config: Config) -> Trainer:
     )
 
 
-# -- small parts -------------------------------------------------------------------------------------
+# -- small parts ----------------------------------------------------------------------------------
 
 
 def _monitor(config: Config) -> str | None:

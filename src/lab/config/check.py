@@ -14,10 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from lab.config.schema import Config
-from lab.config.signatures import TargetNotFound, class_names, signature_of
+from lab.config.signatures import TargetNotFoundError, class_names, signature_of
 from lab.errors import ConfigError
 
-# Classes under these may be built; what runs code by design (torch.load, torch.hub, …) is not there.
+# Classes under these may be built; what runs code by design (torch.load, torch.hub) is not there.
 ALLOWED_TARGETS = (
     "lab.",
     "torch.nn.",
@@ -89,7 +89,7 @@ def _is_told_elsewhere(fault: str, cfg: DictConfig) -> bool:
     )
 
 
-# -- the typed part ----------------------------------------------------------------------------------
+# -- the typed part -------------------------------------------------------------------------------
 
 
 def _schema_fault(error: Any, values: dict[str, Any]) -> str:
@@ -186,7 +186,7 @@ def _missing(values: Any, prefix: str = "") -> Iterator[str]:
             yield from _missing(value, f"{prefix}{key}.")
 
 
-# -- nodes with a _target_ ---------------------------------------------------------------------------
+# -- nodes with a _target_ ------------------------------------------------------------------------
 
 
 def _node_faults(values: dict[str, Any]) -> list[str]:
@@ -219,19 +219,16 @@ def _check_node(
         )
     target = node.get("_target_")
     if not isinstance(target, str):
-        return [
-            f"{path}: has no _target_, so nothing says which class it is; an entry that is not "
-            f"listed yet needs one, for example _target_: lightning.pytorch.callbacks.EarlyStopping"
-        ]
+        example = "lightning.pytorch.callbacks.EarlyStopping"
+        return [f"{path}: has no _target_ that says which class it is; for example {example}"]
     allowed = (*ALLOWED_TARGETS, *_user_targets())
     if not target.startswith(allowed):
-        return [
-            f"{path}._target_: '{target}' may not be built; allowed is what begins with "
-            f"{', '.join(allowed)} (name your own packages in {ALLOWED_TARGETS_VARIABLE})"
-        ]
+        own = f"name your own packages in the environment, {ALLOWED_TARGETS_VARIABLE}=package"
+        begins = ", ".join(allowed)
+        return [f"{path}._target_: '{target}' may not be built, only what is in {begins} ({own})"]
     try:
         signature = signature_of(target)
-    except TargetNotFound as error:
+    except TargetNotFoundError as error:
         return [f"{path}._target_: {error}{_target_suggestion(target)}"]
     if not signature.is_class and not target.startswith(("lab.", *_user_targets())):
         return [f"{path}._target_: '{target}' is a function; only classes are built from libraries"]
@@ -272,7 +269,7 @@ def _target_suggestion(target: str) -> str:
     module, _, name = target.rpartition(".")
     try:
         close = difflib.get_close_matches(name, class_names(module), n=1)
-    except TargetNotFound:
+    except TargetNotFoundError:
         return ""
     return f"; did you mean '{module}.{close[0]}'?" if close else ""
 
@@ -283,7 +280,7 @@ def _user_targets() -> tuple[str, ...]:
     return tuple(f"{name.strip()}." for name in names if name.strip())
 
 
-# -- what only shows when parts are held against each other ------------------------------------------
+# -- what only shows when parts are held against each other ---------------------------------------
 
 
 def _cross_faults(config: Config) -> list[str]:

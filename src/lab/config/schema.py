@@ -86,7 +86,7 @@ class WeightDecay(Section):
     skip: tuple[Role, ...] = ()
 
 
-# -- optimisers and schedules -----------------------------------------------------------------------
+# -- optimisers and schedules ---------------------------------------------------------------------
 
 
 class OptimBase(Section):
@@ -124,7 +124,7 @@ class Constant(Section):
 
 
 class OneCycle(Section):
-    """``up: cos`` is torch's shape, ``up: linear`` the ramp of fastai 1.0.28, the course's version."""
+    """``up: cos`` is torch's shape, ``up: linear`` that of fastai 1.0.28, the course's version."""
 
     name: Literal["one_cycle"]
     pct_start: Annotated[Number, Field(gt=0, lt=1)] = 0.3
@@ -152,7 +152,7 @@ class Step(Section):
 Schedule = Annotated[Constant | OneCycle | Cosine | Step, Field(discriminator="name")]
 
 
-# -- the rest of a run -------------------------------------------------------------------------------
+# -- the rest of a run ----------------------------------------------------------------------------
 
 
 class Objective(Section):

@@ -16,13 +16,13 @@ from pydantic import Strict
 from lab.config import schema
 
 
-class TargetNotFound(Exception):
+class TargetNotFoundError(Exception):
     """A dotted path names no class or function that can be found in source."""
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What may be passed by keyword: types (``Any`` where the annotation says nothing we can check)."""
+    """What may be passed by keyword; ``Any`` where an annotation says nothing checkable."""
 
     types: dict[str, Any]
     required: frozenset[str]
@@ -49,11 +49,11 @@ def signature_of(target: str) -> Signature:
     """Signature of the class or function that ``target`` (``package.module.Name``) names.
 
     Raises:
-        TargetNotFound: no such module, or nothing of that name in it.
+        TargetNotFoundError: no such module, or nothing of that name in it.
     """
     module_name, _, name = target.rpartition(".")
     if not module_name:
-        raise TargetNotFound(f"'{target}' is not a dotted path to a class")
+        raise TargetNotFoundError(f"'{target}' is not a dotted path to a class")
     module, node = _find(module_name, name)
     if isinstance(node, ast.ClassDef):
         return _class_signature(module, node)
@@ -72,7 +72,7 @@ def _find(module_name: str, name: str) -> tuple[_Module, ast.ClassDef | ast.Func
         if found is None:
             break
         module_name, name = found
-    raise TargetNotFound(f"'{module_name}' defines no '{name}'")
+    raise TargetNotFoundError(f"'{module_name}' defines no '{name}'")
 
 
 def _definition(
@@ -100,7 +100,7 @@ def _definition(
 def _exports(module_name: str, name: str) -> bool:
     try:
         return name in class_names(module_name)
-    except TargetNotFound:  # a module that only exists when the package is built
+    except TargetNotFoundError:  # a module that only exists when the package is built
         return False
 
 
@@ -108,7 +108,7 @@ def class_names(module_name: str) -> list[str]:
     """Names of the classes that a module defines or imports by name.
 
     Raises:
-        TargetNotFound: no such module.
+        TargetNotFoundError: no such module.
     """
     module = _parse(module_name)
     names = []
@@ -138,7 +138,7 @@ def _parse(module_name: str) -> _Module:
     except (ImportError, ValueError):
         spec = None
     if spec is None:
-        raise TargetNotFound(f"no package '{top}' is installed")
+        raise TargetNotFoundError(f"no package '{top}' is installed")
     if spec.submodule_search_locations is None:
         path = Path(spec.origin or "")
     else:
@@ -148,15 +148,15 @@ def _parse(module_name: str) -> _Module:
         candidates = (folder / part / "__init__.py", folder / f"{part}.py")
         found = next((c for c in candidates if c.is_file()), None)
         if found is None or path.name != "__init__.py":
-            raise TargetNotFound(f"no module '{module_name}'")
+            raise TargetNotFoundError(f"no module '{module_name}'")
         path = found
     if not path.is_file():
-        raise TargetNotFound(f"no module '{module_name}'")
+        raise TargetNotFoundError(f"no module '{module_name}'")
     return _Module(module_name, path.name == "__init__.py", ast.parse(path.read_bytes()).body)
 
 
 def _class_signature(module: _Module, node: ast.ClassDef) -> Signature:
-    """From ``__init__`` (or ``__new__``); ``**kwargs`` handed to ``super()`` are followed upward."""
+    """From ``__init__`` or ``__new__``; ``**kwargs`` are followed to the base class."""
     methods = {m.name: m for m in node.body if isinstance(m, ast.FunctionDef)}
     method = methods.get("__init__") or methods.get("__new__")
     own = _function_signature(module, method, is_method=True) if method else None
@@ -168,7 +168,7 @@ def _class_signature(module: _Module, node: ast.ClassDef) -> Signature:
     for base in node.bases:
         try:
             parent = _base_signature(module, base)
-        except TargetNotFound:
+        except TargetNotFoundError:
             continue
         open_ended = parent.accepts_any
         types = {**parent.types, **types}
@@ -186,9 +186,9 @@ def _base_signature(module: _Module, base: ast.expr) -> Signature:
     elif isinstance(base, ast.Attribute):  # import package.module as alias; alias.Class
         found_module, node = _find(_imported(module, base.value), base.attr)
     else:
-        raise TargetNotFound("a computed base class")
+        raise TargetNotFoundError("a computed base class")
     if not isinstance(node, ast.ClassDef):
-        raise TargetNotFound("a base that is no class")
+        raise TargetNotFoundError("a base that is no class")
     return _class_signature(found_module, node)
 
 
@@ -217,7 +217,7 @@ def _function_signature(module: _Module, node: ast.FunctionDef, *, is_method: bo
     }
     types = {a.arg: _type(a.annotation) for a in [*positional, *node.args.kwonlyargs]}
     if node.args.kwarg is not None:
-        types |= {name: Any for name in _read_from(node, node.args.kwarg.arg)}
+        types |= dict.fromkeys(_read_from(node, node.args.kwarg.arg), Any)
     return Signature(
         types, frozenset(required), is_class=is_method, accepts_any=node.args.kwarg is not None
     )

@@ -10,9 +10,9 @@ from lab.module import SupervisedModule
 class CollabFilter(SupervisedModule):
     """Rating = lo + (hi - lo) · sigmoid(p_u · q_i + b_u + b_i), with ``y_range = (lo, hi)``.
 
-    The names are those of fastai's ``EmbeddingDotBias``. Index 0 of users and of items is the unknown
-    one: its row is zero, no training row meets it and every optimiser leaves a zero row without
-    gradient at zero, so a prediction for it is the answer of the biases alone.
+    The names are those of fastai's ``EmbeddingDotBias``. Index 0 of users and of items is the
+    unknown one: its row is zero, no training row meets it and every optimiser leaves a zero row
+    without gradient at zero, so a prediction for it is the answer of the biases alone.
 
     Args:
         n_users: number of users, the unknown one included.
@@ -46,7 +46,7 @@ class CollabFilter(SupervisedModule):
 
 
 def _embedding(rows: int, columns: int) -> nn.Embedding:
-    """Rows from fastai's "truncated" normal of std 0.01, which wraps at two sigma; row 0 is zero."""
+    """Rows of fastai's "truncated" normal of std 0.01, which wraps at two sigma; row 0 is zero."""
     embedding = nn.Embedding(rows, columns)
     with torch.no_grad():
         embedding.weight.normal_().fmod_(2).mul_(0.01)

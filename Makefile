@@ -1,0 +1,35 @@
+# Each target prepares .venv itself. PYTHON=python3.12 make … chooses the interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: train setup test test-slow check format clean
+
+train: setup  ## fetch MovieLens-100K, train the lesson's collaborative filter, test it
+	$(BIN)/python train.py experiment=collab
+
+setup: .venv/ready  ## .venv with the tested versions
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+test: setup  ## the test suite: offline, no data needed
+	$(BIN)/python -m pytest
+
+test-slow: setup  ## what learns from real data
+	$(BIN)/python -m pytest -m slow
+
+check: setup  ## lint, format, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:  ## everything that a target made, but data/ and runs/
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis src/*.egg-info

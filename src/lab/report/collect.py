@@ -1,0 +1,54 @@
+"""Run records of a folder, and by which settings they differ."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.errors import RunFolderError
+from lab.record import FILE_NAME, NOT_IDENTITY, RunRecord
+
+SEED_KEYS = ("seed", "seeds.init", "seeds.order")  # all follow ``seed`` unless they are set apart
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+    record: RunRecord
+    settings: dict[str, Any]  # flat: "optim.lr" -> 0.005
+
+
+def collect(folders: list[Path]) -> list[Run]:
+    """Every run under ``folders``, in the order of their paths.
+
+    Raises:
+        RunFolderError: a folder does not exist, holds no run, or holds a damaged record.
+    """
+    paths: list[Path] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise RunFolderError(f"{folder}: no such folder")
+        paths += sorted(folder.rglob(FILE_NAME))
+    if not paths:
+        raise RunFolderError(f"no run.json under {', '.join(map(str, folders))}")
+    records = [(path.parent, RunRecord.read(path.parent)) for path in paths]
+    return [Run(folder, record, dict(_flat(record.config))) for folder, record in records]
+
+
+def varying_keys(runs: list[Run]) -> list[str]:
+    """Settings by which the runs differ, seeds and what does not change the result left out."""
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    return [
+        key
+        for key in keys
+        if key.split(".")[0] not in (*NOT_IDENTITY, "seed", "seeds", "name")
+        and len({repr(run.settings.get(key)) for run in runs}) > 1
+    ]
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

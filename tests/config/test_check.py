@@ -1,0 +1,183 @@
+"""Wrong configs are refused before anything slow, with a line that says what would be right."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from lab.cli import CONF, as_user_error, force_overrides, register_resolvers
+from lab.config.check import check
+from lab.config.schema import Config
+from lab.errors import ConfigError, UserError
+
+BASE = ["experiment=collab"]
+WITH_VALIDATION = [*BASE, "data.validation_fraction=0.1"]
+
+
+def checked(overrides: list[str], conf: Path = CONF) -> Config:
+    """What `python train.py OVERRIDES` would run; raises what it would print."""
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            return check(compose("config", overrides=force_overrides(overrides, conf)))
+    except Exception as error:
+        told = as_user_error(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+# override -> what the message must name (the place, and what would be right)
+REFUSED = {
+    # unknown keys, at every depth
+    "sed=1": ["sed", "'seed'"],
+    "optm.lr=1": ["optm", "'optim'"],
+    "+optm.lr=1": ["optm", "'optim'"],
+    "lr=1e-3": ["lr", "'optim.lr'"],
+    "optim.lrr=1": ["optim.lrr", "'optim.lr'"],
+    "optim.weight_decay.vlaue=1": ["optim.weight_decay.vlaue", "'optim.weight_decay.value'"],
+    "schedule.pct_strat=0.2": ["schedule.pct_strat", "'schedule.pct_start'"],
+    "seeds.ordr=1": ["seeds.ordr", "'seeds.order'"],
+    "model.n_factor=3": ["model.n_factor", "'model.n_factors'"],
+    "data.batchsize=3": ["data.batchsize", "'data.batch_size'"],
+    "trainer.max_epocs=3": ["trainer.max_epocs", "'trainer.max_epochs'"],
+    "++trainer.max_epocs=3": ["trainer.max_epocs", "'trainer.max_epochs'"],
+    "logger.wandb.projct=x": ["logger.wandb.projct", "'logger.wandb.project'"],
+    "interpret.items_by_bias.topp=3": [
+        "interpret.items_by_bias.topp",
+        "'interpret.items_by_bias.top'",
+    ],
+    "objective.metrics.rmse.squard=true": ["objective.metrics.rmse.squard", "squared'"],
+    "objective.loss.reducton=sum": ["objective.loss.reducton", "'objective.loss.reduction'"],
+    # choices
+    "experimnt=collab": ["experimnt", "unknown key"],
+    "experiment=colab": ["experiment", "'collab'"],
+    "optim=adm": ["optim", "'adam'"],
+    "optim.name=adamm": ["optim.name", "'adam'"],
+    "optim.weight_decay.mode=decopled": ["optim.weight_decay.mode", "'decoupled'"],
+    "optim.weight_decay.skip=[biass]": ["optim.weight_decay.skip.0", "'bias'"],
+    "optim.lr_spread.kind=flt": ["optim.lr_spread.kind", "'flat'"],
+    "task=tset": ["task", "'test'"],
+    "data.split=u6": ["data.split", "'u1'"],
+    "logger.wandb.mode=onlin": ["logger.wandb.mode", "'online'"],
+    # types, ranges, missing values
+    "optim.lr=-1": ["optim.lr", "greater than 0"],
+    "optim.lr=0": ["optim.lr", "greater than 0"],
+    "optim.lr=fast": ["optim.lr", "'fast'"],
+    "optim.lr=nan": ["optim.lr", "finite"],
+    "optim.lr=null": ["optim.lr", "None"],
+    "optim.lr=???": ["optim.lr", "required"],
+    "optim.betas=[0.9]": ["optim.betas.1", "required"],
+    "optim.betas=[0.9,1.0]": ["optim.betas.1", "less than 1"],
+    "optim.lr_spread={kind:geometric}": ["optim.lr_spread.first", "required"],
+    "seed=-1": ["seed", "greater than or equal to 0"],
+    "seed=true": ["seed", "integer"],
+    "seed=zero": ["seed", "integer"],
+    "model.n_factors=2.5": ["model.n_factors", "integer"],
+    "model.n_factors=0": ["model.n_factors", "greater than or equal to 1"],
+    "model.y_range=[0]": ["model.y_range", "required"],
+    "data.batch_size=0": ["data.batch_size", "greater than or equal to 1"],
+    "data.validation_fraction=1.5": ["data.validation_fraction", "less than 1"],
+    "trainer.max_epochs=three": ["trainer.max_epochs", "integer"],
+    "trainer.gradient_clip_val=big": ["trainer.gradient_clip_val", "'big'"],
+    "checkpoints.keep=1": ["checkpoints.keep", "greater than or equal to 2"],
+    "schedule.pct_start=1.0": ["schedule.pct_start", "less than 1"],
+    "data.root=${paths.dta}": ["data.root", "paths.dta"],
+    # what is built
+    "callbacks.stop.patience=3": ["callbacks.stop", "_target_"],
+    "logger.csv2=yes": ["logger.csv2", "True"],
+    "logger.tb._target_=os.system": ["logger.tb._target_", "os.system"],
+    "logger.tb._target_=torch.load": ["logger.tb._target_", "torch.load"],
+    "logger.tb._target_=torch.nn.functional.relu": ["logger.tb._target_", "function"],
+    "logger.tb._target_=lab.trackers.CSVTraker": ["logger.tb._target_", "CSVTracker'"],
+    "objective.metric=rsme": ["objective.metric", "'rmse'"],
+    "callbacks=early_stopping": ["callbacks.early_stopping.monitor", "data.validation_fraction"],
+    "task=test": ["run", "run="],
+    "trainer=null": ["trainer"],
+    "~data": ["data", "required"],
+}
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_refused_with_the_place_and_the_remedy(override: str) -> None:
+    with pytest.raises(UserError) as caught:
+        checked([*BASE, override])
+    message = str(caught.value)
+    for part in REFUSED[override]:
+        assert part in message
+    assert "+" not in message.replace("u1", "")
+    assert "append" not in message
+
+
+def test_every_fault_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        checked([*BASE, "optim.lr=-1", "trainer.max_epocs=3", "seed=zero", "model.n_factor=1"])
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_a_monitor_is_held_against_the_metrics() -> None:
+    checked([*WITH_VALIDATION, "callbacks=early_stopping"])
+    monitor = "callbacks.early_stopping.monitor=val/rsme"
+    with pytest.raises(ConfigError, match="'val/rmse'"):
+        checked([*WITH_VALIDATION, "callbacks=early_stopping", monitor])
+
+
+def test_what_a_class_takes_may_be_set_though_no_file_mentions_it() -> None:
+    config = checked([*BASE, "trainer.gradient_clip_val=1.0"])
+    assert config.trainer["gradient_clip_val"] == 1.0
+
+
+def test_seed_zero_is_a_seed() -> None:
+    config = checked([*BASE, "seed=0"])
+    assert (config.seed, config.seeds.init, config.seeds.order) == (0, 0, 0)
+    config = checked([*BASE, "seed=7", "seeds.order=0"])
+    assert (config.seeds.init, config.seeds.order) == (7, 0)
+
+
+def test_a_typo_inside_a_file_is_refused(tmp_path: Path, root: Path) -> None:
+    import shutil
+
+    conf = tmp_path / "conf"
+    shutil.copytree(root / "conf", conf)
+    (conf / "experiment" / "bad.yaml").write_text(
+        "# @package _global_\ntrainr: {max_epochs: 3}\noptim: {lrr: 1}\nmodel: {n_facters: 2}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        checked(["experiment=bad"], conf)
+    message = str(caught.value)
+    assert "trainr" in message
+    assert "'optim.lr'" in message
+    assert "'model.n_factors'" in message
+
+
+def test_packages_of_the_user_are_allowed_by_the_environment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_package.py").write_text(
+        "class Stop:\n    def __init__(self, after: int): ..."
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    stop = [*BASE, "callbacks.stop._target_=their_package.Stop", "callbacks.stop.after=3"]
+    with pytest.raises(ConfigError, match="may not be built"):
+        checked(stop)
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "their_package")
+    assert checked(stop).callbacks["stop"] is not None
+
+
+@pytest.mark.parametrize("experiment", sorted(p.stem for p in (CONF / "experiment").glob("*.yaml")))
+def test_every_experiment_is_valid(experiment: str) -> None:
+    assert checked([f"experiment={experiment}"]).name == experiment
+
+
+@pytest.mark.parametrize(
+    ("group", "choice"),
+    [
+        (group, path.stem)
+        for group in ("optim", "schedule", "trainer", "callbacks", "logger", "objective")
+        for path in sorted((CONF / group).glob("*.yaml"))
+    ],
+)
+def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:
+    checked([f"{group}={choice}"])

@@ -1,0 +1,24 @@
+"""What every test may rely on: quiet, offline, one thread, and no account of the developer's own."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # two workers share two cores; sums are the same on any machine
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
+    """No W&B account, no netrc and no allow-list of the developer's reaches a test."""
+    for name in list(os.environ):
+        if name.startswith(("WANDB_", "LAB_", "HYDRA_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture
+def root() -> Path:
+    """The repository's root."""
+    return ROOT

@@ -1,0 +1,154 @@
+"""Checkpoints: whole or absent, verified, safe to read, and the right ones kept."""
+
+import errno
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lab.checkpoint import AtomicCheckpointIO, Manifest, load_checkpoint
+from lab.errors import CheckpointError
+
+
+def save(folder: Path, step: int, value: float = 0.0, **metrics: float) -> Path:
+    path = folder / f"step={step:08d}.ckpt"
+    content = {"global_step": step, "epoch": step, "metrics": metrics, "w": torch.full((8,), value)}
+    AtomicCheckpointIO().save_checkpoint(content, path)
+    return path
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = save(tmp_path, 3, 1.5, **{"val/rmse": 0.9})
+    assert torch.equal(load_checkpoint(path)["w"], torch.full((8,), 1.5))
+    (entry,) = Manifest(tmp_path).entries()
+    assert (entry.file, entry.step, entry.metrics) == (path.name, 3, {"val/rmse": 0.9})
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove"])
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_is_used(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = save(tmp_path, 1), save(tmp_path, 2)
+    content = bytearray(bad.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+        bad.write_bytes(content)
+    elif damage == "remove":
+        bad.unlink()
+    else:
+        bad.write_bytes(content[: len(content) // 2 if damage == "truncate" else 0])
+    with pytest.raises(CheckpointError, match=bad.name):
+        load_checkpoint(bad)
+    entry = Manifest(tmp_path).newest_that_verifies()
+    assert entry is not None
+    assert entry.file == good.name
+    assert bad.name in caplog.text
+
+
+def test_a_file_that_no_manifest_lists_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "step=1.ckpt"
+    torch.save({"w": 1}, path)
+    with pytest.raises(CheckpointError, match=r"manifest\.json"):
+        load_checkpoint(path)
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch executed",)
+
+
+def test_a_malicious_checkpoint_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.ckpt"
+    AtomicCheckpointIO().save_checkpoint(
+        {"global_step": 1, "epoch": 0, "payload": Malicious()}, path
+    )
+    with pytest.raises(CheckpointError, match="plain values"):
+        load_checkpoint(path)
+    assert not (tmp_path / "executed").exists()
+    pickle.loads(pickle.dumps(Malicious()))  # the payload does work where pickle is trusted
+    assert (tmp_path / "executed").exists()
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = save(tmp_path, 1)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        save(tmp_path, 2)
+    monkeypatch.undo()
+    assert load_checkpoint(good)["global_step"] == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json", good.name]
+
+
+def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"manifest\.json"):
+        Manifest(tmp_path).entries()
+
+
+def test_best_is_by_the_metric_and_never_a_nan(tmp_path: Path) -> None:
+    for step, value in enumerate([0.9, 0.7, float("nan"), 0.7, 0.8]):
+        save(tmp_path, step, **{"val/rmse": value})
+    save(tmp_path, 9)  # in mid-epoch: nothing measured
+    manifest = Manifest(tmp_path)
+    lowest, highest = manifest.best("val/rmse", "min"), manifest.best("val/rmse", "max")
+    assert lowest is not None
+    assert highest is not None
+    assert (lowest.step, highest.step) == (1, 0)
+    assert manifest.best("val/mae", "min") is None
+
+
+def test_removal_forgets_before_it_deletes(tmp_path: Path) -> None:
+    path = save(tmp_path, 1)
+    AtomicCheckpointIO().remove_checkpoint(path)
+    assert not path.exists()
+    assert json.loads((tmp_path / "manifest.json").read_text()) == {"checkpoints": []}
+
+
+WRITER = """
+import sys, torch
+from pathlib import Path
+from lab.checkpoint import AtomicCheckpointIO, Manifest
+folder = Path(sys.argv[1])
+print("ready", flush=True)
+for step in range(1, 100000):
+    content = {"global_step": step, "epoch": 0, "w": torch.full((200_000,), float(step))}
+    AtomicCheckpointIO().save_checkpoint(content, folder / f"{step}.ckpt")
+    for entry in Manifest(folder).entries()[:-2]:
+        AtomicCheckpointIO().remove_checkpoint(folder / entry.file)
+"""
+
+
+def test_killed_in_mid_write_eight_times_the_newest_listed_is_whole(tmp_path: Path) -> None:
+    for attempt in range(8):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE
+        ) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(0.2 + 0.017 * attempt)
+            writer.send_signal(signal.SIGKILL)
+        entries = Manifest(folder).entries()
+        assert entries, "nothing was written before the kill: the test shows nothing"
+        for entry in entries[-2:]:
+            content = load_checkpoint(folder / entry.file)
+            assert torch.equal(content["w"], torch.full((200_000,), float(entry.step)))
