@@ -11,7 +11,7 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 from lab.config.schema import Optim, Schedule
 from lab.optim.decay import weight_penalty
 from lab.optim.optimizers import build_optimizer
-from lab.optim.schedules import build_schedule
+from lab.optim.schedules import GroupScheduler
 
 
 class SupervisedModule(LightningModule):
@@ -49,7 +49,7 @@ class SupervisedModule(LightningModule):
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self, self.optim)
         total_steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = build_schedule(optimizer, self.schedule, total_steps)
+        scheduler = GroupScheduler(optimizer, self.schedule, total_steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},

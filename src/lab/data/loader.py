@@ -1,0 +1,180 @@
+"""Batches sliced out of tensors in memory, in an order that resumes exactly.
+
+The order of an epoch is a function of (seed, epoch) alone and the position counts whole batches, so
+two integers in a checkpoint continue a run in the middle of an epoch with the batches it had left.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from lab.errors import CheckpointError, DataError
+
+Tensors = Sequence[Tensor]
+
+
+class TensorLoader:
+    """Iterates over an epoch's batches ``tuple(t[rows] for t in tensors)``, from its position on.
+
+    Args:
+        tensors: equal in their first dimension, the rows.
+        batch_size: rows of a batch on this rank; the last batch has what is left.
+        seed: of the order; None keeps the rows as they are.
+        rank, world_size: this rank takes every ``world_size``-th row of the order; rows that do
+            not divide evenly are left out of that epoch, so that all ranks take equal steps.
+    """
+
+    def __init__(
+        self,
+        tensors: Tensors,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.tensors = tuple(tensors)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.position = 0  # batches of this epoch that were handed out
+        self.rows = len(self.tensors[0]) // world_size
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.batch_size)
+
+    def order(self, epoch: int) -> Tensor:
+        """Row numbers of ``epoch`` on this rank, int64, shape (rows,)."""
+        total = len(self.tensors[0])
+        if self.seed is None:
+            order = torch.arange(total)
+        else:
+            generator = torch.Generator().manual_seed(hash((self.seed, epoch)) % 2**63)
+            order = torch.randperm(total, generator=generator)
+        return order[self.rank : self.rows * self.world_size : self.world_size]
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        tensors = self.tensors
+        if self.seed is not None or self.world_size > 1:
+            # permuted once an epoch: a slice costs a fraction of an index operation per batch
+            order = self.order(self.epoch).to(tensors[0].device)
+            tensors = tuple(t[order] for t in tensors)
+        for number in range(self.position, len(self)):
+            # counted before it is handed out: when a step asks for a checkpoint, the batch it
+            # has just consumed is behind it (loaders with a length are not read ahead)
+            self.position = number + 1
+            rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
+            yield tuple(t[rows] for t in tensors)
+        self.epoch, self.position = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain integers; the end of an epoch is the start of the next."""
+        ended = self.position == len(self)
+        return {
+            "epoch": self.epoch + ended,
+            "position": 0 if ended else self.position,
+            **self._identity(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises CheckpointError if the state is of another order of batches."""
+        own = self._identity()
+        differing = [k for k in own if state.get(k) != own[k]]
+        if differing:
+            told = ", ".join(f"{k} {state.get(k)} (now {own[k]})" for k in differing)
+            raise CheckpointError(f"the checkpoint's batches were drawn with {told}")
+        self.epoch, self.position = state["epoch"], state["position"]
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "rows": self.rows,
+            "world_size": self.world_size,
+        }
+
+
+class TensorDataModule(LightningDataModule):
+    """Train, validation and test parts as tensors ``(*inputs, target)``, moved to the device once.
+
+    A subclass sets ``parts`` in ``setup``: "train", "test", and "val" where there is one.
+    """
+
+    def __init__(self, *, batch_size: int, eval_batch_size: int, order_seed: int) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.order_seed = order_seed
+        self.parts: dict[str, Tensors] = {}
+        self._train_loader: TensorLoader | None = None
+        self._resume: dict[str, Any] | None = None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What a model must know of the data (users, items, classes), by constructor argument."""
+        raise NotImplementedError
+
+    def summary(self) -> str:
+        """One line: the data, its split, and the rows of each part."""
+        raise NotImplementedError
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Test metrics of simple models, fitted on the training rows, by name."""
+        return {}
+
+    def test_table(self) -> dict[str, Sequence[Any]]:
+        """Columns that name the test rows, in the order of the test part."""
+        return {}
+
+    def train_dataloader(self) -> TensorLoader:
+        trainer = self.trainer
+        if trainer is None:
+            loader = TensorLoader(self.parts["train"], self.batch_size, seed=self.order_seed)
+        else:
+            loader = TensorLoader(
+                self._on_device("train"),
+                self.batch_size,
+                seed=self.order_seed,
+                rank=trainer.global_rank,
+                world_size=trainer.world_size,
+            )
+        if len(loader) == 0:
+            raise DataError("no training batch: the training part is empty")
+        if self._resume is not None:
+            loader.load_state_dict(self._resume)
+            self._resume = None
+        self._train_loader = loader
+        return loader
+
+    def val_dataloader(self) -> TensorLoader | list[Any]:
+        return self._evaluation_loader("val") if "val" in self.parts else []
+
+    def test_dataloader(self) -> TensorLoader:
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> TensorLoader:
+        return self._evaluation_loader("test")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The training loader's position.
+
+        Kept here, not by Lightning's fit loop: that drops a loader's state when the length of the
+        run is asked for in ``configure_optimizers`` (Lightning issue 20550).
+        """
+        return {} if self._train_loader is None else self._train_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._resume = state_dict
+
+    def _evaluation_loader(self, part: str) -> TensorLoader:
+        return TensorLoader(self._on_device(part), self.eval_batch_size)
+
+    def _on_device(self, part: str) -> Tensors:
+        if self.trainer is None:
+            return self.parts[part]
+        return [t.to(self.trainer.strategy.root_device) for t in self.parts[part]]

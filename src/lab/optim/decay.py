@@ -1,0 +1,52 @@
+"""What weight decay means: each mode by its two coefficients, and the penalty of ``l2_loss``.
+
+With η the group's current learning rate, η_base its peak, λ the decay and g the gradient of the
+loss at the weights before the step:
+
+    g̃ = g + l2 · θ        (what the optimiser sees)
+    θ ← (1 - shrink) · θ   (before the optimiser's own update)
+
+============  ======  =================  =====================================================
+mode          l2      shrink             source
+============  ======  =================  =====================================================
+none          0       0
+l2_loss       0       0                  λ Σ θ² added to the loss: gradient 2λθ (the lesson)
+l2            λ       0                  torch's ``weight_decay``
+decoupled     0       η · λ              torch's AdamW; fastai's ``true_wd``
+independent   0       (η / η_base) · λ   Loshchilov & Hutter 2019 (arXiv 1711.05101), Algorithm 2
+============  ======  =================  =====================================================
+"""
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+def l2_coefficient(mode: str, value: float) -> float:
+    """Share of θ that is added to the gradient."""
+    return value if mode == "l2" else 0.0
+
+
+def shrink_factor(mode: str, value: float, lr: float, base_lr: float) -> float:
+    """Share of θ that is taken off before the optimiser's own update."""
+    if mode == "decoupled":
+        return lr * value
+    if mode == "independent":
+        return (lr / base_lr) * value
+    return 0.0
+
+
+def weight_penalty(optimizer: Optimizer) -> Tensor | None:
+    """λ Σ θ² over decayed, trainable parameters, a scalar; None unless the mode is ``l2_loss``.
+
+    A part of the loss, so it is clipped with it and, under gradient accumulation, divided with it.
+    """
+    penalty = None
+    for group in optimizer.param_groups:
+        if group["decay_mode"] != "l2_loss" or group["decay_value"] == 0.0:
+            continue
+        squares = [p.square().sum() for p in group["params"] if p.requires_grad]
+        if squares:
+            term = group["decay_value"] * torch.stack(squares).sum()
+            penalty = term if penalty is None else penalty + term
+    return penalty
