@@ -3,10 +3,13 @@
 import csv
 import io
 import logging
+import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -42,6 +45,8 @@ def run(cfg: DictConfig) -> float | None:
     start_seconds = time.perf_counter() - STARTED
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # our own tables say what a run is
+    # between lightning 2.6 and torch 2.14; harmless, and nothing a user can mend
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     overrides = list(hydra.overrides.task)
@@ -125,11 +130,16 @@ def build_trainer(
         interruption=interruption,
     )
     callbacks = [instantiate(node, _convert_="all") for node in config.callbacks.values() if node]
-    if config.trainer.get("enable_progress_bar", True):
-        callbacks.append(TQDMProgressBar(refresh_rate=100, leave=True))
-    build = instantiate({**config.trainer, "_partial_": True}, _convert_="all")
+    options: dict[str, Any] = {"_partial_": True}
+    if not has_validation(config):
+        options["limit_val_batches"] = 0
+    if not sys.stdout.isatty():  # a bar is for eyes; a log gets a line for each epoch
+        options["enable_progress_bar"] = False
+    elif config.trainer.get("enable_progress_bar", True):
+        callbacks.append(TQDMProgressBar(refresh_rate=100, leave=False))
+    build = instantiate({**config.trainer, **options}, _convert_="all")
     trainer = build(
-        callbacks=[*callbacks, checkpoints],
+        callbacks=[*callbacks, terminal.EpochLines(), checkpoints],
         logger=trackers,
         plugins=[AtomicCheckpointIO()],
         default_root_dir=folder,
@@ -217,7 +227,7 @@ def _fit(
     with _timed(record, "test"):
         _load_weights(model, folder, chosen)
         record.metrics["test"] = _test(config, model, data)
-    terminal.show_test(type(model).__name__, record.metrics["test"], record.baselines, record.data)
+    terminal.show_test(type(model).__name__, record.metrics["test"], record.baselines)
     with _timed(record, "interpret"):
         for node in config.interpret.values():
             if node:
@@ -246,9 +256,8 @@ def _continue_fit(folder: Path, overrides: list[str]) -> float | None:
 def _test_again(folder: Path) -> None:
     config = _saved_config(folder)
     model, data = load(folder)
-    terminal.show_test(
-        type(model).__name__, _test(config, model, data), data.baselines(), data.summary()
-    )
+    terminal.say(data.summary())
+    terminal.show_test(type(model).__name__, _test(config, model, data), data.baselines())
 
 
 def _predict(folder: Path) -> None:
@@ -267,8 +276,9 @@ def _predict(folder: Path) -> None:
 
 
 def _test(config: Config, model: SupervisedModule, data: TensorDataModule) -> dict[str, float]:
-    (result,) = _evaluator(config).test(model, datamodule=data, verbose=False)
-    return {name.removeprefix("test/"): value for name, value in result.items()}
+    evaluator = _evaluator(config)
+    evaluator.test(model, datamodule=data, verbose=False)
+    return {k.removeprefix("test/"): float(v) for k, v in evaluator.callback_metrics.items()}
 
 
 def _evaluator(config: Config) -> Trainer:

@@ -1,5 +1,8 @@
 """What a run shows at the terminal; rank 0 only."""
 
+import time
+
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.table import Table
@@ -42,13 +45,37 @@ def show_test(
     model: str,
     metrics: dict[str, float],
     baselines: dict[str, dict[str, float]],
-    rows: str,
 ) -> None:
     """Test metrics beside those of the data's baselines on the same rows."""
-    table = Table(title=f"Test: {rows}", title_justify="left")
-    table.add_column("model")
+    table = Table()
+    table.add_column("on the test part")
     for name in metrics:
         table.add_column(name, justify="right")
     for label, values in {model: metrics, **baselines}.items():
         table.add_row(label, *(f"{values[m]:.4f}" if m in values else "" for m in metrics))
     _console.print(table)
+
+
+class EpochLines(Callback):
+    """A line for each epoch: what was measured, and how long it took.
+
+    Written when the next epoch or the end begins: only then has the module reported the epoch.
+    """
+
+    _started: float | None = None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close(trainer)
+        self._started = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close(trainer)
+
+    def _close(self, trainer: Trainer) -> None:
+        if self._started is None:
+            return
+        metrics = trainer.callback_metrics
+        shown = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if k != "train/loss")
+        seconds = time.perf_counter() - self._started
+        say(f"epoch {trainer.current_epoch:>3}/{trainer.max_epochs}  {shown}  {seconds:.1f} s")
+        self._started = None

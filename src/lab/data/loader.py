@@ -59,6 +59,8 @@ class TensorLoader:
         return order[self.rank : self.rows * self.world_size : self.world_size]
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        if self.position == len(self):
+            self.epoch, self.position = self.epoch + 1, 0
         tensors = self.tensors
         if self.seed is not None or self.world_size > 1:
             # permuted once an epoch: a slice costs a fraction of an index operation per batch
@@ -70,7 +72,6 @@ class TensorLoader:
             self.position = number + 1
             rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
             yield tuple(t[rows] for t in tensors)
-        self.epoch, self.position = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Plain integers; the end of an epoch is the start of the next."""

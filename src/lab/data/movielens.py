@@ -107,7 +107,7 @@ class MovieLens100K(RatingsDataModule):
         return f"MovieLens-100K, split {self.split}"
 
 
-# -- splits -----------------------------------------------------------------------------------------
+# -- splits ----------------------------------------------------------------------------------------
 
 
 def official_fold(number: int, users: Indices, items: Indices) -> tuple[Indices, Indices]:

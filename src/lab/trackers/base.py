@@ -1,0 +1,65 @@
+"""What the runner asks of a tracker."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a tracker is told of a run before it starts; ``config`` is nested and resolved."""
+
+    folder: Path
+    name: str
+    group: str | None
+    tags: tuple[str, ...]
+    config: dict[str, Any]
+    wandb_id: str | None = None
+
+
+class Tracker(Logger):
+    """A Lightning logger that belongs to a run: attach, (truncate_after), log, finish.
+
+    Only rank 0 does anything. ``finalize``, which Lightning calls when a fit ends or fails, does
+    nothing: the runner knows the run's true end and calls ``finish``.
+    """
+
+    @abstractmethod
+    def attach(self, info: RunInfo) -> None:
+        """Open what is needed for the run; before anything is logged."""
+
+    @abstractmethod
+    def finish(self, exit_code: int) -> None:
+        """Close with the run's exit status; also without ``attach``, and more than once."""
+
+    def truncate_after(self, step: int) -> None:
+        """Forget what was logged after ``step``, since a continued run logs it again."""
+        return
+
+    def log_summary(self, values: Mapping[str, float]) -> None:
+        """Final values of a run."""
+        return
+
+    def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """A table of what was learned."""
+        return
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the run record keeps of this tracker."""
+        return {}
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the config comes with ``attach``."""

@@ -1,0 +1,103 @@
+"""The history of a run as a CSV file that survives ``kill -9`` with at most the last row lost."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lab.atomic import atomic_write
+from lab.config.schema import Text
+from lab.errors import RunFolderError
+from lab.trackers.base import RunInfo, Tracker
+
+FILE_NAME = "metrics.csv"
+
+
+class CSVTracker(Tracker):
+    """``metrics.csv``: a row for each report, ``step`` (optimiser steps) first, gaps left empty.
+
+    The local record is the guarantee, so a row that cannot be written stops the run:
+
+    Raises:
+        RunFolderError: the folder cannot be written, or the disk is full.
+    """
+
+    def __init__(self, file_name: Text = FILE_NAME) -> None:
+        super().__init__()
+        self.file_name = file_name
+        self.path: Path | None = None
+        self._columns: list[str] = []
+
+    @rank_zero_only
+    def attach(self, info: RunInfo) -> None:
+        self.path = info.folder / self.file_name
+        self._columns, rows = read_history(self.path)
+        self._rewrite(rows)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        row = {"step": step, **metrics}
+        new = [name for name in row if name not in self._columns]
+        if new:
+            _, rows = read_history(self._file)
+            self._columns += new
+            self._rewrite([*rows, row])
+            return
+        try:
+            with self._file.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self._columns).writerow(row)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    @rank_zero_only
+    def truncate_after(self, step: int) -> None:
+        _, rows = read_history(self._file)
+        self._rewrite([row for row in rows if int(row["step"]) <= step])
+
+    def finish(self, exit_code: int) -> None:
+        return
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {"file": self.file_name}
+
+    @property
+    def _file(self) -> Path:
+        assert self.path is not None, "attach() comes first"
+        return self.path
+
+    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns)
+        if self._columns:
+            writer.writeheader()
+        writer.writerows(rows)
+        try:
+            with atomic_write(self._file) as file:
+                file.write(text.getvalue().encode())
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def _cannot_write(self, error: OSError) -> RunFolderError:
+        return RunFolderError(
+            f"{self.path}: cannot be written ({error.strerror}); make room, then continue with "
+            f"python train.py task=fit run={self._file.parent}"
+        )
+
+
+def read_history(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns and rows of a history, cells as text; a last row that is cut short is left out."""
+    if not path.is_file():
+        return [], []
+    with path.open(newline="", encoding="utf-8") as file:
+        text = file.read()
+    whole = text[: text.rfind("\n") + 1]
+    reader = csv.reader(io.StringIO(whole, newline=""))
+    columns = next(reader, [])
+    rows = [
+        dict(zip(columns, cells, strict=True)) for cells in reader if len(cells) == len(columns)
+    ]
+    return columns, rows
