@@ -1,4 +1,4 @@
-"""What every test may rely on: quiet, offline, one thread, and no account of the developer's own."""
+"""What every test may rely on: offline, one thread, and no account of the developer's own."""
 
 import os
 from pathlib import Path

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -81,9 +82,15 @@ def as_user_error(error: BaseException) -> UserError | None:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return ConfigError(f"{group}: no '{choice}'{suggestion(choice, list(error.options))}")
-    if isinstance(error, HydraException | OmegaConfBaseException):
+    if isinstance(error, HydraException | OmegaConfBaseException) or _raised_by_hydra(error):
         return ConfigError(_without_append_advice(error))
     return None
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Whether Hydra itself raised, as it does (ValueError) for ``trainer=null``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and "hydra/_internal" in Path(frames[-1].filename).as_posix()
 
 
 def _without_append_advice(error: BaseException) -> str:

@@ -98,6 +98,8 @@ def build_data(config: Config) -> TensorDataModule:
 
 def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
     """The model with the sizes that the data has, drawn from ``seeds.init``."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     torch.manual_seed(config.seeds.init)
     build = instantiate({**config.model, "_partial_": True}, _convert_="all")
     model: SupervisedModule = build(

@@ -87,7 +87,7 @@ REFUSED = {
     "data.root=${paths.dta}": ["data.root", "paths.dta"],
     # what is built
     "callbacks.stop.patience=3": ["callbacks.stop", "_target_"],
-    "logger.csv2=yes": ["logger.csv2", "True"],
+    "logger.csv2=yes": ["logger.csv2", "'yes'"],
     "logger.tb._target_=os.system": ["logger.tb._target_", "os.system"],
     "logger.tb._target_=torch.load": ["logger.tb._target_", "torch.load"],
     "logger.tb._target_=torch.nn.functional.relu": ["logger.tb._target_", "function"],
@@ -95,8 +95,8 @@ REFUSED = {
     "objective.metric=rsme": ["objective.metric", "'rmse'"],
     "callbacks=early_stopping": ["callbacks.early_stopping.monitor", "data.validation_fraction"],
     "task=test": ["run", "run="],
-    "trainer=null": ["trainer"],
-    "~data": ["data", "required"],
+    "trainer=null": ["NoneType"],
+    "~data": ["data", "_target_"],
 }
 
 

@@ -69,8 +69,8 @@ def test_what_is_not_there_is_said(target: str) -> None:
 def test_types_are_read_from_annotations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = (
         "from typing import Literal, Optional\n"
-        "def f(a: Optional[int], b: 'str | None', c: Literal['x', 'y'], d: Unknown, e: int | Unknown,"
-        " g: list[int], h: tuple[float, float]): ..."
+        "def f(a: Optional[int], b: 'str | None', c: Literal['x', 'y'], d: Unknown,"
+        " e: int | Unknown, g: list[int], h: tuple[float, float]): ..."
     )
     (tmp_path / "annotated.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)

@@ -6,6 +6,7 @@ milliseconds, and what a ``_target_`` takes is read from source (``lab.config.si
 
 import difflib
 import os
+import re
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
@@ -52,7 +53,9 @@ def check(cfg: DictConfig) -> Config:
     faults += _node_faults(values)
     if config is not None and not faults:
         faults += _cross_faults(config)
-    faults = [f for f in dict.fromkeys(faults) if f and not _is_told_elsewhere(f, cfg)]
+    faults = list(dict.fromkeys(filter(None, faults)))
+    places = {fault.partition(":")[0] for fault in faults}
+    faults = [fault for fault in faults if _source_of(fault, cfg) not in places]
     if faults:
         raise ConfigError("\n".join(faults))
     assert config is not None
@@ -78,15 +81,15 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def _is_told_elsewhere(fault: str, cfg: DictConfig) -> bool:
-    """Whether the faulty value is only taken over from another key (``init: ${seed}``)."""
+def _source_of(fault: str, cfg: DictConfig) -> str | None:
+    """The key whose value the faulty key only takes over (``init: ${seed}`` -> ``seed``)."""
     parent, _, key = fault.partition(":")[0].rpartition(".")
     node = OmegaConf.select(cfg, parent) if parent else cfg
-    return (
-        isinstance(node, DictConfig)
-        and OmegaConf.is_interpolation(node, key)
-        and not str(OmegaConf.to_container(node, resolve=False)[key]).startswith("${oc.")  # type: ignore[index,call-overload]
-    )
+    if not isinstance(node, DictConfig) or key not in node:
+        return None
+    raw = OmegaConf.to_container(node, resolve=False)
+    match = re.fullmatch(r"\$\{([\w.]+)\}", str(raw[key]))  # type: ignore[index,call-overload]
+    return match[1] if match else None
 
 
 # -- the typed part -------------------------------------------------------------------------------

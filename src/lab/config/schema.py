@@ -188,6 +188,7 @@ class Config(Section):
     run: Text | None
     seed: Seed
     seeds: Seeds
+    threads: Count | None
     data: Node
     model: Node
     objective: Objective
