@@ -27,7 +27,7 @@ LayerGroups = Mapping[str, Sequence[nn.Module | nn.Parameter]]
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
-_WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
+_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ParameterPlan:
 
 
 def clean_name(name: str) -> str:
-    """A parameter's name without what DDP, FSDP and torch.compile put into it."""
+    """A parameter's name without what torch.compile and FSDP put into it."""
     for wrapper in _WRAPPERS:
         name = name.replace(wrapper, "")
     return name

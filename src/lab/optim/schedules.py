@@ -51,7 +51,8 @@ def _cycle(
 ) -> float:
     """From ``start`` to ``peak`` to ``end``; both shapes in the arithmetic of their source.
 
-    ``cos``: torch's OneCycleLR, cosine both ways, its peak at step pct_start · total - 1.
+    ``cos``: torch's OneCycleLR, cosine both ways, its peak at step pct_start · total - 1; where
+    that is not positive, at which torch divides by zero or runs backwards, the first step.
     ``linear``: fastai 1.0.28, linear up and cosine down, its peak at step int(pct_start · total);
     there the end is reached only after the last step.
     """
