@@ -164,6 +164,12 @@ class AtomicCheckpointIO(CheckpointIO):
         path.unlink(missing_ok=True)
 
 
+def epoch_metrics(trainer: Trainer) -> dict[str, float]:
+    """What was measured of the last epoch; not the loss since the last report within it."""
+    metrics = trainer.callback_metrics.items()
+    return {name: float(value) for name, value in metrics if name != "train/loss"}
+
+
 class RunCheckpoints(Checkpoint):
     """Checkpoints after each epoch, every ``every_n_steps``, and when a signal asks to stop.
 
@@ -216,7 +222,7 @@ class RunCheckpoints(Checkpoint):
         self.interruption.raise_if_requested()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._save(trainer, {name: float(v) for name, v in trainer.callback_metrics.items()})
+        self._save(trainer, epoch_metrics(trainer))
         self.interruption.raise_if_requested()
 
     def on_save_checkpoint(

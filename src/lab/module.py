@@ -37,6 +37,7 @@ class SupervisedModule(LightningModule):
         self.loss_function = loss
         self.evaluation_loss = MeanMetric()
         self.evaluation_metrics = MetricCollection(dict(metrics))
+        self.metric_names = list(metrics)
         self.optim = optim
         self.schedule = schedule
         self.order_seed = order_seed
@@ -119,7 +120,9 @@ class SupervisedModule(LightningModule):
         self.evaluation_metrics.update(prediction, target)
 
     def _evaluation_result(self, stage: str) -> dict[str, float]:
-        values = {"loss": self.evaluation_loss.compute(), **self.evaluation_metrics.compute()}
+        computed = self.evaluation_metrics.compute()
+        values = {"loss": self.evaluation_loss.compute()}
+        values |= {name: computed[name] for name in self.metric_names}  # in the config's order
         self.evaluation_loss.reset()
         self.evaluation_metrics.reset()
         return {f"{stage}/{name}": float(value) for name, value in values.items()}

@@ -47,6 +47,8 @@ def run(cfg: DictConfig) -> float | None:
         logging.getLogger(name).setLevel(logging.WARNING)  # our own tables say what a run is
     # between lightning 2.6 and torch 2.14; harmless, and nothing a user can mend
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+    # reports go by optimiser steps over the whole run, so short epochs lose none
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     overrides = list(hydra.overrides.task)

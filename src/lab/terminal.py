@@ -7,6 +7,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
+from lab.checkpoint import epoch_metrics
 from lab.config.schema import Config
 from lab.module import SupervisedModule
 from lab.optim.optimizers import build_optimizer, describe_groups
@@ -62,20 +63,23 @@ class EpochLines(Callback):
     Written when the next epoch or the end begins: only then has the module reported the epoch.
     """
 
-    _started: float | None = None
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = time.perf_counter()
+        self._epoch = trainer.current_epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._close(trainer)
-        self._started = time.perf_counter()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._close(trainer)
 
     def _close(self, trainer: Trainer) -> None:
-        if self._started is None:
+        if trainer.current_epoch == self._epoch:  # none has ended since the last line
             return
-        metrics = trainer.callback_metrics
-        shown = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if k != "train/loss")
-        seconds = time.perf_counter() - self._started
-        say(f"epoch {trainer.current_epoch:>3}/{trainer.max_epochs}  {shown}  {seconds:.1f} s")
-        self._started = None
+        shown = "  ".join(f"{k} {v:.4f}" for k, v in epoch_metrics(trainer).items())
+        now = time.perf_counter()
+        say(
+            f"epoch {trainer.current_epoch:>3}/{trainer.max_epochs}  {shown}  "
+            f"{now - self._started:.1f} s"
+        )
+        self._started, self._epoch = now, trainer.current_epoch

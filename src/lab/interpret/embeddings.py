@@ -12,7 +12,7 @@ from rich.text import Text
 
 from lab.atomic import atomic_write
 from lab.config.schema import Count
-from lab.data.movielens import MovieLens100K
+from lab.data.ratings import RatingsDataModule
 from lab.models.collab import CollabFilter
 
 
@@ -27,7 +27,7 @@ class ItemBias:
 
 
 def items_by_bias(
-    model: CollabFilter, data: MovieLens100K, folder: Path, *, top: Count = 10
+    model: CollabFilter, data: RatingsDataModule, folder: Path, *, top: Count = 10
 ) -> list[ItemBias]:
     """Items from best to worst by bias: liked or disliked whoever rates them (lesson 5).
 

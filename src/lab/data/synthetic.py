@@ -1,0 +1,69 @@
+"""Ratings drawn from a known factor model, with the skew of real ones; no download, any size."""
+
+import numpy as np
+
+from lab.config.schema import Count, Fraction, Seed
+from lab.data.ratings import Indices, RatingsDataModule, RatingTable, hold_out
+
+
+class SyntheticRatings(RatingsDataModule):
+    """Ratings 1 to 5 = round(3.5 + b_u + b_i + p_u · q_i + noise), items met by Zipf's law.
+
+    Args:
+        n_users, n_items, n_ratings: the size; ids run from 1.
+        test_fraction: share of all rows; validation_fraction: share of the rest, 0 for none.
+        data_seed: of the ratings themselves.
+    """
+
+    def __init__(
+        self,
+        n_users: Count,
+        n_items: Count,
+        n_ratings: Count,
+        test_fraction: Fraction,
+        validation_fraction: Fraction,
+        batch_size: Count,
+        eval_batch_size: Count,
+        split_seed: Seed,
+        order_seed: Seed,
+        data_seed: Seed = 0,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
+        )
+        self.n_users, self.n_items, self.n_ratings = n_users, n_items, n_ratings
+        self.test_fraction = test_fraction
+        self.validation_fraction = validation_fraction
+        self.split_seed = split_seed
+        self.data_seed = data_seed
+
+    def load_table(self) -> tuple[RatingTable, str]:
+        random = np.random.default_rng(self.data_seed)
+        users = random.integers(self.n_users, size=self.n_ratings)
+        popularity = 1 / np.arange(1, self.n_items + 1)
+        items = random.choice(self.n_items, self.n_ratings, p=popularity / popularity.sum())
+        user_factors, item_factors = (
+            random.normal(0, 0.5, (n, 3)) for n in (self.n_users, self.n_items)
+        )
+        user_bias, item_bias = (random.normal(0, 0.4, n) for n in (self.n_users, self.n_items))
+        score = (
+            3.5
+            + user_bias[users]
+            + item_bias[items]
+            + (user_factors[users] * item_factors[items]).sum(axis=1)
+            + random.normal(0, 0.5, self.n_ratings)
+        )
+        ratings = np.clip(np.rint(score), 1, 5).astype(np.float32)
+        titles = {i: f"Film {i} ({1900 + i % 100})" for i in range(1, self.n_items + 1)}
+        return RatingTable(users + 1, items + 1, ratings, titles), f"data_seed {self.data_seed}"
+
+    def split_rows(self, table: RatingTable) -> dict[str, Indices]:
+        rows = np.arange(len(table.ratings))
+        train, test = hold_out(rows, self.test_fraction, self.split_seed)
+        if self.validation_fraction == 0:
+            return {"train": train, "test": test}
+        train, val = hold_out(train, self.validation_fraction, self.split_seed)
+        return {"train": train, "val": val, "test": test}
+
+    def title(self) -> str:
+        return f"{self.n_ratings:,} synthetic ratings"

@@ -1,0 +1,38 @@
+"""Callbacks that do to a run what the world does to runs."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class SignalAt(Callback):
+    """The process gets ``number`` when ``step`` optimiser steps are done, once."""
+
+    def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
+        self.step, self.number = step, number
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+class CrashAt(Callback):
+    """The run fails when ``step`` optimiser steps are done; with a flag file, only once."""
+
+    def __init__(self, step: int, flag: str | None = None) -> None:
+        self.step, self.flag = step, flag
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.step:
+            if self.flag is not None:
+                if Path(self.flag).exists():
+                    return
+                Path(self.flag).touch()
+            raise ValueError("the data went bad")

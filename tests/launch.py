@@ -1,0 +1,57 @@
+"""Starting runs for tests: in this process, or as a user does, in one of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict
+
+from lab.cli import CONF, force_overrides, register_resolvers
+from lab.run import run
+
+ROOT = CONF.parent
+TINY = [
+    "data=synthetic_ratings",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=3",
+    "trainer.log_every_n_steps=5",
+    "model.n_factors=4",
+    "logger=csv",
+]
+
+
+def launch(overrides: list[str], folder: Path) -> float | None:
+    """What ``python train.py OVERRIDES`` does, with ``folder`` for its run folder."""
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    forced = force_overrides(overrides)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", overrides=forced, return_hydra_config=True)
+    with open_dict(cfg):
+        cfg.hydra.runtime.output_dir = str(folder)
+        cfg.hydra.overrides.task = forced
+        HydraConfig.instance().set_config(cfg)
+        del cfg["hydra"]
+    folder.mkdir(parents=True, exist_ok=True)
+    return run(cfg)
+
+
+def command(*overrides: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *overrides]
+
+
+def train(*overrides: str, cwd: Path, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+    """``python train.py OVERRIDES`` in a process of its own, from the folder ``cwd``."""
+    return subprocess.run(
+        command(*overrides),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )

@@ -1,0 +1,273 @@
+"""Runs from config to record: what they leave, that they repeat, and that they go on."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import lab
+from lab.checkpoint import Manifest, load_checkpoint
+from lab.errors import CheckpointError, ConfigError, RunFolderError
+from lab.interruption import RunInterrupted
+from lab.record import RunRecord
+from tests.launch import TINY, launch
+
+STEPS, EPOCH = 78, 26
+
+
+@pytest.fixture(autouse=True)
+def allow_test_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    last = Manifest(folder / "checkpoints").entries()[-1]
+    return load_checkpoint(folder / "checkpoints" / last.file)["state_dict"]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def without_clocks(folder: Path) -> dict[str, Any]:
+    record = json.loads((folder / "run.json").read_text())
+    return {k: record[k] for k in ("metrics", "baselines", "checkpoints", "steps", "config_hash")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run; tests read it and never write to it."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    launch(TINY, folder)
+    return folder
+
+
+def test_what_a_run_leaves(finished: Path) -> None:
+    names = sorted(p.name for p in finished.iterdir())
+    assert names == ["checkpoints", "config.yaml", "metrics.csv", "run.json"]
+    record = RunRecord.read(finished)
+    assert (record.status, record.exit_code, record.steps, record.epochs) == ("done", 0, STEPS, 3)
+    assert record.seeds == {"seed": 0, "split": 42, "init": 0, "order": 0}
+    assert set(record.metrics["test"]) == {"loss", "rmse", "mae"}
+    assert record.metrics["test"]["rmse"] == pytest.approx(
+        math.sqrt(record.metrics["test"]["loss"])
+    )
+    assert {"start", "data", "build", "fit", "test", "total"} - set(record.seconds) <= {"start"}
+    assert len(record.git.get("commit", "0" * 40)) == 40
+
+
+def test_the_history_has_every_report_once(finished: Path) -> None:
+    with (finished / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    reports = [int(r["step"]) for r in rows if r["train/loss"]]
+    assert reports == list(range(5, STEPS + 1, 5))
+    epochs = [int(r["step"]) for r in rows if r["val/rmse"]]
+    assert epochs == [EPOCH, 2 * EPOCH, 3 * EPOCH]
+    assert [int(r["step"]) for r in rows if r["train/loss_epoch"]] == epochs
+
+
+def test_the_checkpoint_with_the_best_validation_is_tested(finished: Path) -> None:
+    record = RunRecord.read(finished)
+    with (finished / "metrics.csv").open() as file:
+        values = {
+            int(r["step"]): float(r["val/rmse"]) for r in csv.DictReader(file) if r["val/rmse"]
+        }
+    best = min(values, key=lambda step: values[step])
+    assert record.checkpoints["chosen"] == f"step={best:08d}.ckpt"
+    assert record.metrics["chosen"]["val/rmse"] == pytest.approx(values[best])
+
+
+def test_predictions_give_the_recorded_metrics(finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    launch(["task=predict", f"run={folder}"], folder)
+    with (folder / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["user", "item", "title", "rating", "prediction"]
+    errors = [float(r["prediction"]) - float(r["rating"]) for r in rows]
+    recorded = RunRecord.read(folder).metrics["test"]
+    assert math.sqrt(sum(e * e for e in errors) / len(errors)) == pytest.approx(recorded["rmse"])
+    assert sum(map(abs, errors)) / len(errors) == pytest.approx(recorded["mae"])
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(
+    finished: Path, tmp_path: Path
+) -> None:
+    launch(TINY, tmp_path / "again")
+    assert same(weights(finished), weights(tmp_path / "again"))
+    assert without_clocks(finished) == without_clocks(tmp_path / "again")
+    history = [(f / "metrics.csv").read_text() for f in (finished, tmp_path / "again")]
+    assert history[0] == history[1]
+    launch([*TINY, "seed=1"], tmp_path / "other")
+    assert not same(weights(finished), weights(tmp_path / "other"))
+
+
+def test_seeds_can_be_set_apart(tmp_path: Path) -> None:
+    """With no step taken, only seeds.init matters; the order is another matter."""
+    from hydra import compose, initialize_config_dir
+
+    from lab.cli import CONF, force_overrides
+    from lab.config.check import check
+    from lab.run import build_data, build_model
+
+    def built(*overrides: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = check(compose("config", overrides=force_overrides([*TINY, *overrides])))
+        data = build_data(config)
+        return build_model(config, data).state_dict(), data.train_dataloader().order(0)
+
+    start, order = built()
+    other_order = built("seeds.order=5")
+    other_init = built("seeds.init=5")
+    assert same(start, other_order[0])
+    assert not torch.equal(order, other_order[1])
+    assert not same(start, other_init[0])
+    assert torch.equal(order, other_init[1])
+
+
+def test_equals_a_loop_written_by_hand(finished: Path) -> None:
+    """The whole machinery against torch's own AdamW and OneCycleLR in ten lines, bitwise."""
+    model, data = lab.load(finished)
+    torch.manual_seed(0)
+    model = type(model)(**data.sizes, n_factors=4)
+    users, items, ratings = data.parts["train"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, betas=(0.9, 0.99), weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=STEPS)
+    loader = data.train_dataloader()
+    for epoch in range(3):
+        order = loader.order(epoch)
+        for start in range(0, len(order), 64):
+            rows = order[start : start + 64]
+            loss = torch.nn.functional.mse_loss(model(users[rows], items[rows]), ratings[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if schedule.last_epoch < STEPS - 1:
+                schedule.step()
+    assert same(model.state_dict(), weights(finished))
+
+
+@pytest.mark.parametrize("step", [1, 13, EPOCH - 1, EPOCH, EPOCH + 1, 2 * EPOCH, STEPS - 1])
+def test_interrupted_and_continued_is_the_undisturbed_run(
+    finished: Path, tmp_path: Path, step: int
+) -> None:
+    folder = tmp_path / "run"
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", f"callbacks.stop.step={step}"]
+    with pytest.raises(RunInterrupted) as caught:
+        launch([*TINY, *stop], folder)
+    assert caught.value.exit_code == 143
+    record = RunRecord.read(folder)
+    assert (record.status, record.exit_code) == ("interrupted", 143)
+    newest = Manifest(folder / "checkpoints").entries()[-1]
+    assert newest.step == step
+    launch(["task=fit", f"run={folder}"], folder)
+    record = RunRecord.read(folder)
+    assert (record.status, record.exit_code, len(record.continued)) == ("done", 0, 1)
+    assert same(weights(finished), weights(folder))
+    assert record.metrics == RunRecord.read(finished).metrics
+    assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
+def test_a_crash_is_recorded_and_the_run_can_go_on(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    crash = [
+        "callbacks.crash._target_=tests.callbacks.CrashAt",
+        "callbacks.crash.step=40",
+        f"callbacks.crash.flag={tmp_path / 'crashed'}",
+    ]
+    with pytest.raises(ValueError, match="went bad"):
+        launch([*TINY, *crash], folder)
+    record = RunRecord.read(folder)
+    assert (record.status, record.exit_code) == ("failed", 1)
+    assert record.error is not None
+    assert record.error["message"] == "the data went bad"
+    assert "CrashAt" not in record.error["type"]
+    assert "callbacks.py" in record.error["traceback"]
+    launch(["task=fit", f"run={folder}"], folder)
+    assert same(weights(finished), weights(folder))
+    assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
+def test_a_damaged_last_checkpoint_is_passed_over(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=70"]
+    with pytest.raises(RunInterrupted):
+        launch([*TINY, *stop], folder)
+    newest = Manifest(folder / "checkpoints").entries()[-1]
+    (folder / "checkpoints" / newest.file).write_bytes(b"cut")
+    with pytest.raises(RunInterrupted):  # it passes step 70 once more
+        launch(["task=fit", f"run={folder}"], folder)
+    launch(["task=fit", f"run={folder}"], folder)
+    assert same(weights(finished), weights(folder))
+    assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
+def test_a_finished_run_is_left_as_it_is(finished: Path) -> None:
+    before = (finished / "run.json").read_bytes()
+    value = launch(["task=fit", f"run={finished}"], finished)
+    assert value == RunRecord.read(finished).metrics["chosen"]["val/rmse"]
+    assert (finished / "run.json").read_bytes() == before
+
+
+def test_a_run_folder_brings_its_own_config(finished: Path) -> None:
+    with pytest.raises(ConfigError, match=r"leave out optim\.lr=1"):
+        launch(["task=test", f"run={finished}", "optim.lr=1"], finished)
+
+
+def test_folders_that_are_no_run_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"run\.json"):
+        lab.load(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(RunFolderError, match="not a run record"):
+        lab.load(tmp_path)
+
+
+def test_a_run_without_a_checkpoint_says_so(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes((finished / "run.json").read_bytes())
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        lab.load(tmp_path)
+
+
+def test_the_unknown_get_the_answer_of_the_biases(finished: Path) -> None:
+    model, data = lab.load(finished)
+    users, items = data.encode([1, 999_999, 999_999], [999_999, 1, 999_999])  # type: ignore[attr-defined]
+    assert users.tolist()[1:] == [0, 0]
+    assert items.tolist()[0] == items.tolist()[2] == 0
+    with torch.no_grad():
+        found = model(torch.from_numpy(users), torch.from_numpy(items))
+        u_bias, i_bias = model.u_bias.weight[users[0], 0], model.i_bias.weight[items[1], 0]
+        expected = torch.sigmoid(torch.stack([u_bias, i_bias, torch.tensor(0.0)])) * 5.5
+    torch.testing.assert_close(found, expected)
+
+
+def test_without_a_validation_part_nothing_is_chosen(tmp_path: Path) -> None:
+    value = launch([*TINY, "data.validation_fraction=0.0"], tmp_path / "run")
+    record = RunRecord.read(tmp_path / "run")
+    assert value is None
+    assert record.checkpoints == dict.fromkeys(("chosen", "last"), f"step={3 * 29:08d}.ckpt")
+    assert not any(name.startswith("val/") for name in record.metrics["last"])
+
+
+@pytest.mark.parametrize("mode", ["none", "l2_loss", "l2", "decoupled", "independent"])
+@pytest.mark.parametrize("optim", ["sgd", "nesterov", "rmsprop", "adam"])
+def test_every_optimiser_and_mode_resumes_bitwise(tmp_path: Path, optim: str, mode: str) -> None:
+    recipe = [
+        *TINY,
+        "trainer.max_epochs=2",
+        f"optim={optim}",
+        "optim.lr=1e-3",
+        f"optim.weight_decay={{mode: {mode}, value: 0.01}}",
+    ]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    launch(recipe, whole)
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=31"]
+    with pytest.raises(RunInterrupted):
+        launch([*recipe, *stop], parts)
+    launch(["task=fit", f"run={parts}"], parts)
+    assert same(weights(whole), weights(parts))
