@@ -3,14 +3,12 @@
 import hydra
 from omegaconf import DictConfig
 
-from lab.cli import run_with_clear_errors
+from lab.cli import execute, run_with_clear_errors
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float | None:
-    from lab.run import run  # imports torch: after composing, so that --help and --cfg are quick
-
-    return run(cfg)
+    return execute(cfg)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
-from lab.cli import CONF, force_overrides, register_resolvers
-from lab.run import run
+from lab.cli import CONF, JobFailed, execute, force_overrides, register_resolvers
 
 ROOT = CONF.parent
 TINY = [
@@ -33,11 +32,15 @@ def launch(overrides: list[str], folder: Path) -> float | None:
         cfg = compose("config", overrides=forced, return_hydra_config=True)
     with open_dict(cfg):
         cfg.hydra.runtime.output_dir = str(folder)
+        cfg.hydra.mode = "RUN"
         cfg.hydra.overrides.task = forced
         HydraConfig.instance().set_config(cfg)
         del cfg["hydra"]
     folder.mkdir(parents=True, exist_ok=True)
-    return run(cfg)
+    try:
+        return execute(cfg)
+    except JobFailed as failure:
+        raise (failure.__cause__ or failure) from None
 
 
 def command(*overrides: str) -> list[str]:

@@ -10,17 +10,28 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lab.config.check import first_line, suggestion
+from lab.config.check import check, first_line, suggestion
+from lab.config.schema import Config
 from lab.errors import ConfigError, RunFolderError, UserError
 from lab.interruption import RunInterrupted
 
-STARTED = time.perf_counter()  # the run record states how long start-up took
+_started: float | None = time.perf_counter()
 CONF = Path(__file__).resolve().parents[2] / "conf"
 _ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=")
+
+
+def seconds_since_start() -> float:
+    """From the program's start to the first call; 0 for the later jobs of a sweep."""
+    global _started
+    seconds = 0.0 if _started is None else time.perf_counter() - _started
+    _started = None
+    return seconds
 
 
 def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:
@@ -52,6 +63,45 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 
 
+class JobFailed(BaseException):
+    """Carries a single run's exception past Hydra, which would announce it in its own words."""
+
+
+def execute(cfg: DictConfig) -> float | None:
+    """Check a composed config, and only then import what is slow and run it."""
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    try:
+        config = _checked(cfg, hydra.overrides.task, folder)
+        from lab.run import run  # imports torch
+
+        return run(config, _relative(folder), list(hydra.overrides.task))
+    except Exception as error:
+        if hydra.mode == RunMode.RUN:
+            raise JobFailed from error
+        raise  # the sweep goes on with its next job
+
+
+def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
+    try:
+        config = check(cfg)
+        extra = [o for o in overrides if o.lstrip("+~").split("=")[0] not in ("task", "run")]
+        if config.run is not None and extra:
+            told = ", ".join(o.removeprefix("++") for o in extra)
+            raise ConfigError(f"run: a run folder brings its own config; leave out {told}")
+    except ConfigError:
+        for empty in (folder, folder.parent):  # Hydra has made them already
+            if empty.is_dir() and not any(empty.iterdir()):
+                empty.rmdir()
+        raise
+    return config
+
+
+def _relative(folder: Path) -> Path:
+    """As the user would type it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
 def run_with_clear_errors(main: Callable[[], None]) -> None:
     """Run a ``hydra.main`` function; what the user can mend is one line and exit status 2."""
     show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
@@ -64,10 +114,12 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
         sys.exit(stop.exit_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    except Exception as error:
+    except (JobFailed, Exception) as failure:
+        error = failure.__cause__ or failure if isinstance(failure, JobFailed) else failure
         told = as_user_error(error)
         if told is None or show_traceback:
-            raise
+            traceback.print_exception(error)
+            sys.exit(1 if told is None else 2)
         _print_error(told)
         sys.exit(2)
 

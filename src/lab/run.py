@@ -12,22 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from lab import terminal
 from lab.atomic import atomic_write
 from lab.checkpoint import AtomicCheckpointIO, Entry, Manifest, RunCheckpoints, load_checkpoint
-from lab.cli import STARTED
+from lab.cli import seconds_since_start
 from lab.config.check import check, has_validation
 from lab.config.schema import Config
 from lab.data.loader import TensorDataModule
-from lab.errors import CheckpointError, ConfigError
+from lab.errors import CheckpointError
 from lab.interruption import Interruption, RunInterrupted
 from lab.module import SupervisedModule
 from lab.record import RunRecord
@@ -36,33 +34,25 @@ from lab.trackers import RunInfo, Tracker
 CONFIG_FILE = "config.yaml"
 
 
-def run(cfg: DictConfig) -> float | None:
-    """Do what ``cfg.task`` says. Returns the objective, the best validation metric, of a fit.
+def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
+    """Do what ``config.task`` says. Returns the objective of a fit, the best validation metric.
+
+    Args:
+        folder: where a new run lives, or the run that ``config.run`` names.
+        overrides: what was said on the command line, for the record.
 
     Raises:
-        UserError: for what the user can mend; nothing is left behind where nothing was begun.
+        UserError: for what the user can mend.
     """
-    start_seconds = time.perf_counter() - STARTED
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # our own tables say what a run is
     # between lightning 2.6 and torch 2.14; harmless, and nothing a user can mend
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
     # reports go by optimiser steps over the whole run, so short epochs lose none
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
-    hydra = HydraConfig.get()
-    folder = Path(hydra.runtime.output_dir)
-    overrides = list(hydra.overrides.task)
-    try:
-        config = check(cfg)
-        if config.run is not None:
-            _refuse_overrides(overrides)
-    except ConfigError:
-        _remove_if_empty(folder)
-        raise
     if config.run is None:
         record = RunRecord.start(config.model_dump(mode="json"), overrides)
-        if hydra.mode == RunMode.RUN:
-            record.seconds["start"] = start_seconds
+        record.seconds["start"] = seconds_since_start()
         return _recorded_fit(config, folder, record)
     match config.task:
         case "test":
@@ -331,14 +321,6 @@ def _saved_config(folder: Path) -> Config:
     return check(OmegaConf.create(record.config))
 
 
-def _refuse_overrides(overrides: list[str]) -> None:
-    allowed = {"task", "run"}
-    extra = [o for o in overrides if o.lstrip("+~").split("=")[0] not in allowed]
-    if extra:
-        told = ", ".join(o.removeprefix("++") for o in extra)
-        raise ConfigError(f"run: a run folder brings its own config; leave out {told}")
-
-
 def _attach(trackers: list[Tracker], config: Config, folder: Path, record: RunRecord) -> None:
     commit = record.git.get("commit", "")[:10]
     wandb_id = record.trackers.get("WandbTracker", {}).get("id")
@@ -364,9 +346,3 @@ def _timed(record: RunRecord, part: str) -> Iterator[None]:
         yield
     finally:
         record.seconds[part] = record.seconds.get(part, 0.0) + time.perf_counter() - started
-
-
-def _remove_if_empty(folder: Path) -> None:
-    for path in (folder, folder.parent):
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()

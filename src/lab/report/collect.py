@@ -8,7 +8,7 @@ from typing import Any
 from lab.errors import RunFolderError
 from lab.record import FILE_NAME, NOT_IDENTITY, RunRecord
 
-SEED_KEYS = ("seed", "seeds.init", "seeds.order")  # all follow ``seed`` unless they are set apart
+SEED_KEYS = ("seed", "seeds.init", "seeds.order", "data.order_seed")  # the last ones follow
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ def varying_keys(runs: list[Run]) -> list[str]:
     return [
         key
         for key in keys
-        if key.split(".")[0] not in (*NOT_IDENTITY, "seed", "seeds", "name")
+        if key not in (*SEED_KEYS, "name")
+        and key.split(".")[0] not in NOT_IDENTITY
         and len({repr(run.settings.get(key)) for run in runs}) > 1
     ]
 

@@ -1,0 +1,120 @@
+"""W&B without an account: what a run leaves on disk, read back."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.interruption import RunInterrupted
+from lab.record import RunRecord
+from lab.trackers import RunInfo, WandbTracker
+from tests.launch import TINY, launch
+from tests.trackers.offline_log import OfflineRun, read_offline_run
+
+pytestmark = pytest.mark.timeout(120)
+OFFLINE = [*TINY, "logger=default", "logger.wandb.mode=offline"]
+
+
+@pytest.fixture(autouse=True)
+def quiet_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+
+
+def offline_runs(folder: Path) -> list[OfflineRun]:
+    return [read_offline_run(p) for p in sorted(folder.rglob("*.wandb"))]
+
+
+def test_a_run_as_sync_would_send_it(tmp_path: Path) -> None:
+    launch([*OFFLINE, "name=trial", "seed=3"], tmp_path / "run")
+    (run,) = offline_runs(tmp_path / "run")
+    record = RunRecord.read(tmp_path / "run")
+    assert (run.name, run.group, run.exit_code) == ("trial", "trial", 0)
+    assert "seed=3" in run.tags
+    assert f"commit={record.git['commit'][:10]}" in run.tags
+    assert run.config["optim"]["weight_decay"] == {"mode": "decoupled", "value": 0.1, "skip": []}
+    assert run.config["seeds"]["order"] == 3  # resolved
+    reports = {row["_step"]: row["train/loss"] for row in run.history if "train/loss" in row}
+    assert list(reports) == list(range(5, 79, 5))
+    validated = [row for row in run.history if "val/rmse" in row]
+    assert [row["_step"] for row in validated] == [26, 52, 78]
+    assert validated[-1]["val/rmse"] == pytest.approx(record.metrics["last"]["val/rmse"])
+    assert run.summary["test/rmse"] == pytest.approx(record.metrics["test"]["rmse"])
+    assert record.trackers["WandbTracker"]["id"] == run.id
+    assert record.trackers["WandbTracker"]["mode"] == "offline"
+
+
+def test_crashed_and_interrupted_runs_say_so(tmp_path: Path) -> None:
+    crash = ["callbacks.crash._target_=tests.callbacks.CrashAt", "callbacks.crash.step=10"]
+    with pytest.raises(ValueError, match="went bad"):
+        launch([*OFFLINE, *crash], tmp_path / "crashed")
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    with pytest.raises(RunInterrupted):
+        launch([*OFFLINE, *stop], tmp_path / "stopped")
+    assert [r.exit_code for r in offline_runs(tmp_path / "crashed")] == [1]
+    assert [r.exit_code for r in offline_runs(tmp_path / "stopped")] == [143]
+    launch(["task=fit", f"run={tmp_path / 'stopped'}"], tmp_path / "stopped")
+    first, second = offline_runs(tmp_path / "stopped")
+    assert first.id == second.id  # one W&B run, in two pieces
+    assert second.exit_code == 0
+    steps = [row["_step"] for part in (first, second) for row in part.history]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 78
+
+
+def test_two_jobs_of_one_process_are_two_runs(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        launch([*OFFLINE, f"seed={seed}", "trainer.max_epochs=1"], tmp_path / str(seed))
+    runs = [offline_runs(tmp_path / str(seed))[0] for seed in (0, 1)]
+    assert runs[0].id != runs[1].id
+    assert [r.config["seed"] for r in runs] == [0, 1]
+    assert all(len([h for h in r.history if "val/rmse" in h]) == 1 for r in runs)
+
+
+def test_auto_is_off_without_a_key_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = WandbTracker()
+    info = RunInfo(tmp_path, "x", None, (), {})
+    with caplog.at_level("INFO"):
+        tracker.attach(info)
+    tracker.log_metrics({"a": 1.0}, 1)
+    tracker.finish(0)
+    assert len(caplog.records) == 1
+    assert "logger.wandb.mode=offline" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    assert WandbTracker().mode == "online"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert WandbTracker().mode == "offline"
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert WandbTracker().mode == "off"
+    assert WandbTracker("offline").mode == "offline"
+
+
+def test_a_key_in_netrc_counts_for_its_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "netrc"
+    file.write_text(f"machine w.example login user password {'x' * 40}\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(file))
+    assert WandbTracker().mode == "off"
+    monkeypatch.setenv("WANDB_BASE_URL", "https://w.example")
+    assert WandbTracker().mode == "online"
+
+
+def test_a_tracker_that_breaks_costs_the_run_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("wandb is down\nwith details")
+
+    import wandb
+
+    monkeypatch.setattr(wandb.Run, "log", broken)
+    launch(OFFLINE, tmp_path / "run")
+    record = RunRecord.read(tmp_path / "run")
+    assert record.status == "done"
+    assert "wandb is down" in record.trackers["WandbTracker"]["error"]
+    assert caplog.text.count("wandb is down") == 1
