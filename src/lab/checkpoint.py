@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
@@ -138,7 +138,7 @@ class AtomicCheckpointIO(CheckpointIO):
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:
                 digest = _Digest(file)
-                torch.save(checkpoint, digest)
+                torch.save(checkpoint, cast(IO[bytes], digest))
             entry = Entry(
                 path.name,
                 digest.sha256.hexdigest(),

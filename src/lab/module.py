@@ -58,14 +58,19 @@ class SupervisedModule(LightningModule):
 
     # -- training --------------------------------------------------------------------------------
 
+    def training_loss(self, inputs: Sequence[Tensor], target: Tensor) -> Tensor:
+        """What a step minimises, weight decay aside; a scalar."""
+        return self.loss_function(self(*inputs), target)
+
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         self._reseed(batch_idx)
         *inputs, target = batch
-        loss = self.loss_function(self(*inputs), target)
+        loss = self.training_loss(inputs, target)
         self._window_loss += loss.detach() * len(target)
         self._window_rows += len(target)
         step = self.global_step + 1
-        if step % self.trainer.log_every_n_steps == 0:
+        every = self.trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
+        if every and step % every == 0:
             self._report({"train/loss": self._close_window(), **self._learning_rates()}, step)
         penalty = weight_penalty(self.trainer.optimizers[0])
         return loss if penalty is None else loss + penalty

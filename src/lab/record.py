@@ -26,7 +26,7 @@ SCHEMA_VERSION = 1
 Status = Literal["running", "done", "failed", "interrupted"]
 
 # Where a run is kept and how it is watched does not change what it computes.
-NOT_IDENTITY = ("paths", "run", "task", "logger", "interpret", "checkpoints", "threads")
+NOT_IDENTITY = ("paths", "run", "task", "test", "logger", "interpret", "checkpoints", "threads")
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
 
 

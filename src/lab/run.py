@@ -15,7 +15,7 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from lab import terminal
@@ -150,7 +150,7 @@ def _recorded_fit(
     """A fit whose record and trackers tell its true end, however it ends."""
     started = time.perf_counter()
     trackers = build_trackers(config)
-    main_process = rank_zero_only.rank == 0
+    main_process = _is_main_process()
     exit_code = 1
     try:
         with Interruption() as interruption:
@@ -218,16 +218,17 @@ def _fit(
     record.checkpoints = {"chosen": chosen.file, "last": checkpoints.manifest.entries()[-1].file}
     record.metrics["last"] = checkpoints.manifest.entries()[-1].metrics
     record.metrics["chosen"] = chosen.metrics
-    with _timed(record, "test"):
-        _load_weights(model, folder, chosen)
-        record.metrics["test"] = _test(config, model, data)
-    terminal.show_test(type(model).__name__, record.metrics["test"], record.baselines)
+    _load_weights(model, folder, chosen)
+    if config.test:
+        with _timed(record, "test"):
+            record.metrics["test"] = _test(config, model, data)
+        terminal.show_test(type(model).__name__, record.metrics["test"], record.baselines)
     with _timed(record, "interpret"):
         for node in config.interpret.values():
             if node:
                 instantiate(node, _convert_="all")(model, data, folder)
     for tracker in trackers:
-        tracker.log_summary({f"test/{k}": v for k, v in record.metrics["test"].items()})
+        tracker.log_summary({f"test/{k}": v for k, v in record.metrics.get("test", {}).items()})
     return chosen.metrics.get(_monitor(config) or "")
 
 
@@ -291,6 +292,12 @@ def _evaluator(config: Config) -> Trainer:
 # -- small parts ----------------------------------------------------------------------------------
 
 
+def _is_main_process() -> bool:
+    """Rank 0; also before the processes of a run know each other (Lightning reads the launcher's
+    environment when it is imported)."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def _monitor(config: Config) -> str | None:
     """What checkpoints are chosen by; on the validation part only, so never on the test part."""
     return f"val/{config.objective.metric}" if has_validation(config) else None
@@ -335,7 +342,7 @@ def _attach(trackers: list[Tracker], config: Config, folder: Path, record: RunRe
     for tracker in trackers:
         tracker.attach(info)
     record.trackers = {type(t).__name__: t.description for t in trackers}
-    if rank_zero_only.rank == 0:
+    if _is_main_process():
         record.write(folder)  # a killed run is continued under the same W&B id
 
 

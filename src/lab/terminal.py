@@ -3,7 +3,7 @@
 import time
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
@@ -26,13 +26,14 @@ def show_groups(model: SupervisedModule, config: Config) -> None:
     optim = config.optim
     title = f"{optim.name}, schedule {config.schedule.name}"
     table = Table(title=title, title_justify="left")
-    for column in ("group", "parameters", "tensors", "lr", "weight decay", "mode", "frozen"):
-        table.add_column(column, justify="left" if column in ("group", "mode") else "right")
+    for column in ("group", "parameters", "lr", "weight decay", "mode", "frozen tensors"):
+        table.add_column(
+            column, justify="left" if column in ("group", "mode") else "right", no_wrap=True
+        )
     for row in describe_groups(build_optimizer(model, optim)):
         table.add_row(
             row.name,
             f"{row.parameters:,}",
-            str(row.tensors),
             f"{row.lr:.3g}",
             f"{row.weight_decay:.3g}",
             row.mode,

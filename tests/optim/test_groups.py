@@ -10,7 +10,7 @@ from lab.config import schema
 from lab.config.schema import LrSpread, Role, WeightDecay
 from lab.errors import ConfigError
 from lab.models.collab import CollabFilter
-from lab.optim.groups import classify, clean_name, plan_parameters, spread_lrs
+from lab.optim.groups import BiasEmbedding, classify, clean_name, plan_parameters, spread_lrs
 from lab.optim.optimizers import build_optimizer
 
 NONE = WeightDecay(mode="none")
@@ -72,6 +72,7 @@ class Own(nn.Module):
         (nn.Embedding(3, 2), {"weight": "embedding"}),
         (nn.EmbeddingBag(3, 2), {"weight": "embedding"}),
         (nn.Embedding(3, 1), {"weight": "embedding_bias"}),
+        (BiasEmbedding(3, 8), {"weight": "embedding_bias"}),
         (
             nn.GRU(1, 1),
             {

@@ -186,6 +186,7 @@ class Config(Section):
     name: Text
     task: Literal["fit", "test", "predict"]
     run: Text | None
+    test: Flag
     seed: Seed
     seeds: Seeds
     threads: Count | None

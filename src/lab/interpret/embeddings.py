@@ -13,7 +13,7 @@ from rich.text import Text
 from lab.atomic import atomic_write
 from lab.config.schema import Count
 from lab.data.ratings import RatingsDataModule
-from lab.models.collab import CollabFilter
+from lab.models.collab import CollabEnsemble, CollabFilter
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class ItemBias:
 
 
 def items_by_bias(
-    model: CollabFilter, data: RatingsDataModule, folder: Path, *, top: Count = 10
+    model: CollabFilter | CollabEnsemble, data: RatingsDataModule, folder: Path, *, top: Count = 10
 ) -> list[ItemBias]:
     """Items from best to worst by bias: liked or disliked whoever rates them (lesson 5).
 
     Shows the ``top`` best and worst, and writes all of them to ``items_by_bias.csv`` in ``folder``.
     """
     with torch.no_grad():
-        biases = model.i_bias.weight[1:, 0].tolist()  # row 0 is the unknown item
+        biases = model.i_bias.weight[1:].mean(dim=1).tolist()  # of the members; row 0 is unknown
     rows = [
         ItemBias(title, bias, mean, count)
         for title, bias, mean, count in zip(

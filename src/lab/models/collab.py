@@ -1,10 +1,13 @@
 """Collaborative filtering by matrix factorisation (Koren, Bell & Volinsky 2009)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from lab.config.schema import Count, Number
 from lab.module import SupervisedModule
+from lab.optim.groups import BiasEmbedding
 
 
 class CollabFilter(SupervisedModule):
@@ -31,23 +34,71 @@ class CollabFilter(SupervisedModule):
         super().__init__()
         self.u_weight = _embedding(n_users, n_factors)
         self.i_weight = _embedding(n_items, n_factors)
-        self.u_bias = _embedding(n_users, 1)
-        self.i_bias = _embedding(n_items, 1)
+        self.u_bias = _embedding(n_users, 1, BiasEmbedding)
+        self.i_bias = _embedding(n_items, 1, BiasEmbedding)
         self.y_range = y_range
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """users (B,), items (B,), both int64 -> predicted ratings (B,)."""
         dot = (self.u_weight(users) * self.i_weight(items)).sum(dim=1)
         score = dot + self.u_bias(users).squeeze(1) + self.i_bias(items).squeeze(1)
-        if self.y_range is None:
-            return score
-        low, high = self.y_range
-        return torch.sigmoid(score) * (high - low) + low
+        return _in_range(score, self.y_range)
 
 
-def _embedding(rows: int, columns: int) -> nn.Embedding:
+class CollabEnsemble(SupervisedModule):
+    """``n_members`` CollabFilters side by side, of which the prediction is the mean.
+
+    Each member has its own initial values and minimises its own loss, so its parameters move as if
+    it were alone; members share the order of the batches.
+
+    Args:
+        n_members: number of members.
+        n_users, n_items, n_factors, y_range: of each, as in ``CollabFilter``.
+    """
+
+    def __init__(
+        self,
+        n_users: Count,
+        n_items: Count,
+        n_factors: Count = 40,
+        y_range: tuple[Number, Number] | None = (0.0, 5.5),
+        n_members: Count = 8,
+    ) -> None:
+        super().__init__()
+        self.u_weight = _embedding(n_users, n_members * n_factors)
+        self.i_weight = _embedding(n_items, n_members * n_factors)
+        self.u_bias = _embedding(n_users, n_members, BiasEmbedding)
+        self.i_bias = _embedding(n_items, n_members, BiasEmbedding)
+        self.y_range = y_range
+        self.n_members = n_members
+
+    def member_predictions(self, users: Tensor, items: Tensor) -> Tensor:
+        """users (B,), items (B,), both int64 -> predicted ratings (B, n_members)."""
+        product = self.u_weight(users) * self.i_weight(items)
+        dot = product.unflatten(1, (self.n_members, -1)).sum(dim=2)
+        return _in_range(dot + self.u_bias(users) + self.i_bias(items), self.y_range)
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """users (B,), items (B,), both int64 -> mean of the members' predicted ratings (B,)."""
+        return self.member_predictions(users, items).mean(dim=1)
+
+    def training_loss(self, inputs: Sequence[Tensor], target: Tensor) -> Tensor:
+        """The sum of the members' losses: the gradient of each is that of its own loss."""
+        predictions = self.member_predictions(*inputs)
+        losses = [self.loss_function(p, target) for p in predictions.unbind(dim=1)]
+        return torch.stack(losses).sum()
+
+
+def _in_range(score: Tensor, y_range: tuple[float, float] | None) -> Tensor:
+    if y_range is None:
+        return score
+    low, high = y_range
+    return torch.sigmoid(score) * (high - low) + low
+
+
+def _embedding(rows: int, columns: int, kind: type[nn.Embedding] = nn.Embedding) -> nn.Embedding:
     """Rows of fastai's "truncated" normal of std 0.01, which wraps at two sigma; row 0 is zero."""
-    embedding = nn.Embedding(rows, columns)
+    embedding = kind(rows, columns)
     with torch.no_grad():
         embedding.weight.normal_().fmod_(2).mul_(0.01)
         embedding.weight[0].zero_()

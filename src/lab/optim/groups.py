@@ -30,6 +30,10 @@ _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.")
 
 
+class BiasEmbedding(nn.Embedding):
+    """Biases looked up by index, one or several for each: its role is ``embedding_bias``."""
+
+
 @dataclass(frozen=True)
 class ParameterPlan:
     """How a parameter is optimised; ``lr`` is its group's peak, ``weight_decay`` 0.0 if spared."""
@@ -71,7 +75,8 @@ def _role(owner: nn.Module, short_name: str) -> Role:
     if isinstance(owner, _NORMS):
         return "norm"
     if isinstance(owner, _EMBEDDINGS):
-        return "embedding_bias" if owner.embedding_dim == 1 else "embedding"
+        is_bias = isinstance(owner, BiasEmbedding) or owner.embedding_dim == 1
+        return "embedding_bias" if is_bias else "embedding"
     if type(owner).__module__.startswith("torch.nn."):
         # of torch's own layers these are the names (bias, bias_ih_l0, in_proj_bias, bias_k, …)
         return "bias" if "bias" in short_name else "weight"
