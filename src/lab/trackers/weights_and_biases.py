@@ -9,7 +9,9 @@ import logging
 import netrc
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlparse
 
@@ -74,9 +76,10 @@ class WandbTracker(Tracker):
                 self._run = self._start(info, "offline")
         if self._run is None:
             return
-        self._description |= {"id": self._run.id, "mode": "offline", "folder": self._run.dir}
+        folder = str(Path(self._run.dir).parent)
+        self._description |= {"id": self._run.id, "mode": "offline", "folder": folder}
         if self._run.offline:
-            log.info("W&B: offline; send it with: wandb sync %s", os.path.dirname(self._run.dir))  # noqa: PTH120
+            log.info("W&B: offline; send it with: wandb sync %s", folder)
         else:
             self._description |= {"mode": "online", "url": self._run.url}
             log.info("W&B: %s", self._run.url)
@@ -114,12 +117,14 @@ class WandbTracker(Tracker):
                 errors.append(error)
 
         thread = threading.Thread(target=finish, daemon=True)
+        started = time.monotonic()
         thread.start()
         thread.join(self.finish_timeout + GRACE_SECONDS)
-        if thread.is_alive():
+        if time.monotonic() - started >= self.finish_timeout:  # wandb gives up without raising
             errors.append(TimeoutError(f"no answer in {self.finish_timeout:.0f} s"))
         if errors:
-            self._broken("could not be finished", errors[0], "what was tracked is on disk")
+            send = f"send what it has not got with: wandb sync {self._description['folder']}"
+            self._broken("could not be finished", errors[0], send)
 
     @property
     def description(self) -> dict[str, Any]:
