@@ -57,6 +57,31 @@ def test_a_refused_run_is_told_in_lines_and_leaves_nothing(tmp_path: Path) -> No
     assert "Traceback" in shown.stderr
 
 
+@pytest.mark.parametrize("multirun", [[], ["-m"]])
+def test_a_folder_that_cannot_be_made_is_one_line(multirun: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = train(*multirun, *TINY, "paths.runs=file", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: file/default/")
+    assert "paths.runs=" in line
+
+
+def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path) -> None:
+    """No file may grow over 12 KiB, so the checkpoints do not fit; then there is room again."""
+    limited = ["bash", "-c", 'ulimit -f 12 && exec "$@"', "bash", *command(*TINY)]
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "the checkpoint cannot be written" in line
+    folder = only_run(tmp_path / "runs")
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["status"], record["error"]["type"]) == ("failed", "CheckpointError")
+    assert list((folder / "checkpoints").iterdir()) == []  # nothing half-written
+    assert train("task=fit", f"run={folder}", cwd=tmp_path).returncode == 0
+    assert json.loads((folder / "run.json").read_text())["status"] == "done"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_a_run_that_goes_on(number: signal.Signals, tmp_path: Path) -> None:
     with subprocess.Popen(
@@ -75,7 +100,7 @@ def test_a_signal_leaves_a_run_that_goes_on(number: signal.Signals, tmp_path: Pa
 
 def test_killed_and_continued_is_the_undisturbed_run(tmp_path: Path) -> None:
     """``kill -9`` in the middle; the record says running, the checkpoint carries on, bitwise."""
-    recipe = [*TINY, "trainer.max_epochs=60", "checkpoints.every_n_steps=7"]
+    recipe = [*TINY, "trainer.max_epochs=20", "checkpoints.every_n_steps=7"]
     whole = tmp_path / "whole"
     whole.mkdir()
     assert train(*recipe, cwd=whole).returncode == 0

@@ -134,15 +134,23 @@ def as_user_error(error: BaseException) -> UserError | None:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return ConfigError(f"{group}: no '{choice}'{suggestion(choice, list(error.options))}")
-    if isinstance(error, HydraException | OmegaConfBaseException) or _raised_by_hydra(error):
-        return ConfigError(_without_append_advice(error))
-    return None
+    if not isinstance(error, HydraException | OmegaConfBaseException) and not _raised_by_hydra(
+        error
+    ):
+        return None
+    if isinstance(error, OSError):
+        return RunFolderError(
+            f"{error.filename}: the run folder cannot be made ({error.strerror}); "
+            f"choose another with paths.runs=…"
+        )
+    return ConfigError(_without_append_advice(error))
 
 
 def _raised_by_hydra(error: BaseException) -> bool:
     """Whether Hydra itself raised, as it does (ValueError) for ``trainer=null``."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and "hydra/_internal" in Path(frames[-1].filename).as_posix()
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    ours = [file for file in files if file.parent != Path(os.__file__).parent]  # not the library's
+    return bool(ours) and "hydra" in ours[-1].parts
 
 
 def _without_append_advice(error: BaseException) -> str:

@@ -86,27 +86,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        match self.server.behaviour:
-            case "hangs":
-                self.server.closing.wait()
-                self.close_connection = True
-                return
-            case "refuses":
-                return self._send({"errors": [{"message": "no such user"}]}, status=401)
-            case "breaks":
-                return self._send({"errors": [{"message": "out of order"}]}, status=500)
-            case "nonsense":
-                return self._send_bytes(b"<html>a captive portal</html>", "text/html")
-        if self.server.dead.is_set():
+        server = self.server
+        if server.behaviour == "hangs" or server.dead.is_set():
+            if server.behaviour == "hangs":
+                server.closing.wait()
             self.close_connection = True
-            return None
-        if self.path.startswith("/graphql"):
-            return self._send({"data": self._graphql(json.loads(body))})
-        if "/file_stream" in self.path:
+        elif server.behaviour == "refuses":
+            self._send({"errors": [{"message": "no such user"}]}, status=401)
+        elif server.behaviour == "breaks":
+            self._send({"errors": [{"message": "out of order"}]}, status=500)
+        elif server.behaviour == "nonsense":
+            self._send_bytes(b"<html>a captive portal</html>", "text/html")
+        elif self.path.startswith("/graphql"):
+            self._send({"data": self._graphql(json.loads(body))})
+        elif "/file_stream" in self.path:
             self._file_stream(json.loads(body))
-            return self._send({"exitcode": None, "limits": {}})
-        self.server.received.uploads.append(self.path)
-        return self._send({})
+            self._send({"exitcode": None, "limits": {}})
+        else:
+            server.received.uploads.append(self.path)
+            self._send({})
 
     def _graphql(self, request: dict[str, Any]) -> dict[str, Any]:
         received, variables = self.server.received, request.get("variables") or {}

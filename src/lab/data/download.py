@@ -1,10 +1,10 @@
 """Fetching data from sources tried in order; nothing half-written, nothing unpacked, no pickle."""
 
+import http.client
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable
@@ -57,13 +57,15 @@ def http_bytes(
         with urllib.request.urlopen(url, timeout=connect) as response:
             announced = response.headers.get("Content-Length")
             body = bytearray()
-            while chunk := response.read(_CHUNK):
+            while chunk := response.read1(_CHUNK):  # what has come, so that drips meet the deadline
                 body += chunk
                 if len(body) > max_bytes:
                     raise DataError(f"answers more than {max_bytes:,} bytes")
                 if time.monotonic() > deadline:
                     raise DataError(f"not complete after {total:.0f} s")
-    except (OSError, urllib.error.URLError) as error:
+    except http.client.IncompleteRead as error:
+        raise DataError("cut short: the server stopped in the middle") from error
+    except (OSError, http.client.HTTPException) as error:
         raise DataError(f"unreachable ({getattr(error, 'reason', error)})") from error
     if announced is not None and len(body) != int(announced):
         raise DataError(f"cut short: {len(body):,} of {announced} bytes")

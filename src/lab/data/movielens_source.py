@@ -100,6 +100,8 @@ def _from_grouplens(data: bytes, item: bytes) -> Raw:
 
 
 def _verified(rows: bytes) -> Canonical:
+    if not rows.strip():
+        raise DataError("the ratings are damaged (the file is empty)")
     try:
         table = np.loadtxt(io.BytesIO(rows), dtype=np.float64, delimiter="\t", ndmin=2)
     except ValueError as error:
@@ -121,21 +123,25 @@ def _sha256(table: Canonical) -> str:
 def _read_cache(folder: Path) -> Raw | None:
     try:
         table = np.load(folder / "ratings.npy", allow_pickle=False)
-        lines = (folder / "titles.tsv").read_text(encoding="utf-8").splitlines()
-        titles = {int(n): title for n, title in (line.split("\t") for line in lines)}
+        content = (folder / "titles.tsv").read_bytes()
+        told = (folder / "titles.tsv.sha256").read_text(encoding="ascii")
     except (OSError, ValueError, EOFError):
         return None
-    if _sha256(table) != SHA256 or not set(np.unique(table[:, 1]).tolist()) <= set(titles):
+    if _sha256(table) != SHA256 or hashlib.sha256(content).hexdigest() != told:
         return None
-    return table, titles
+    lines = (line.split("\t") for line in content.decode("utf-8").splitlines())
+    return table, {int(number): title for number, title in lines}
 
 
 def _write_cache(folder: Path, raw: Raw) -> None:
     table, titles = raw
+    content = "".join(f"{number}\t{title}\n" for number, title in titles.items()).encode()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(folder / "titles.tsv") as file:
-            file.write("".join(f"{n}\t{title}\n" for n, title in titles.items()).encode())
+            file.write(content)
+        with atomic_write(folder / "titles.tsv.sha256") as file:
+            file.write(hashlib.sha256(content).hexdigest().encode())
         with atomic_write(folder / "ratings.npy") as file:
             np.save(file, table, allow_pickle=False)
     except OSError as error:
