@@ -26,7 +26,7 @@ SCHEMA_VERSION = 1
 Status = Literal["running", "done", "failed", "interrupted"]
 
 # Where a run is kept and how it is watched does not change what it computes.
-NOT_IDENTITY = ("paths", "run", "task", "test", "logger", "interpret", "checkpoints", "threads")
+_NOT_IDENTITY = ("paths", "run", "task", "test", "logger", "interpret", "checkpoints", "threads")
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
 
 
@@ -119,11 +119,16 @@ class RunRecord:
             }
 
 
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a resolved config that says what a run computes: no paths, trackers and such."""
+    kept = {key: value for key, value in config.items() if key not in _NOT_IDENTITY}
+    kept["data"] = {key: value for key, value in kept["data"].items() if key != "root"}
+    return kept
+
+
 def config_hash(config: dict[str, Any]) -> str:
-    """sha256 of what a run computes: the resolved config without paths, trackers and the like."""
-    identity = {k: v for k, v in config.items() if k not in NOT_IDENTITY}
-    identity["data"] = {k: v for k, v in identity["data"].items() if k != "root"}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    """sha256 of ``identity(config)``."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()
 
 
 def git_state() -> dict[str, Any]:

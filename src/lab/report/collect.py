@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import RunFolderError
-from lab.record import FILE_NAME, NOT_IDENTITY, RunRecord
+from lab.record import FILE_NAME, RunRecord, identity
 
 SEED_KEYS = ("seed", "seeds.init", "seeds.order", "data.order_seed")  # the last ones follow
 
@@ -15,7 +15,7 @@ SEED_KEYS = ("seed", "seeds.init", "seeds.order", "data.order_seed")  # the last
 class Run:
     folder: Path
     record: RunRecord
-    settings: dict[str, Any]  # flat: "optim.lr" -> 0.005
+    settings: dict[str, Any]  # what it computes, flat: "optim.lr" -> 0.005
 
 
 def collect(folders: list[Path]) -> list[Run]:
@@ -28,23 +28,27 @@ def collect(folders: list[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise RunFolderError(f"{folder}: no such folder")
-        paths += sorted(folder.rglob(FILE_NAME))
+        paths += sorted(folder.rglob(FILE_NAME), key=_job_order)
     if not paths:
         raise RunFolderError(f"no run.json under {', '.join(map(str, folders))}")
     records = [(path.parent, RunRecord.read(path.parent)) for path in paths]
-    return [Run(folder, record, dict(_flat(record.config))) for folder, record in records]
+    return [Run(folder, record, dict(_flat(identity(record.config)))) for folder, record in records]
 
 
 def varying_keys(runs: list[Run]) -> list[str]:
-    """Settings by which the runs differ, seeds and what does not change the result left out."""
+    """Settings by which the runs differ, seeds left out."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     return [
         key
         for key in keys
         if key not in (*SEED_KEYS, "name")
-        and key.split(".")[0] not in NOT_IDENTITY
         and len({repr(run.settings.get(key)) for run in runs}) > 1
     ]
+
+
+def _job_order(path: Path) -> list[tuple[int, str]]:
+    """Job 2 before job 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in path.parts]
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

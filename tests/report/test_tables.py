@@ -1,0 +1,104 @@
+"""Means and spreads over seeds, from records alone; what is unfinished is counted, not averaged."""
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import RunFolderError
+from lab.record import RunRecord
+from lab.report.collect import collect, varying_keys
+from lab.report.tables import Spread, summarise
+
+
+def record_run(
+    folder: Path, settings: dict[str, Any], rmse: float | None, status: str = "done"
+) -> None:
+    config = {
+        "name": "n",
+        "seed": settings.get("seed", 0),
+        "seeds": {"split": 42, "init": settings.get("seed", 0), "order": settings.get("seed", 0)},
+        "data": {"root": str(folder), "split": settings.get("split", "u1")},
+        "optim": {"lr": settings.get("lr", 0.1)},
+        "objective": {"metric": "rmse", "mode": "min"},
+        "paths": {"runs": str(folder)},
+    }
+    record = RunRecord.start(config, [])
+    record.status = status  # type: ignore[assignment]
+    if rmse is not None:
+        record.metrics["test"] = {"rmse": rmse, "loss": rmse**2}
+    folder.mkdir(parents=True)
+    record.write(folder)
+
+
+def test_a_row_for_each_variant_over_its_seeds(tmp_path: Path) -> None:
+    values = {0.1: [0.9, 0.92, 0.95], 0.2: [0.8, 0.85]}
+    for lr, rmses in values.items():
+        for seed, rmse in enumerate(rmses):
+            record_run(tmp_path / f"{lr}" / str(seed), {"lr": lr, "seed": seed}, rmse)
+    record_run(tmp_path / "crashed", {"lr": 0.2, "seed": 9}, None, "failed")
+    record_run(tmp_path / "half", {"lr": 0.2, "seed": 8}, 0.1, "interrupted")
+    runs = collect([tmp_path])
+    assert varying_keys(runs) == ["optim.lr"]  # neither seeds nor folders
+    first, second = summarise(runs, ["test/rmse"])
+    assert (first.variant, second.variant) == ((("optim.lr", "0.1"),), (("optim.lr", "0.2"),))
+    spread = first.metrics["test/rmse"]
+    assert spread == Spread(statistics.fmean(values[0.1]), statistics.stdev(values[0.1]), 3)
+    assert second.metrics["test/rmse"].n == 2
+    assert (second.runs, second.unfinished) == (2, 2)
+
+
+def test_folds_are_averaged_before_the_spread_over_seeds(tmp_path: Path) -> None:
+    rmse = {("u1", 0): 0.90, ("u2", 0): 0.80, ("u1", 1): 0.92, ("u2", 1): 0.82, ("u1", 2): 0.5}
+    for (split, seed), value in rmse.items():
+        record_run(tmp_path / f"{split}{seed}", {"split": split, "seed": seed}, value)
+    (row,) = summarise(collect([tmp_path]), ["test/rmse"], average_over="data.split")
+    spread = row.metrics["test/rmse"]
+    assert spread.n == 2  # seed 2 lacks a fold
+    assert spread.mean == pytest.approx(0.86)
+    assert spread.std == pytest.approx(statistics.stdev([0.85, 0.87]))
+
+
+def test_one_value_has_no_spread() -> None:
+    spread = Spread.of([0.5])
+    assert (spread.mean, spread.n) == (0.5, 1)
+    assert math.isnan(spread.std)
+
+
+def test_jobs_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (10, 9, 2, 100):
+        record_run(tmp_path / str(number), {"lr": float(number)}, 1.0)
+    assert [run.folder.name for run in collect([tmp_path])] == ["2", "9", "10", "100"]
+
+
+def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="no such folder"):
+        collect([tmp_path / "none"])
+    with pytest.raises(RunFolderError, match=r"no run\.json under"):
+        collect([tmp_path])
+    record_run(tmp_path / "run", {}, 1.0)
+    whole = (tmp_path / "run" / "run.json").read_text()
+    (tmp_path / "run" / "run.json").write_text(whole[: len(whole) // 2])
+    shown = subprocess.run(
+        [sys.executable, "-m", "lab.report", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 2
+    assert shown.stderr.startswith(f"error: {tmp_path}/run/run.json: is not a run record")
+
+
+def test_a_record_read_back_is_the_one_written(tmp_path: Path) -> None:
+    record_run(tmp_path / "run", {"seed": 3}, 0.9)
+    record = RunRecord.read(tmp_path / "run")
+    record.write(tmp_path)
+    assert json.loads((tmp_path / "run.json").read_text()) == json.loads(
+        (tmp_path / "run" / "run.json").read_text()
+    )
+    assert record.seeds["seed"] == 3
