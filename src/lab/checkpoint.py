@@ -90,7 +90,10 @@ def verify(path: Path, sha256: str) -> None:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if found != sha256:
-        raise CheckpointError(f"{path}: is damaged (its sha256 is not that of the manifest)")
+        raise CheckpointError(
+            f"{path}: is damaged (its sha256 is not that of the manifest); put a copy of it back, "
+            f"or train again"
+        )
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -130,7 +130,9 @@ def as_user_error(error: BaseException) -> UserError | None:
     while cause is not None:
         if isinstance(cause, UserError):
             return cause
-        cause = cause.__cause__
+        # OmegaConf names no cause when a resolver raises
+        from_resolver = isinstance(cause, OmegaConfBaseException)
+        cause = cause.__cause__ or (cause.__context__ if from_resolver else None)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return ConfigError(f"{group}: no '{choice}'{suggestion(choice, list(error.options))}")
@@ -160,9 +162,7 @@ def _without_append_advice(error: BaseException) -> str:
 
 
 def _print_error(error: UserError) -> None:
-    lines = str(error).splitlines()
-    if len(lines) == 1:
-        print(f"error: {lines[0]}", file=sys.stderr)  # noqa: T201
-        return
-    body = "\n".join(f"  {line}" for line in lines)
-    print(f"error: {len(lines)} faults\n{body}", file=sys.stderr)  # noqa: T201
+    first, *rest = str(error).splitlines()
+    if rest and isinstance(error, ConfigError):
+        first, rest = f"{len(rest) + 1} faults", [first, *rest]
+    print("\n  ".join([f"error: {first}", *rest]), file=sys.stderr)  # noqa: T201

@@ -105,7 +105,7 @@ def _verified(rows: bytes) -> Canonical:
     try:
         table = np.loadtxt(io.BytesIO(rows), dtype=np.float64, delimiter="\t", ndmin=2)
     except ValueError as error:
-        raise DataError(f"the ratings are damaged ({str(error).splitlines()[0]})") from error
+        raise DataError(f"the ratings are damaged ({str(error).split(';')[0]})") from error
     if not np.isfinite(table).all():
         raise DataError("the ratings are damaged (a value is missing or not a number)")
     table = table.astype("<i4")
