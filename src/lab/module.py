@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from lab.config.schema import Optim, Schedule
+from lab.losses import activation_of
 from lab.optim.decay import weight_penalty
 from lab.optim.optimizers import build_optimizer
 from lab.optim.schedules import GroupScheduler
@@ -35,6 +36,7 @@ class SupervisedModule(LightningModule):
     ) -> None:
         """State the objective and how it is optimised."""
         self.loss_function = loss
+        self.activation = activation_of(loss)
         self.evaluation_loss = MeanMetric()
         self.evaluation_metrics = MetricCollection(dict(metrics))
         self.metric_names = list(metrics)
@@ -116,13 +118,13 @@ class SupervisedModule(LightningModule):
 
     def predict_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         *inputs, _ = batch
-        return self(*inputs)
+        return self.activation(self(*inputs))
 
     def _evaluate(self, batch: Sequence[Tensor]) -> None:
         *inputs, target = batch
-        prediction = self(*inputs)
-        self.evaluation_loss.update(self.loss_function(prediction, target), len(target))
-        self.evaluation_metrics.update(prediction, target)
+        output = self(*inputs)
+        self.evaluation_loss.update(self.loss_function(output, target), len(target))
+        self.evaluation_metrics.update(self.activation(output), target)
 
     def _evaluation_result(self, stage: str) -> dict[str, float]:
         computed = self.evaluation_metrics.compute()

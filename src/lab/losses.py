@@ -1,0 +1,45 @@
+"""Losses, and how a model's raw output becomes a prediction under each.
+
+A loss takes the output as the last layer leaves it: ``CrossEntropyLoss`` takes logits and holds the
+softmax itself, so a model has none. Metrics and predictions take the output through the activation
+that belongs to the loss.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Activation = Callable[[Tensor], Tensor]
+
+
+class SquaredLogError(nn.Module):
+    """Mean of (z - log(1 + y))²: the output z is a log, the prediction exp(z) - 1.
+
+    Its root at the end of a fit is the RMSLE. For targets y >= 0 over several magnitudes.
+    """
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """output (B,), target (B,) -> scalar."""
+        return nn.functional.mse_loss(output, torch.log1p(target))
+
+    def activation(self, output: Tensor) -> Tensor:
+        """output (B,) -> prediction in the target's units (B,)."""
+        return torch.expm1(output)
+
+
+def activation_of(loss: nn.Module) -> Activation:
+    """What turns outputs (B, …) into predictions (B, …): the loss's own ``activation`` if it has
+    one; softmax over classes, sigmoid or exp for torch's losses on logits or logs; else nothing.
+    """
+    own = getattr(loss, "activation", None)
+    if callable(own):
+        return own
+    match loss:
+        case nn.CrossEntropyLoss():
+            return lambda output: output.softmax(dim=1)
+        case nn.BCEWithLogitsLoss():
+            return torch.sigmoid
+        case nn.NLLLoss() | nn.PoissonNLLLoss(log_input=True):
+            return torch.exp
+    return lambda output: output

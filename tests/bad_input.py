@@ -1,0 +1,159 @@
+"""Wrong configs and inputs as a user meets them; ``python -m tests.bad_input`` prints the table.
+
+Each case is a real process in a folder of its own, cut off from the network.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.launch import ROOT, TINY
+
+NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
+OFFLINE = {"https_proxy": NOWHERE, "http_proxy": NOWHERE, "PIP_INDEX_URL": f"{NOWHERE}/simple"}
+SYNTHETIC = ["data=synthetic_ratings", "logger=csv"]
+
+
+@dataclass(frozen=True)
+class Case:
+    what: str
+    arguments: list[str]
+    prepare: Callable[[Path], None] | None = None
+    limit_kib: int | None = None  # no file may grow beyond it, as on a full disk
+
+
+def _local_copy(change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        random = np.random.default_rng(0)
+        users, items = random.integers(1, 944, 100_000), random.integers(1, 1683, 100_000)
+        ratings = random.integers(1, 6, 100_000)
+        columns = zip(users.tolist(), items.tolist(), ratings.tolist(), strict=True)
+        lines = [f"{u}\t{i}\t{r}\t880000000" for u, i, r in columns]
+        local = folder / "data" / "ml-100k"
+        local.mkdir(parents=True)
+        (local / "u.data").write_text("\n".join(change(lines)) + "\n")
+        (local / "u.item").write_text("1|Toy Story (1995)|01-Jan-1995\n")
+
+    return prepare
+
+
+def _finished_run(folder: Path) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), *TINY]
+    command += ["trainer.max_epochs=1", "paths.runs=runs"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    (made,) = (folder / "runs" / "default").iterdir()
+    made.rename(folder / "runs" / "mine")
+
+
+def _damaged_record(folder: Path) -> None:
+    _finished_run(folder)
+    record = folder / "runs" / "mine" / "run.json"
+    record.write_bytes(record.read_bytes()[:200])
+
+
+def _damaged_checkpoints(folder: Path) -> None:
+    _finished_run(folder)
+    for checkpoint in (folder / "runs" / "mine" / "checkpoints").glob("*.ckpt"):
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+
+
+def _file_named(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).touch()
+
+
+CASES = [
+    Case("a misspelt key", ["sed=1"]),
+    Case("a key at the wrong depth", ["lr=1e-3"]),
+    Case("a misspelt key of the trainer", ["trainer.max_epocs=3"]),
+    Case("the same, forced with ++", ["++trainer.max_epocs=3"]),
+    Case("a misspelt key of the optimiser", ["optim.weight_decay.vlaue=0.1"]),
+    Case("a misspelt key of the model", ["model.n_factor=80"]),
+    Case("a misspelt key of a tracker", ["logger.wandb.projct=mine"]),
+    Case("a misspelt experiment", ["experiment=colab"]),
+    Case("a misspelt choice", ["optim=adm"]),
+    Case("a misspelt mode of weight decay", ["optim.weight_decay.mode=decopled"]),
+    Case("a negative learning rate", ["optim.lr=-1"]),
+    Case("a word where a number belongs", ["optim.lr=fast"]),
+    Case("not a number", ["optim.lr=nan"]),
+    Case("half a factor", ["model.n_factors=2.5"]),
+    Case("nothing where something must be", ["optim.lr=???"]),
+    Case("a fold that does not exist", ["data.split=u6"]),
+    Case("more than all rows for validation", ["data.validation_fraction=1.5"]),
+    Case("a split that leaves no training rows", [*SYNTHETIC, "data.n_ratings=1"]),
+    Case("a monitor that nothing measures", ["experiment=collab", "callbacks=early_stopping"]),
+    Case("a callback without a class", ["callbacks.stop.patience=3"]),
+    Case("a class that may not be built", ["logger.tb._target_=os.system"]),
+    Case("several faults at once", ["optim.lr=-1", "seed=zero", "model.n_factor=80"]),
+    Case("a test without a run", ["task=test"]),
+    Case("a run that is not there", ["task=test", "run=runs/none"]),
+    Case("a run with other settings", ["task=test", "run=runs/mine", "optim.lr=1"], _finished_run),
+    Case("a damaged run.json", ["task=test", "run=runs/mine"], _damaged_record),
+    Case("damaged checkpoints", ["task=test", "run=runs/mine"], _damaged_checkpoints),
+    Case("no network, no copy of the data", ["experiment=collab"]),
+    Case("a truncated copy", ["experiment=collab"], _local_copy(lambda lines: lines[:70_000])),
+    Case("a copy cut in a row", ["experiment=collab"], _local_copy(lambda r: [*r[:-1], r[-1][:5]])),
+    Case("a copy with other ratings", ["experiment=collab"], _local_copy(lambda lines: lines)),
+    Case(
+        "a rating that is not a number",
+        ["experiment=collab"],
+        _local_copy(lambda lines: ["1\t1\tnan\t880000000", *lines[1:]]),
+    ),
+    Case("a run folder that cannot be made", [*SYNTHETIC, "paths.runs=file"], _file_named("file")),
+    Case("no room for a checkpoint", TINY, limit_kib=12),
+]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    returncode: int
+    error: str
+    before: dict[str, bytes]
+    after: dict[str, bytes]
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def meet(case: Case, folder: Path) -> Outcome:
+    """Run the case in ``folder``."""
+    if case.prepare is not None:
+        case.prepare(folder)
+    before = _files(folder)
+    command = [sys.executable, str(ROOT / "train.py"), *case.arguments]
+    if case.limit_kib is not None:
+        command = ["bash", "-c", f'ulimit -f {case.limit_kib} && exec "$@"', "bash", *command]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **OFFLINE},
+        timeout=100,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stderr, before, _files(folder))
+
+
+def main() -> None:
+    print("| what is wrong | `python train.py` | what it says |\n|---|---|---|")
+    for case in CASES:
+        folder = Path(tempfile.mkdtemp())
+        try:
+            error = meet(case, folder).error.replace(str(folder), "…").strip()
+        finally:
+            shutil.rmtree(folder)
+        arguments = " ".join(case.arguments) if case.arguments is not TINY else " ".join(SYNTHETIC)
+        told = "<br>".join(line.strip().replace("|", "\\|") for line in error.splitlines())
+        print(f"| {case.what} | `{arguments}` | {told} |")
+
+
+if __name__ == "__main__":
+    main()

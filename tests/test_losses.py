@@ -1,0 +1,54 @@
+"""The activation that belongs to a loss: equal to the loss's own idea of a probability."""
+
+import pytest
+import torch
+from torch import nn
+
+from lab.losses import SquaredLogError, activation_of
+
+
+def test_cross_entropy_takes_logits_and_predicts_probabilities() -> None:
+    logits, target = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 1, 0])
+    loss = nn.CrossEntropyLoss()
+    probabilities = activation_of(loss)(logits)
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(5, dtype=torch.float64))
+    by_hand = -probabilities[range(5), target].log().mean()
+    torch.testing.assert_close(loss(logits, target), by_hand)
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "expected"),
+    [
+        (nn.BCEWithLogitsLoss(), 0.0, 0.5),
+        (nn.NLLLoss(), 0.0, 1.0),
+        (nn.PoissonNLLLoss(), 0.0, 1.0),
+        (nn.PoissonNLLLoss(log_input=False), 3.0, 3.0),
+        (nn.MSELoss(), 3.0, 3.0),
+        (SquaredLogError(), 0.0, 0.0),
+    ],
+    ids=repr,
+)
+def test_the_activation_follows_the_loss(loss: nn.Module, output: float, expected: float) -> None:
+    assert activation_of(loss)(torch.tensor([output])).item() == pytest.approx(expected)
+
+
+def test_squared_log_error_is_that_of_its_predictions() -> None:
+    output, target = torch.randn(9, dtype=torch.float64), 10 * torch.rand(9, dtype=torch.float64)
+    loss = SquaredLogError()
+    prediction = loss.activation(output)
+    expected = (torch.log1p(prediction) - torch.log1p(target)).square().mean()
+    torch.testing.assert_close(loss(output, target), expected)
+
+
+class HalfLoss(nn.Module):
+    """A user's own, with an activation of its own."""
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output / 2 - target).square().mean()
+
+    def activation(self, output: torch.Tensor) -> torch.Tensor:
+        return output / 2
+
+
+def test_a_loss_may_bring_its_own_activation() -> None:
+    assert activation_of(HalfLoss())(torch.tensor([3.0])).item() == 1.5
