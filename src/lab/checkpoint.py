@@ -11,7 +11,7 @@ import json
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -23,19 +23,28 @@ from lightning.pytorch.callbacks import Checkpoint
 from lab.atomic import atomic_write, remove_leftovers, write_json
 from lab.errors import CheckpointError, RunFolderError
 from lab.interruption import Interruption
+from lab.phases import Progress
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A complete checkpoint, ``step`` optimiser steps in, with what was measured at that moment."""
+    """A complete checkpoint, ``step`` optimiser steps in, with what was measured at that moment.
+
+    ``step`` and ``epoch`` count from the run's start; ``before`` is what its phase began with.
+    """
 
     file: str
     sha256: str
     step: int
     epoch: int
     metrics: dict[str, float]
+    before: Progress = field(default_factory=Progress)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Entry":
+        return cls(**{**values, "before": Progress(**values["before"])})
 
 
 class Manifest:
@@ -49,7 +58,7 @@ class Manifest:
         """Raises CheckpointError if the list is there but cannot be read."""
         try:
             listed = json.loads(self.path.read_text())["checkpoints"]
-            return [Entry(**entry) for entry in listed]
+            return [Entry.from_json(entry) for entry in listed]
         except FileNotFoundError:
             return []
         except (ValueError, KeyError, TypeError) as error:
@@ -142,12 +151,14 @@ class AtomicCheckpointIO(CheckpointIO):
             with atomic_write(path) as file:
                 digest = _Digest(file)
                 torch.save(checkpoint, cast(IO[bytes], digest))
+            before = Progress(**checkpoint.get("before", {}))
             entry = Entry(
                 path.name,
                 digest.sha256.hexdigest(),
-                checkpoint["global_step"],
-                checkpoint["epoch"],
+                before.steps + checkpoint["global_step"],
+                before.epochs + checkpoint["epoch"],
                 checkpoint.get("metrics", {}),
+                before,
             )
             Manifest(path.parent).add(entry)
         except (OSError, RuntimeError) as error:  # torch wraps a failing write in a RuntimeError
@@ -189,6 +200,7 @@ class RunCheckpoints(Checkpoint):
         monitor: str | None,
         mode: Literal["min", "max"],
         interruption: Interruption,
+        before: Progress,
     ) -> None:
         self.manifest = Manifest(folder)
         self.every_n_steps = every_n_steps
@@ -196,6 +208,7 @@ class RunCheckpoints(Checkpoint):
         self.monitor = monitor
         self.mode: Literal["min", "max"] = mode
         self.interruption = interruption
+        self.before = before
         self._metrics: dict[str, float] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -215,7 +228,8 @@ class RunCheckpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        due = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
+        step = self.before.steps + trainer.global_step
+        due = self.every_n_steps is not None and step % self.every_n_steps == 0
         if (not due and self.interruption.requested is None) or trainer.is_last_batch:
             return
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
@@ -232,12 +246,14 @@ class RunCheckpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint["metrics"] = self._metrics
+        checkpoint["before"] = asdict(self.before)
 
     def _save(self, trainer: Trainer, metrics: dict[str, float]) -> None:
         if trainer.world_size > 1 and self.interruption.requested is not None:
             return  # ranks may stand at different steps, and saving waits for all of them
         self._metrics = metrics
-        trainer.save_checkpoint(self.manifest.folder / f"step={trainer.global_step:08d}.ckpt")
+        step = self.before.steps + trainer.global_step
+        trainer.save_checkpoint(self.manifest.folder / f"step={step:08d}.ckpt")
         if trainer.is_global_zero:
             self._prune(trainer.strategy.remove_checkpoint)
 

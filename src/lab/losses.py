@@ -32,8 +32,8 @@ def activation_of(loss: nn.Module) -> Activation:
     """What turns outputs (B, …) into predictions (B, …): the loss's own ``activation`` if it has
     one; softmax over classes, sigmoid or exp for torch's losses on logits or logs; else nothing.
     """
-    own = getattr(loss, "activation", None)
-    if callable(own):
+    own: Activation | None = getattr(loss, "activation", None)
+    if own is not None:
         return own
     match loss:
         case nn.CrossEntropyLoss():

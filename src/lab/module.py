@@ -1,18 +1,21 @@
 """The one LightningModule that all models share: batches are ``(*inputs, target)``."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
-from lab.config.schema import Optim, Schedule
+from lab.errors import ConfigError
 from lab.losses import activation_of
 from lab.optim.decay import weight_penalty
+from lab.optim.groups import NORMS, parameters_of
 from lab.optim.optimizers import build_optimizer
 from lab.optim.schedules import GroupScheduler
+from lab.phases import PhasePlan, Progress
 
 
 class SupervisedModule(LightningModule):
@@ -30,33 +33,84 @@ class SupervisedModule(LightningModule):
         *,
         loss: nn.Module,
         metrics: dict[str, Metric],
-        optim: Optim,
-        schedule: Schedule,
         order_seed: int,
+        augment: Callable[[list[Tensor]], list[Tensor]],
     ) -> None:
-        """State the objective and how it is optimised."""
+        """State the objective, and what is done to the inputs of a training step."""
         self.loss_function = loss
         self.activation = activation_of(loss)
         self.evaluation_loss = MeanMetric()
         self.evaluation_metrics = MetricCollection(dict(metrics))
         self.metric_names = list(metrics)
-        self.optim = optim
-        self.schedule = schedule
         self.order_seed = order_seed
+        self.augment = augment
         # means over the steps since the last report, and over the epoch; part of a checkpoint
         self._window_loss = torch.zeros(())
         self._window_rows = 0
         self._epoch_loss = 0.0
         self._epoch_rows = 0
 
+    def load_pretrained(self) -> None:
+        """Take over weights from elsewhere; called once, before the first step of a new run."""
+        return
+
+    def begin_phase(self, phase: PhasePlan, before: Progress) -> None:
+        """Freeze as ``phase`` says and count on from ``before``; ahead of the phase's fit.
+
+        Raises:
+            ConfigError: ``freeze_to`` leaves no layer group, or counts more than there are.
+        """
+        self.phase, self.before = phase, before
+        self.freeze_to(phase.freeze_to, train_norm=phase.train_norm)
+        self.train()
+
+    def freeze_to(self, n: int, *, train_norm: bool = True) -> None:
+        """Let layer groups from index ``n`` on learn, and no others but their norm layers.
+
+        Raises:
+            ConfigError: there is no group ``n``.
+        """
+        groups = list(self.layer_groups().items())
+        if not -len(groups) <= n < len(groups):
+            names = ", ".join(f"{i} {name}" for i, (name, _) in enumerate(groups))
+            raise ConfigError(f"freeze_to: there is no layer group {n}; the model has {names}")
+        first = n % len(groups)
+        for index, (_, parts) in enumerate(groups):
+            for parameter in (p for part in parts for p in parameters_of(part)):
+                parameter.requires_grad_(index >= first)
+                parameter.grad = None
+        if train_norm:
+            for module in self.modules():
+                if isinstance(module, NORMS):
+                    module.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch has it, but a batch norm that does not learn keeps its running statistics
+        (fastai's BnFreeze)."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
+                module.eval()
+        return self
+
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self, self.optim)
+        optimizer = build_optimizer(self, self.phase.optim)
         total_steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = GroupScheduler(optimizer, self.schedule, total_steps)
+        scheduler = GroupScheduler(optimizer, self.phase.schedule, total_steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps since the run began, those of earlier phases included."""
+        return self.before.steps + self.global_step
+
+    @property
+    def total_epochs(self) -> int:
+        """Finished epochs since the run began, those of earlier phases included."""
+        return self.before.epochs + self.current_epoch
 
     # -- training --------------------------------------------------------------------------------
 
@@ -67,10 +121,10 @@ class SupervisedModule(LightningModule):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         self._reseed(batch_idx)
         *inputs, target = batch
-        loss = self.training_loss(inputs, target)
+        loss = self.training_loss(self.augment(inputs), target)
         self._window_loss += loss.detach() * len(target)
         self._window_rows += len(target)
-        step = self.global_step + 1
+        step = self.total_steps + 1
         every = self.trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
         if every and step % every == 0:
             self._report({"train/loss": self._close_window(), **self._learning_rates()}, step)
@@ -84,7 +138,7 @@ class SupervisedModule(LightningModule):
 
     def _reseed(self, batch_idx: int) -> None:
         """Make dropout a function of (seed, epoch, batch, rank): a resumed run repeats it."""
-        key = hash((self.order_seed, self.current_epoch, batch_idx, self.global_rank)) % 2**63
+        key = hash((self.order_seed, self.total_epochs, batch_idx, self.global_rank)) % 2**63
         torch.default_generator.manual_seed(key)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(key)
@@ -143,9 +197,9 @@ class SupervisedModule(LightningModule):
         """
         shown = {name: value for name, value in values.items() if not name.startswith("lr/")}
         self.log_dict(shown, logger=False, prog_bar=True)
-        values = {"epoch": float(self.current_epoch), **values}
+        values = {"epoch": float(self.total_epochs), **values}
         for logger in self.loggers:
-            logger.log_metrics(values, step=self.global_step if step is None else step)
+            logger.log_metrics(values, step=self.total_steps if step is None else step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_loss"] = {

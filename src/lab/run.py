@@ -28,6 +28,7 @@ from lab.data.loader import TensorDataModule
 from lab.errors import CheckpointError
 from lab.interruption import Interruption, RunInterrupted
 from lab.module import SupervisedModule
+from lab.phases import PhasePlan, Progress, plan_phases
 from lab.record import RunRecord
 from lab.trackers import RunInfo, Tracker
 
@@ -101,9 +102,8 @@ def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
     model.prepare_training(
         loss=instantiate(objective.loss, _convert_="all"),
         metrics={name: instantiate(m, _convert_="all") for name, m in objective.metrics.items()},
-        optim=config.optim,
-        schedule=config.schedule,
         order_seed=config.seeds.order,
+        augment=data.augment,
     )
     return model
 
@@ -113,7 +113,12 @@ def build_trackers(config: Config) -> list[Tracker]:
 
 
 def build_trainer(
-    config: Config, folder: Path, trackers: list[Tracker], interruption: Interruption
+    config: Config,
+    folder: Path,
+    trackers: list[Tracker],
+    interruption: Interruption,
+    phase: PhasePlan,
+    before: Progress,
 ) -> tuple[Trainer, RunCheckpoints]:
     checkpoints = RunCheckpoints(
         folder / "checkpoints",
@@ -122,9 +127,12 @@ def build_trainer(
         monitor=_monitor(config),
         mode=config.objective.mode,
         interruption=interruption,
+        before=before,
     )
     callbacks = [instantiate(node, _convert_="all") for node in config.callbacks.values() if node]
     options: dict[str, Any] = {"_partial_": True}
+    if phase.epochs is not None:
+        options["max_epochs"] = phase.epochs
     if not has_validation(config):
         options["limit_val_batches"] = 0
     if not sys.stdout.isatty():  # a bar is for eyes; a log gets a line for each epoch
@@ -198,25 +206,35 @@ def _fit(
     with _timed(record, "build"):
         model = build_model(config, data)
         record.parameters = sum(p.numel() for p in model.parameters())
-        trainer, checkpoints = build_trainer(config, folder, trackers, interruption)
-        record.device = f"{trainer.strategy.root_device} x {trainer.world_size}"
-        record.deterministic = torch.are_deterministic_algorithms_enabled()
-        _attach(trackers, config, folder, record)
-        if resume is not None:
-            for tracker in trackers:
-                tracker.truncate_after(resume.step)
-    terminal.show_groups(model, config)
+        if resume is None:
+            model.load_pretrained()
+    _attach(trackers, config, folder, record)
+    if resume is not None:
+        for tracker in trackers:
+            tracker.truncate_after(resume.step)
     if not has_validation(config):
         terminal.say("no validation part: all training rows are fitted, nothing can be chosen by")
-    with _timed(record, "fit"):
-        path = None if resume is None else checkpoints.manifest.folder / resume.file
-        trainer.fit(model, datamodule=data, ckpt_path=path)
-    if not trainer.is_global_zero:
+    before = Progress() if resume is None else resume.before
+    for phase in plan_phases(config)[before.phase :]:
+        trainer, checkpoints = build_trainer(config, folder, trackers, interruption, phase, before)
+        record.device = f"{trainer.strategy.root_device} x {trainer.world_size}"
+        record.deterministic = torch.are_deterministic_algorithms_enabled()
+        model.begin_phase(phase, before)
+        data.first_epoch = before.epochs
+        terminal.show_groups(model)
+        path = None
+        if resume is not None and resume.before.phase == before.phase:
+            path = checkpoints.manifest.folder / resume.file
+        with _timed(record, "fit"):
+            trainer.fit(model, datamodule=data, ckpt_path=path)
+        before = Progress(before.phase + 1, model.total_steps, model.total_epochs)
+    if not _is_main_process():
         return None
-    record.steps, record.epochs = trainer.global_step, trainer.current_epoch
+    record.steps, record.epochs = before.steps, before.epochs
     chosen = _chosen_checkpoint(config, folder)
-    record.checkpoints = {"chosen": chosen.file, "last": checkpoints.manifest.entries()[-1].file}
-    record.metrics["last"] = checkpoints.manifest.entries()[-1].metrics
+    last = Manifest(folder / "checkpoints").entries()[-1]
+    record.checkpoints = {"chosen": chosen.file, "last": last.file}
+    record.metrics["last"] = last.metrics
     record.metrics["chosen"] = chosen.metrics
     _load_weights(model, folder, chosen)
     if config.test:

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.checkpoint import epoch_metrics
-from lab.config.schema import Config
 from lab.module import SupervisedModule
 from lab.optim.optimizers import build_optimizer, describe_groups
 
@@ -21,16 +20,16 @@ def say(text: str) -> None:
 
 
 @rank_zero_only
-def show_groups(model: SupervisedModule, config: Config) -> None:
-    """The parameter groups as the optimiser will have them: rates, decay and what is frozen."""
-    optim = config.optim
-    title = f"{optim.name}, schedule {config.schedule.name}"
+def show_groups(model: SupervisedModule) -> None:
+    """The parameter groups as the phase will have them: rates, decay and what is frozen."""
+    phase = model.phase
+    title = f"{phase.name}: {phase.optim.name}, schedule {phase.schedule.name}"
     table = Table(title=title, title_justify="left")
     for column in ("group", "parameters", "lr", "weight decay", "mode", "frozen tensors"):
         table.add_column(
             column, justify="left" if column in ("group", "mode") else "right", no_wrap=True
         )
-    for row in describe_groups(build_optimizer(model, optim)):
+    for row in describe_groups(build_optimizer(model, phase.optim)):
         table.add_row(
             row.name,
             f"{row.parameters:,}",
@@ -69,18 +68,19 @@ class EpochLines(Callback):
         self._epoch = trainer.current_epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._close(trainer)
+        self._close(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._close(trainer)
+        self._close(trainer, pl_module)
 
-    def _close(self, trainer: Trainer) -> None:
+    def _close(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.current_epoch == self._epoch:  # none has ended since the last line
             return
+        assert isinstance(pl_module, SupervisedModule)
         shown = "  ".join(f"{k} {v:.4f}" for k, v in epoch_metrics(trainer).items())
         now = time.perf_counter()
         say(
-            f"epoch {trainer.current_epoch:>3}/{trainer.max_epochs}  {shown}  "
-            f"{now - self._started:.1f} s"
+            f"{pl_module.phase.name} epoch {trainer.current_epoch:>3}/{trainer.max_epochs}  "
+            f"{shown}  {now - self._started:.1f} s"
         )
         self._started, self._epoch = now, trainer.current_epoch

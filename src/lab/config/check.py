@@ -247,11 +247,25 @@ def _check_node(
             faults += _check_node(where, value, values)
         else:
             faults += _type_faults(where, signature.types[key], value)
+            faults += _nested_faults(where, value, values)
     if complete and not node.get("_partial_"):
         faults += [
             f"{path}.{key}: is required by {target}"
             for key in sorted(signature.required - set(node))
         ]
+    return faults
+
+
+def _nested_faults(where: str, value: Any, values: dict[str, Any]) -> list[str]:
+    """Of nodes at any depth of an argument: Hydra would build those as well."""
+    if not isinstance(value, dict | list):
+        return []
+    faults = []
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(inner, dict) and "_target_" in inner:
+            faults += _check_node(f"{where}.{key}", inner, values)
+        else:
+            faults += _nested_faults(f"{where}.{key}", inner, values)
     return faults
 
 
@@ -309,6 +323,11 @@ def _cross_faults(config: Config) -> list[str]:
             faults.append(
                 f"callbacks.{name}.monitor: no metric '{monitor}'{suggestion(monitor, monitors)}"
             )
+    if config.phases and config.trainer.get("max_epochs") is not None:
+        faults.append(
+            "trainer.max_epochs: each of the phases says how long it is "
+            f"(phases.{next(iter(config.phases))}.epochs); set trainer.max_epochs=null"
+        )
     if config.task != "fit" and config.run is None:
         faults.append(f"run: task={config.task} needs a run folder: run=runs/NAME/FOLDER")
     return faults

@@ -155,6 +155,21 @@ Schedule = Annotated[Constant | OneCycle | Cosine | Step, Field(discriminator="n
 # -- the rest of a run ----------------------------------------------------------------------------
 
 
+class Phase(Section):
+    """A fit of its own; what is None is as the run's ``optim`` and ``schedule`` say.
+
+    ``freeze_to``: the first layer group that learns (negative: counted from the last). Norm layers
+    of frozen groups keep learning, statistics included, unless ``train_norm`` is false.
+    """
+
+    epochs: Count
+    freeze_to: Integer = 0
+    train_norm: Flag = True
+    lr: Positive | None = None
+    lr_spread: LrSpread | None = None
+    schedule: Schedule | None = None
+
+
 class Objective(Section):
     """What is minimised, what is measured, and the one place that states what "better" means."""
 
@@ -195,6 +210,7 @@ class Config(Section):
     objective: Objective
     optim: Optim
     schedule: Schedule
+    phases: dict[str, Phase]
     trainer: Node
     checkpoints: Checkpoints
     callbacks: dict[str, Node | None]

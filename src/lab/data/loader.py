@@ -14,6 +14,7 @@ from torch import Tensor
 from lab.errors import CheckpointError, DataError
 
 Tensors = Sequence[Tensor]
+_SMALL_ROW = 1024  # elements; of larger rows (images) a second, permuted copy is not kept
 
 
 class TensorLoader:
@@ -23,6 +24,7 @@ class TensorLoader:
         tensors: equal in their first dimension, the rows.
         batch_size: rows of a batch on this rank; the last batch has what is left.
         seed: of the order; None keeps the rows as they are.
+        epoch: the first one.
         rank, world_size: this rank takes every ``world_size``-th row of the order; rows that do
             not divide evenly are left out of that epoch, so that all ranks take equal steps.
     """
@@ -33,6 +35,7 @@ class TensorLoader:
         batch_size: int,
         *,
         seed: int | None = None,
+        epoch: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -41,7 +44,7 @@ class TensorLoader:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self.epoch = 0
+        self.epoch = epoch
         self.position = 0  # batches of this epoch that were handed out
         self.rows = len(self.tensors[0]) // world_size
 
@@ -62,16 +65,19 @@ class TensorLoader:
         if self.position == len(self):
             self.epoch, self.position = self.epoch + 1, 0
         tensors = self.tensors
+        order = None
         if self.seed is not None or self.world_size > 1:
-            # permuted once an epoch: a slice costs a fraction of an index operation per batch
             order = self.order(self.epoch).to(tensors[0].device)
-            tensors = tuple(t[order] for t in tensors)
+            if all(t[0].numel() <= _SMALL_ROW for t in tensors):
+                # permuted once an epoch: a slice costs a fraction of an index operation per batch
+                tensors, order = tuple(t[order] for t in tensors), None
         for number in range(self.position, len(self)):
             # counted before it is handed out: when a step asks for a checkpoint, the batch it
             # has just consumed is behind it (loaders with a length are not read ahead)
             self.position = number + 1
             rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
-            yield tuple(t[rows] for t in tensors)
+            chosen = rows if order is None else order[rows]
+            yield tuple(t[chosen] for t in tensors)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain integers; the end of an epoch is the start of the next."""
@@ -112,11 +118,12 @@ class TensorDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.order_seed = order_seed
         self.parts: dict[str, Tensors] = {}
+        self.first_epoch = 0  # of the coming fit; earlier phases have seen those before it
         self._train_loader: TensorLoader | None = None
         self._resume: dict[str, Any] | None = None
 
     @property
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, Any]:
         """What a model must know of the data (users, items, classes), by constructor argument."""
         raise NotImplementedError
 
@@ -127,6 +134,10 @@ class TensorDataModule(LightningDataModule):
     def baselines(self) -> dict[str, dict[str, float]]:
         """Test metrics of simple models, fitted on the training rows, by name."""
         return {}
+
+    def augment(self, inputs: list[Tensor]) -> list[Tensor]:
+        """The inputs of a training step, changed at random; drawn from torch's global generator."""
+        return inputs
 
     def test_table(self) -> dict[str, Sequence[Any]]:
         """Columns that name the test rows, in the order of the test part."""
@@ -141,6 +152,7 @@ class TensorDataModule(LightningDataModule):
                 self._on_device("train"),
                 self.batch_size,
                 seed=self.order_seed,
+                epoch=self.first_epoch,
                 rank=trainer.global_rank,
                 world_size=trainer.world_size,
             )

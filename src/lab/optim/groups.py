@@ -25,7 +25,7 @@ from lab.errors import ConfigError
 
 LayerGroups = Mapping[str, Sequence[nn.Module | nn.Parameter]]
 
-_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.")
 
@@ -72,7 +72,7 @@ def classify(model: nn.Module) -> dict[str, Role]:
 
 
 def _role(owner: nn.Module, short_name: str) -> Role:
-    if isinstance(owner, _NORMS):
+    if isinstance(owner, NORMS):
         return "norm"
     if isinstance(owner, _EMBEDDINGS):
         is_bias = isinstance(owner, BiasEmbedding) or owner.embedding_dim == 1
@@ -149,7 +149,7 @@ def _group_of_parameter(model: nn.Module) -> dict[str, str]:
     names = {id(p): clean_name(name) for name, p in model.named_parameters()}
     group_of: dict[str, str] = {}
     for group, parts in _layer_groups(model).items():
-        parameters = [p for part in parts for p in _parameters(part)]
+        parameters = [p for part in parts for p in parameters_of(part)]
         if not parameters:
             raise ConfigError(f"layer group '{group}' of {type(model).__name__} has no parameters")
         for parameter in parameters:
@@ -164,5 +164,6 @@ def _group_of_parameter(model: nn.Module) -> dict[str, str]:
     return group_of
 
 
-def _parameters(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
+def parameters_of(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
+    """The parameters of a part of a layer group."""
     return [part] if isinstance(part, nn.Parameter) else list(part.parameters())

@@ -1,0 +1,51 @@
+"""Phases of a run: each is a fit of its own, with fresh optimiser and schedule.
+
+Freezing is ``requires_grad``, set before a fit, and every parameter is in the optimiser from its
+first step. That is fastai's meaning of ``freeze_to``, it keeps the schedule's groups constant, and
+it is the only one that is right under DDP, which registers gradients when it wraps the model.
+"""
+
+from dataclasses import dataclass
+
+from lab.config.schema import Config, Optim, Phase, Schedule
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """A phase with every setting filled in; ``epochs`` is None where the trainer says how long."""
+
+    name: str
+    epochs: int | None
+    freeze_to: int
+    train_norm: bool
+    optim: Optim
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run had done before the phase it is in: finished phases, optimiser steps, epochs."""
+
+    phase: int = 0
+    steps: int = 0
+    epochs: int = 0
+
+
+def plan_phases(config: Config) -> list[PhasePlan]:
+    """The phases in their order; a config without any is one phase over all parameters."""
+    if not config.phases:
+        return [PhasePlan("fit", None, 0, True, config.optim, config.schedule)]
+    return [_plan(config, name, phase) for name, phase in config.phases.items()]
+
+
+def _plan(config: Config, name: str, phase: Phase) -> PhasePlan:
+    own = {"lr": phase.lr, "lr_spread": phase.lr_spread}
+    changed = {key: value for key, value in own.items() if value is not None}
+    return PhasePlan(
+        name,
+        phase.epochs,
+        phase.freeze_to,
+        phase.train_norm,
+        config.optim.model_copy(update=changed),
+        phase.schedule or config.schedule,
+    )
