@@ -278,7 +278,7 @@ def _predict(folder: Path) -> None:
     config = _saved_config(folder)
     model, data = load(folder)
     batches = _evaluator(config).predict(model, datamodule=data)
-    columns = {**data.test_table(), "prediction": torch.cat(batches).tolist()}  # type: ignore[arg-type]
+    columns = {**data.test_table(), **data.prediction_columns(torch.cat(batches))}  # type: ignore[arg-type]
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)

@@ -143,6 +143,18 @@ class TensorDataModule(LightningDataModule):
         """Columns that name the test rows, in the order of the test part."""
         return {}
 
+    def class_names(self, n_classes: int) -> list[str]:
+        """What the columns of a classifier's output stand for."""
+        return [str(index) for index in range(n_classes)]
+
+    def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
+        """What is written of predictions: (N,) as they are; of probabilities (N, C) the class."""
+        if predictions.dim() == 1:
+            return {"prediction": predictions.tolist()}
+        probability, index = predictions.float().max(dim=1)
+        names = self.class_names(predictions.shape[1])
+        return {"prediction": [names[i] for i in index], "probability": probability.tolist()}
+
     def train_dataloader(self) -> TensorLoader:
         trainer = self.trainer
         if trainer is None:

@@ -1,0 +1,174 @@
+"""Images: decoding, the cache, the splits, augmentation, and files that are no images."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from lab.data.images import ImageFolder, Pets, decoded
+from lab.errors import DataError
+
+
+def write_image(path: Path, seed: int, height: int = 40, width: int = 50) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def folder(root: Path, parts: list[str], each: int = 10) -> Path:
+    for number, part in enumerate(parts):
+        for label, name in enumerate(["ants", "bees"]):
+            for i in range(each):
+                seed = 100 * number + 10 * label + i
+                write_image(root / part / name / f"{i}.png", seed)
+    return root
+
+
+def module(root: Path, tmp_path: Path, **changes: object) -> ImageFolder:
+    settings: dict[str, object] = {
+        "root": str(root),
+        "size": 16,
+        "cache": str(tmp_path / "cache"),
+        "augmentation": None,
+        "test_fraction": 0.2,
+        "validation_fraction": 0.25,
+        "batch_size": 4,
+        "eval_batch_size": 8,
+        "split_seed": 0,
+        "order_seed": 0,
+    }
+    data = ImageFolder(**{**settings, **changes})  # type: ignore[arg-type]
+    data.setup("fit")
+    return data
+
+
+def part_sizes(data: ImageFolder) -> dict[str, int]:
+    return {part: len(labels) for part, (_, labels) in data.parts.items()}
+
+
+@pytest.mark.parametrize(
+    ("parts", "fraction", "expected"),
+    [
+        (["."], 0.25, {"train": 12, "val": 4, "test": 4}),
+        (["."], 0.0, {"train": 16, "test": 4}),
+        (["train", "val"], 0.25, {"train": 15, "val": 5, "test": 20}),
+        (["train", "val"], 0.0, {"train": 20, "test": 20}),
+        (["train", "test"], 0.25, {"train": 15, "val": 5, "test": 20}),
+        (["train", "val", "test"], 0.25, {"train": 20, "val": 20, "test": 20}),
+        (["train", "val", "test"], 0.0, {"train": 40, "test": 20}),
+    ],
+)
+def test_the_parts(
+    tmp_path: Path, parts: list[str], fraction: float, expected: dict[str, int]
+) -> None:
+    root = folder(tmp_path / "photos", parts)
+    assert part_sizes(module(root, tmp_path, validation_fraction=fraction)) == expected
+
+
+def test_no_image_is_in_two_parts(tmp_path: Path) -> None:
+    data = module(folder(tmp_path / "photos", ["train", "val"]), tmp_path)
+    images = torch.cat([images for images, _ in data.parts.values()])
+    assert len(torch.unique(images.flatten(1), dim=0)) == 40
+    named = data.test_table()
+    assert set(named["image"]) == {f"val/{c}/{i}.png" for c in ("ants", "bees") for i in range(10)}
+    assert [name.split("/")[1] for name in named["image"]] == named["label"]
+
+
+def test_images_are_squares_cut_from_the_centre(tmp_path: Path) -> None:
+    pixels = np.zeros((20, 60, 3), dtype=np.uint8)
+    pixels[:, 20:40] = 200
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    images = decoded([tmp_path / "wide.png"], 20, tmp_path / "cache", root=tmp_path)
+    assert images.shape == (1, 3, 20, 20)
+    assert (images == 200).all()
+
+
+def test_images_are_decoded_once(tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", ["train", "val"])
+    first = module(root, tmp_path)
+    (cached,) = (tmp_path / "cache").glob("*.npy")
+    stat = (root / "train" / "ants" / "0.png").stat()
+    (root / "train" / "ants" / "0.png").write_bytes(b"x" * stat.st_size)  # no longer an image
+    os.utime(root / "train" / "ants" / "0.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    again = module(root, tmp_path)
+    assert torch.equal(first.parts["train"][0], again.parts["train"][0])
+    os.utime(root / "train" / "ants" / "0.png")
+    with pytest.raises(DataError, match=r"0\.png: is not an image"):
+        module(root, tmp_path)
+    cached.write_bytes(cached.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"0\.png: is not an image"):
+        module(root, tmp_path)
+
+
+def test_each_image_is_changed_by_itself_and_by_the_seed_alone(tmp_path: Path) -> None:
+    flip = {"flip": v2.RandomHorizontalFlip(), "none": None}
+    data = module(folder(tmp_path / "photos", ["."]), tmp_path, augmentation=flip)
+    images = data.parts["train"][0]
+    torch.manual_seed(3)
+    (changed,) = data.augment([images])
+    flipped = [torch.equal(new, old.flip(2)) for new, old in zip(changed, images, strict=True)]
+    same = [torch.equal(new, old) for new, old in zip(changed, images, strict=True)]
+    assert all(a != b for a, b in zip(flipped, same, strict=True))
+    assert 0 < sum(flipped) < len(images)
+    torch.manual_seed(3)
+    assert torch.equal(data.augment([images])[0], changed)
+
+
+def test_what_is_wrong_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        module(tmp_path / "none", tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="two or more classes; none"):
+        module(tmp_path / "empty", tmp_path)
+    root = folder(tmp_path / "photos", ["val"])
+    with pytest.raises(DataError, match="no folder train"):
+        module(root, tmp_path)
+    write_image(root / "train" / "ants" / "0.png", 0)
+    with pytest.raises(DataError, match="no training image of bees"):
+        module(root, tmp_path, validation_fraction=0.0)
+    write_image(root / "train" / "bees" / "0.png", 0)
+    (root / "train" / "bees" / "1.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut short")
+    with pytest.raises(DataError, match=r"bees/1\.jpg: is not an image"):
+        module(root, tmp_path)
+    with pytest.raises(DataError, match=r"need .* GiB of memory"):
+        decoded([Path("x")] * 1000, 10**6, tmp_path, root=Path())
+
+
+def test_pets_keep_their_official_test_part(tmp_path: Path) -> None:
+    """Files as the archive lays them: NAME class species breed, from 1."""
+    base = tmp_path / "oxford-iiit-pet"
+    (base / "annotations").mkdir(parents=True)
+    lines: dict[str, list[str]] = {"trainval": [], "test": []}
+    for label, breed in enumerate(["Abyssinian", "american_bulldog"], start=1):
+        for i in range(10):
+            name = f"{breed}_{i}"
+            write_image(base / "images" / f"{name}.jpg", seed=100 * label + i)
+            lines["trainval" if i < 6 else "test"].append(f"{name} {label} 1 1")
+    for part, rows in lines.items():
+        (base / "annotations" / f"{part}.txt").write_text("\n".join(rows) + "\n")
+    data = Pets(
+        root=str(tmp_path),
+        size=16,
+        cache=str(tmp_path / "cache"),
+        augmentation=None,
+        validation_fraction=0.25,
+        batch_size=4,
+        eval_batch_size=8,
+        split_seed=0,
+        order_seed=0,
+    )
+    data.setup("fit")
+    assert {part: len(labels) for part, (_, labels) in data.parts.items()} == {
+        "train": 9,
+        "val": 3,
+        "test": 8,
+    }
+    assert data.classes == ["Abyssinian", "American Bulldog"]
+    assert sorted(data.test_table()["image"]) == sorted(
+        f"{line.split()[0]}.jpg" for line in lines["test"]
+    )
+    assert np.array_equal(np.unique(data.parts["test"][1].numpy()), [0, 1])
