@@ -17,7 +17,7 @@ class SignalAt(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step == self.step:
+        if pl_module.total_steps == self.step:
             os.kill(os.getpid(), self.number)
 
 
@@ -30,7 +30,7 @@ class CrashAt(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step == self.step:
+        if pl_module.total_steps == self.step:
             if self.flag is not None:
                 if Path(self.flag).exists():
                     return

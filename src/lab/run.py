@@ -51,6 +51,8 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
     # reports go by optimiser steps over the whole run, so short epochs lose none
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
+    # norms of frozen groups are meant to be
+    warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
     if config.run is None:
         record = RunRecord.start(config.model_dump(mode="json"), overrides)
         record.seconds["start"] = seconds_since_start()

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from lab.data.images import ImageFolder, Pets, decoded
+from lab.data.image_files import decoded
+from lab.data.images import ImageFolder, Pets
 from lab.errors import DataError
 
 
