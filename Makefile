@@ -17,10 +17,10 @@ setup: .venv/ready  ## .venv with the tested versions
 	@touch $@
 
 test: setup  ## the test suite: offline, no data needed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-slow: setup  ## what learns from real data
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check
