@@ -55,6 +55,6 @@ def train(*overrides: str, cwd: Path, timeout: float = 90) -> subprocess.Complet
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
         check=False,
     )

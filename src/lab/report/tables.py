@@ -39,8 +39,12 @@ def summarise(runs: list[Run], metrics: list[str], *, average_over: str | None =
     With ``average_over`` (``data.split``), a seed's value is first the mean over that setting, and
     only seeds that have all of its values count, so that the spread is that of the seeds.
     """
-    keys = [key for key in varying_keys(runs) if key != average_over]
-    keys = ["name", *keys] if len({run.record.name for run in runs}) > 1 else keys
+    by_name: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_name[run.record.name].append(run)
+    varying = dict.fromkeys(key for named in by_name.values() for key in varying_keys(named))
+    keys = ["name"] if len(by_name) > 1 else []  # which says what all of its runs have in common
+    keys += [key for key in varying if key != average_over]
     groups: dict[Variant, list[Run]] = defaultdict(list)
     for run in runs:
         groups[tuple((key, str(run.settings.get(key, ""))) for key in keys)].append(run)
