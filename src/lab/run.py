@@ -50,6 +50,8 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
     # reports go by optimiser steps over the whole run, so short epochs lose none
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
+    if config.task == "lr_find":
+        return _find_lr(config, folder, overrides)
     if config.run is None:
         record = RunRecord.start(config.model_dump(mode="json"), overrides)
         record.seconds["start"] = seconds_since_start()
@@ -268,6 +270,30 @@ def _predict(folder: Path) -> None:
     with atomic_write(folder / "predictions.csv") as file:
         file.write(text.getvalue().encode())
     terminal.say(f"{len(columns['prediction'])} predictions: {folder / 'predictions.csv'}")
+
+
+def _find_lr(config: Config, folder: Path, overrides: list[str]) -> None:
+    """A range test on one device. Its folder holds no ``run.json``: nothing was trained that could
+    be tested, continued or reported, and what reads records need not learn to pass it over."""
+    from lab.optim.lr_finder import find_lr
+    from lab.optim.lr_finder_report import report_curve  # imports matplotlib
+
+    if not _is_main_process():
+        return
+    data = build_data(config)
+    terminal.say(data.summary())
+    model = build_model(config, data)
+    terminal.show_groups(model, config)
+    curve = find_lr(
+        model,
+        data.train_dataloader(),
+        config.optim,
+        **config.lr_find.model_dump(),
+        device=_evaluator(config).strategy.root_device,
+    )
+    with atomic_write(folder / CONFIG_FILE) as file:
+        file.write(OmegaConf.to_yaml(config.model_dump(mode="json")).encode())
+    report_curve(curve, config, folder, overrides)
 
 
 def _test(config: Config, model: SupervisedModule, data: TensorDataModule) -> dict[str, float]:

@@ -309,6 +309,13 @@ def _cross_faults(config: Config) -> list[str]:
             faults.append(
                 f"callbacks.{name}.monitor: no metric '{monitor}'{suggestion(monitor, monitors)}"
             )
-    if config.task != "fit" and config.run is None:
+    if config.task in ("test", "predict") and config.run is None:
         faults.append(f"run: task={config.task} needs a run folder: run=runs/NAME/FOLDER")
+    if config.task == "lr_find" and config.run is not None:
+        faults.append("run: task=lr_find looks for a rate before there is a run; leave out run=")
+    if config.lr_find.first >= config.lr_find.last:
+        faults.append(
+            f"lr_find.first: should be below lr_find.last (it is {config.lr_find.first:g}, "
+            f"and the last {config.lr_find.last:g})"
+        )
     return faults

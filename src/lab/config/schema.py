@@ -177,6 +177,18 @@ class Checkpoints(Section):
     keep: Annotated[Integer, Field(ge=2)] = 2
 
 
+class LrFind(Section):
+    """The range test: ``steps`` learning rates in equal ratios from ``first`` to ``last``.
+
+    It ends early where the smoothed loss is over ``divergence`` times its best.
+    """
+
+    first: Positive = 1e-7
+    last: Positive = 10.0
+    steps: Annotated[Integer, Field(ge=20)] = 100  # the ends are not read: fewer leave no curve
+    divergence: Annotated[Number, Field(gt=1)] = 4.0
+
+
 class Paths(Section):
     data: Text
     runs: Text
@@ -184,7 +196,7 @@ class Paths(Section):
 
 class Config(Section):
     name: Text
-    task: Literal["fit", "test", "predict"]
+    task: Literal["fit", "test", "predict", "lr_find"]
     run: Text | None
     test: Flag
     seed: Seed
@@ -197,6 +209,7 @@ class Config(Section):
     schedule: Schedule
     trainer: Node
     checkpoints: Checkpoints
+    lr_find: LrFind = LrFind()
     callbacks: dict[str, Node | None]
     logger: dict[str, Node | None]
     interpret: dict[str, Node | None]
