@@ -89,9 +89,9 @@ def find_lr(
         ladder = lr_ladder(first, last, steps)
         for rate, batch in zip(ladder, _cycle(loader), strict=False):
             for group, ratio in zip(groups, ratios, strict=True):
-                # A rung asks "what if optim.lr were this", and then it is the peak as well. With the
-                # configured base_lr, independent decay (lr / base_lr · λ) would grow up the ladder
-                # and blow up weights that no run with this rate would shrink so.
+                # A rung asks "what if optim.lr were this": then it is the peak, base_lr, as well.
+                # Against the configured one, independent decay (lr / base_lr · λ) would grow up the
+                # ladder and blow up weights that no run with this rate shrinks so.
                 group["lr"] = group["base_lr"] = rate * ratio
             *inputs, target = (tensor.to(device) for tensor in batch)
             loss = trial.training_loss(inputs, target)

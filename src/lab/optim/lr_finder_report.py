@@ -1,4 +1,4 @@
-"""What ``task=lr_find`` leaves and shows: the curve as CSV and PNG, and the command to go on with."""
+"""What ``task=lr_find`` leaves and shows: the curve as CSV and PNG, and how to use what it says."""
 
 import csv
 import io
