@@ -28,6 +28,8 @@ from lab.data.loader import TensorDataModule
 from lab.errors import CheckpointError
 from lab.interruption import Interruption, RunInterrupted
 from lab.module import SupervisedModule
+from lab.optim.lr_finder import find_lr
+from lab.optim.lr_finder_report import report_curve
 from lab.record import RunRecord
 from lab.trackers import RunInfo, Tracker
 
@@ -275,9 +277,6 @@ def _predict(folder: Path) -> None:
 def _find_lr(config: Config, folder: Path, overrides: list[str]) -> None:
     """A range test on one device. Its folder holds no ``run.json``: nothing was trained that could
     be tested, continued or reported, and what reads records need not learn to pass it over."""
-    from lab.optim.lr_finder import find_lr
-    from lab.optim.lr_finder_report import report_curve  # imports matplotlib
-
     if not _is_main_process():
         return
     data = build_data(config)

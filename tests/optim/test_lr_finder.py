@@ -78,23 +78,6 @@ def loader() -> TensorLoader:
 FLAT = config("adam", "decoupled", 0.1, lr=1e-3, lr_spread=schema.FlatSpread(kind="flat", div=7))
 
 
-class Spy:
-    """Keeps the optimisers that are built, and the rates of each of their steps."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.rates: list[list[float]] = []
-        monkeypatch.setattr(lr_finder, "build_optimizer", self.build)
-
-    def build(self, model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
-        optimizer = build_optimizer(model, optim)
-        optimizer.register_step_pre_hook(
-            lambda optimizer, args, kwargs: self.rates.append(
-                [group["lr"] for group in optimizer.param_groups]
-            )
-        )
-        return optimizer
-
-
 # -- the ladder and its losses --------------------------------------------------------------------
 
 
@@ -106,11 +89,16 @@ def test_the_ladder_has_equal_ratios_and_exact_ends() -> None:
 
 
 def test_groups_keep_their_ratio_at_every_rung(monkeypatch: pytest.MonkeyPatch) -> None:
-    spy = Spy(monkeypatch)
+    rates: list[list[float]] = []
+
+    def spy(optimizer: torch.optim.Optimizer) -> None:
+        rates.append([group["lr"] for group in optimizer.param_groups])
+
+    monkeypatch.setattr(lr_finder, "weight_penalty", spy)
     curve = find_lr(net(FLAT), loader(), FLAT, **LADDER, divergence=1e9)
     assert curve.lrs == lr_ladder(**LADDER)  # the first rung too
-    assert [head for _, head in spy.rates] == curve.lrs
-    assert [head / body for body, head in spy.rates] == pytest.approx([7.0] * STEPS)
+    assert [head for _, head in rates] == curve.lrs
+    assert [head / body for body, head in rates] == pytest.approx([7.0] * STEPS)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.5, 0.98])

@@ -1,6 +1,5 @@
 """The picture of a learning-rate range test; matplotlib is imported here alone."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +7,6 @@ from matplotlib.figure import Figure
 
 from lab.atomic import atomic_write
 from lab.optim.lr_finder import LrCurve
-
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it announces its font cache
 
 # of Okabe & Ito, with a marker each, so that they differ without colour as well
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
