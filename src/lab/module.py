@@ -1,6 +1,6 @@
 """The one LightningModule that all models share: batches are ``(*inputs, target)``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -34,16 +34,14 @@ class SupervisedModule(LightningModule):
         loss: nn.Module,
         metrics: dict[str, Metric],
         order_seed: int,
-        augment: Callable[[list[Tensor]], list[Tensor]],
     ) -> None:
-        """State the objective, and what is done to the inputs of a training step."""
+        """State the objective, and the seed of what is drawn within a step (dropout)."""
         self.loss_function = loss
         self.activation = activation_of(loss)
         self.evaluation_loss = MeanMetric()
         self.evaluation_metrics = MetricCollection(dict(metrics))
         self.metric_names = list(metrics)
         self.order_seed = order_seed
-        self.augment = augment
         # means over the steps since the last report, and over the epoch; part of a checkpoint
         self._window_loss = torch.zeros(())
         self._window_rows = 0
@@ -121,7 +119,7 @@ class SupervisedModule(LightningModule):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         self._reseed(batch_idx)
         *inputs, target = batch
-        loss = self.training_loss(self.augment(inputs), target)
+        loss = self.training_loss(inputs, target)
         self._window_loss += loss.detach() * len(target)
         self._window_rows += len(target)
         step = self.total_steps + 1

@@ -26,7 +26,17 @@ SCHEMA_VERSION = 1
 Status = Literal["running", "done", "failed", "interrupted"]
 
 # Where a run is kept and how it is watched does not change what it computes.
-_NOT_IDENTITY = ("paths", "run", "task", "test", "logger", "interpret", "checkpoints", "threads")
+_NOT_IDENTITY = (
+    "paths",
+    "run",
+    "task",
+    "test",
+    "lr_find",
+    "logger",
+    "interpret",
+    "checkpoints",
+    "threads",
+)
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
 
 

@@ -53,6 +53,8 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     # norms of frozen groups are meant to be
     warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
+    if config.task == "lr_find":
+        return _find_lr(config, folder, overrides)
     if config.run is None:
         record = RunRecord.start(config.model_dump(mode="json"), overrides)
         record.seconds["start"] = seconds_since_start()
@@ -105,7 +107,6 @@ def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
         loss=instantiate(objective.loss, _convert_="all"),
         metrics={name: instantiate(m, _convert_="all") for name, m in objective.metrics.items()},
         order_seed=config.seeds.order,
-        augment=data.augment,
     )
     return model
 
@@ -288,6 +289,30 @@ def _predict(folder: Path) -> None:
     with atomic_write(folder / "predictions.csv") as file:
         file.write(text.getvalue().encode())
     terminal.say(f"{len(columns['prediction'])} predictions: {folder / 'predictions.csv'}")
+
+
+def _find_lr(config: Config, folder: Path, overrides: list[str]) -> None:
+    """A range test on one device. Its folder holds no ``run.json``: nothing was trained that could
+    be tested, continued or reported, and what reads records need not learn to pass it over."""
+    from lab.optim.lr_finder import find_lr
+    from lab.optim.lr_finder_report import report_curve  # imports matplotlib
+
+    if not _is_main_process():
+        return
+    data = build_data(config)
+    terminal.say(data.summary())
+    model = build_model(config, data)
+    model.load_pretrained()
+    ladder = config.lr_find.model_dump()
+    name = ladder.pop("phase")
+    phase = next(p for p in plan_phases(config) if name in (None, p.name))
+    model.begin_phase(phase, Progress())
+    terminal.show_groups(model)
+    device = _evaluator(config).strategy.root_device
+    curve = find_lr(model, data.train_dataloader(), phase.optim, **ladder, device=device)
+    with atomic_write(folder / CONFIG_FILE) as file:
+        file.write(OmegaConf.to_yaml(config.model_dump(mode="json")).encode())
+    report_curve(curve, config, phase, folder, overrides)
 
 
 def _test(config: Config, model: SupervisedModule, data: TensorDataModule) -> dict[str, float]:

@@ -95,6 +95,10 @@ REFUSED = {
     "objective.metric=rsme": ["objective.metric", "'rmse'"],
     "callbacks=early_stopping": ["callbacks.early_stopping.monitor", "data.validation_fraction"],
     "task=test": ["run", "run="],
+    "lr_find.last=1e-8": ["lr_find.first", "below lr_find.last"],
+    "lr_find.steps=5": ["lr_find.steps", "greater than or equal to 20"],
+    "lr_find.divergence=1": ["lr_find.divergence", "greater than 1"],
+    "task=lr_fnd": ["task", "'lr_find'"],
     "trainer=null": ["NoneType"],
     "~data": ["data", "_target_"],
 }

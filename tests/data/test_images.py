@@ -108,15 +108,29 @@ def test_images_are_decoded_once(tmp_path: Path) -> None:
 def test_each_image_is_changed_by_itself_and_by_the_seed_alone(tmp_path: Path) -> None:
     flip = {"flip": v2.RandomHorizontalFlip(), "none": None}
     data = module(folder(tmp_path / "photos", ["."]), tmp_path, augmentation=flip)
-    images = data.parts["train"][0]
-    torch.manual_seed(3)
-    (changed,) = data.augment([images])
-    flipped = [torch.equal(new, old.flip(2)) for new, old in zip(changed, images, strict=True)]
-    same = [torch.equal(new, old) for new, old in zip(changed, images, strict=True)]
-    assert all(a != b for a, b in zip(flipped, same, strict=True))
+    images, labels = data.parts["train"]
+    loader = data.train_dataloader()
+    order = loader.order(0)
+    changed = torch.cat([batch[0] for batch in loader])
+    kept = [torch.equal(new, old) for new, old in zip(changed, images[order], strict=True)]
+    flipped = [
+        torch.equal(new, old.flip(2)) for new, old in zip(changed, images[order], strict=True)
+    ]
+    assert all(a != b for a, b in zip(flipped, kept, strict=True))
     assert 0 < sum(flipped) < len(images)
-    torch.manual_seed(3)
-    assert torch.equal(data.augment([images])[0], changed)
+    again = data.train_dataloader()
+    torch.manual_seed(99)
+    assert torch.equal(torch.cat([batch[0] for batch in again]), changed)
+    other = torch.cat([batch[0] for batch in again])  # the next epoch
+    flipped_other = [
+        torch.equal(new, old.flip(2))
+        for new, old in zip(other, images[again.order(1)], strict=True)
+    ]
+    assert flipped_other != flipped
+    resumed = data.train_dataloader()
+    resumed.load_state_dict({**resumed.state_dict(), "position": 1})
+    assert torch.equal(next(iter(resumed))[0], changed[4:8])
+    assert sorted(labels.tolist()) == sorted(torch.cat([b[1] for b in again]).tolist())
 
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:

@@ -328,6 +328,16 @@ def _cross_faults(config: Config) -> list[str]:
             "trainer.max_epochs: each of the phases says how long it is "
             f"(phases.{next(iter(config.phases))}.epochs); set trainer.max_epochs=null"
         )
-    if config.task != "fit" and config.run is None:
+    if config.task in ("test", "predict") and config.run is None:
         faults.append(f"run: task={config.task} needs a run folder: run=runs/NAME/FOLDER")
+    if config.task == "lr_find" and config.run is not None:
+        faults.append("run: task=lr_find looks for a rate before there is a run; leave out run=")
+    phase = config.lr_find.phase
+    if phase is not None and phase not in config.phases:
+        faults.append(f"lr_find.phase: no phase '{phase}'{suggestion(phase, list(config.phases))}")
+    if config.lr_find.first >= config.lr_find.last:
+        faults.append(
+            f"lr_find.first: should be below lr_find.last (it is {config.lr_find.first:g}, "
+            f"and the last {config.lr_find.last:g})"
+        )
     return faults

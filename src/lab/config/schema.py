@@ -192,6 +192,20 @@ class Checkpoints(Section):
     keep: Annotated[Integer, Field(ge=2)] = 2
 
 
+class LrFind(Section):
+    """The range test: ``steps`` learning rates in equal ratios from ``first`` to ``last``.
+
+    It ends early where the smoothed loss is over ``divergence`` times its best. Of a run in phases
+    it is a test of ``phase``, the first where that is None.
+    """
+
+    first: Positive = 1e-7
+    last: Positive = 10.0
+    steps: Annotated[Integer, Field(ge=20)] = 100  # the ends are not read: fewer leave no curve
+    divergence: Annotated[Number, Field(gt=1)] = 4.0
+    phase: Text | None = None
+
+
 class Paths(Section):
     data: Text
     runs: Text
@@ -199,7 +213,7 @@ class Paths(Section):
 
 class Config(Section):
     name: Text
-    task: Literal["fit", "test", "predict"]
+    task: Literal["fit", "test", "predict", "lr_find"]
     run: Text | None
     test: Flag
     seed: Seed
@@ -210,9 +224,10 @@ class Config(Section):
     objective: Objective
     optim: Optim
     schedule: Schedule
-    phases: dict[str, Phase]
+    phases: dict[str, Phase] = {}
     trainer: Node
     checkpoints: Checkpoints
+    lr_find: LrFind = LrFind()
     callbacks: dict[str, Node | None]
     logger: dict[str, Node | None]
     interpret: dict[str, Node | None]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lab.config.schema import Count, Fraction, Seed, Text
 from lab.data.image_files import decoded, list_images
-from lab.data.loader import TensorDataModule
+from lab.data.loader import Augment, TensorDataModule
 from lab.data.ratings import hold_out
 from lab.errors import DataError
 
@@ -106,16 +106,17 @@ class ImageDataModule(TensorDataModule):
         accuracy = (self.parts["test"][1] == most).float().mean().item()
         return {"most frequent class": {"accuracy": accuracy}}
 
-    def augment(self, inputs: list[Tensor]) -> list[Tensor]:
-        images, *rest = inputs
-        if not self.transforms:
-            return inputs
+    def augmentation(self) -> Augment | None:
+        return self._augment if self.transforms else None
+
+    def _augment(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        images, labels = batch
         changed = []
         for image in images:  # a transform draws once a call, so each image has a call of its own
             for transform in self.transforms:
                 image = transform(image)
             changed.append(image)
-        return [torch.stack(changed), *rest]
+        return torch.stack(changed), labels
 
     def test_table(self) -> dict[str, Sequence[Any]]:
         return self._test_columns

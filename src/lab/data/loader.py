@@ -4,7 +4,7 @@ The order of an epoch is a function of (seed, epoch) alone and the position coun
 two integers in a checkpoint continue a run in the middle of an epoch with the batches it had left.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from lab.errors import CheckpointError, DataError
 
 Tensors = Sequence[Tensor]
+Augment = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 _SMALL_ROW = 1024  # elements; of larger rows (images) a second, permuted copy is not kept
 
 
@@ -27,6 +28,8 @@ class TensorLoader:
         epoch: the first one.
         rank, world_size: this rank takes every ``world_size``-th row of the order; rows that do
             not divide evenly are left out of that epoch, so that all ranks take equal steps.
+        augment: changes a batch at random. It draws from torch's global generator, seeded by (seed,
+            epoch, batch, rank) before, so that batches are the same whoever asks for them.
     """
 
     def __init__(
@@ -38,12 +41,14 @@ class TensorLoader:
         epoch: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        augment: Augment | None = None,
     ) -> None:
         self.tensors = tuple(tensors)
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.augment = augment
         self.epoch = epoch
         self.position = 0  # batches of this epoch that were handed out
         self.rows = len(self.tensors[0]) // world_size
@@ -77,7 +82,11 @@ class TensorLoader:
             self.position = number + 1
             rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
             chosen = rows if order is None else order[rows]
-            yield tuple(t[chosen] for t in tensors)
+            batch = tuple(t[chosen] for t in tensors)
+            if self.augment is not None:
+                torch.manual_seed(hash((self.seed, self.epoch, number, self.rank)) % 2**63)
+                batch = self.augment(batch)
+            yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """Plain integers; the end of an epoch is the start of the next."""
@@ -135,9 +144,9 @@ class TensorDataModule(LightningDataModule):
         """Test metrics of simple models, fitted on the training rows, by name."""
         return {}
 
-    def augment(self, inputs: list[Tensor]) -> list[Tensor]:
-        """The inputs of a training step, changed at random; drawn from torch's global generator."""
-        return inputs
+    def augmentation(self) -> Augment | None:
+        """What changes a training batch at random; None for nothing."""
+        return None
 
     def test_table(self) -> dict[str, Sequence[Any]]:
         """Columns that name the test rows, in the order of the test part."""
@@ -158,7 +167,12 @@ class TensorDataModule(LightningDataModule):
     def train_dataloader(self) -> TensorLoader:
         trainer = self.trainer
         if trainer is None:
-            loader = TensorLoader(self.parts["train"], self.batch_size, seed=self.order_seed)
+            loader = TensorLoader(
+                self.parts["train"],
+                self.batch_size,
+                seed=self.order_seed,
+                augment=self.augmentation(),
+            )
         else:
             loader = TensorLoader(
                 self._on_device("train"),
@@ -167,6 +181,7 @@ class TensorDataModule(LightningDataModule):
                 epoch=self.first_epoch,
                 rank=trainer.global_rank,
                 world_size=trainer.world_size,
+                augment=self.augmentation(),
             )
         if len(loader) == 0:
             raise DataError("no training batch: the training part is empty")
