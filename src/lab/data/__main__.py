@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.config.check import suggestion
-from lab.data import movielens_source
+from lab.data import bikeshare_source, movielens_source
 from lab.errors import DataError, UserError
 
 
@@ -29,6 +29,12 @@ DATASETS = {
         "research use, no redistribution (GroupLens)",
         movielens_source.fetch,
         movielens_source.cache_folder,
+    ),
+    "bikeshare": Dataset(
+        "Bikeshare: riders of 8,645 hours of 2011 in Washington, D.C., with the weather",
+        "CC BY 4.0 (Fanaee-T & Gama, UCI)",
+        bikeshare_source.fetch,
+        bikeshare_source.cache_folder,
     ),
 }
 

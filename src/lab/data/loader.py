@@ -116,8 +116,11 @@ class TensorDataModule(LightningDataModule):
         self._resume: dict[str, Any] | None = None
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """What a model must know of the data (users, items, classes), by constructor argument."""
+    def sizes(self) -> dict[str, Any]:
+        """What a model must know of the data (users, items, classes), by constructor argument.
+
+        Integers, or lists of them.
+        """
         raise NotImplementedError
 
     def summary(self) -> str:
