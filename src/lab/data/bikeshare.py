@@ -13,6 +13,7 @@ from lab.data.tabular import TableDataModule, require_columns, split_rows
 MONTHS = ["Jan", "Feb", "March", "April", "May", "June"]
 MONTHS += ["July", "Aug", "Sept", "Oct", "Nov", "Dec"]
 PARTS_OF_TARGET = ["casual", "registered"]  # they sum to it: never an input
+WEATHER = ["temp", "atemp", "hum", "windspeed"]
 TEST_FRACTION = 0.1
 
 
@@ -26,6 +27,7 @@ class Bikeshare(TableDataModule):
             Validation rows are drawn, or the last, in the same way.
         validation_fraction: share of the training rows; 0 for none.
         categorical, continuous: names of the columns that are fed to the model.
+        binned: columns of the weather, from 0 to 1, that become tenths and so may be categorical.
         calendar: what becomes of ``mnth`` and ``day`` (of the year), which on ``last_tenth`` are
             unseen in training: ``keep`` them (unseen is category 0) or ``drop`` them; ``by_split``
             keeps them when shuffled and drops them on ``last_tenth``.
@@ -40,6 +42,7 @@ class Bikeshare(TableDataModule):
         validation_fraction: Fraction,
         categorical: list[Text],
         continuous: list[Text],
+        binned: list[Text],
         calendar: Literal["keep", "drop", "by_split"],
         batch_size: Count,
         eval_batch_size: Count,
@@ -53,6 +56,7 @@ class Bikeshare(TableDataModule):
         self.split = split
         self.validation_fraction = validation_fraction
         self.categorical, self.continuous = categorical, continuous
+        self.binned = binned
         self.dropped = (
             {"mnth", "day"}
             if calendar == "drop" or (calendar == "by_split" and split == "last_tenth")
@@ -66,8 +70,11 @@ class Bikeshare(TableDataModule):
     def load_table(self) -> tuple[pl.DataFrame, str]:
         table, source = fetch(self.root)
         table = table.drop(PARTS_OF_TARGET)
+        binned = require_columns(table.select(WEATHER), self.binned, self.target, "data.binned")
         # ordered as the year is, so that the order of the categories means something
-        return table.with_columns(pl.col("mnth").cast(pl.Enum(MONTHS))), source
+        table = table.with_columns(pl.col("mnth").cast(pl.Enum(MONTHS)))
+        tenths = (pl.col(binned) * 10).floor().clip(0, 9).cast(pl.Int64)
+        return table.with_columns(tenths), source
 
     def split_rows(self, table: pl.DataFrame) -> dict[str, Indices]:
         return split_rows(

@@ -34,7 +34,7 @@ class ColumnEncoder:
         """Raises DataError for a column that says nothing, or is of a kind it cannot be."""
         vocabularies = {}
         for name in categorical:
-            values = train[name]
+            values = _categories(train, name)
             if values.n_unique() < 2:  # missing counts as a value
                 raise DataError(_constant(name, values[0], len(values)))
             vocabularies[name] = values.drop_nulls().unique().sort()
@@ -62,7 +62,7 @@ class ColumnEncoder:
 
     def encode(self, table: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Categories (rows, n_categorical) and continuous (rows, n_continuous)."""
-        categories = [_index_in(v, table[name]) for name, v in self.vocabularies.items()]
+        categories = [_index_in(v, _categories(table, name)) for name, v in self.vocabularies.items()]
         continuous = []
         for name, (mean, std) in self.continuous.items():
             values = _numbers(table, name)
@@ -77,6 +77,19 @@ class ColumnEncoder:
             if continuous
             else np.zeros((rows, 0), np.float32),
         )
+
+
+def _categories(table: pl.DataFrame, name: str) -> pl.Series:
+    """A column whose missing values are null; raises DataError for dates, lists and the like."""
+    column = table[name]
+    if column.dtype.is_float():
+        return column.fill_nan(None)
+    if column.dtype.is_integer() or column.dtype in (pl.String, pl.Boolean, pl.Enum, pl.Categorical):
+        return column
+    raise DataError(
+        f"column '{name}': of type {column.dtype}, is no category; write what matters of it (month, "
+        f"weekday) as columns of its own, or leave it out with data.exclude=[{name}]"
+    )
 
 
 def _index_in(vocabulary: pl.Series, values: pl.Series) -> NDArray[np.int64]:

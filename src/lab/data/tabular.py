@@ -52,7 +52,10 @@ class TableDataModule(TensorDataModule):
                 f"rows; there is nothing to learn"
             )
         train = self.table[self.rows["train"]]
-        self.encoder = ColumnEncoder.fit(train, *self.column_kinds(train))
+        categorical, numeric = self.column_kinds(train)
+        if not categorical and not numeric:
+            raise DataError(f"{type(self).__name__}: there is no column but the target")
+        self.encoder = ColumnEncoder.fit(train, categorical, numeric)
         categories, continuous = self.encoder.encode(self.table)
         for part, rows in self.rows.items():
             self.parts[part] = (
@@ -126,8 +129,8 @@ def target_values(table: pl.DataFrame, name: str) -> NDArray[np.float32]:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         raise DataError(
-            f"column '{name}': the target of row {bad[0] + 1} is {column[int(bad[0])]}; {len(bad)} "
-            f"of {len(values)} are missing or not finite; remove or mend these rows"
+            f"column '{name}': the target of row {bad[0] + 1} is {values[bad[0]]}; {len(bad)} of "
+            f"{len(values)} are missing or not finite; remove or mend these rows"
         )
     return values.copy()
 

@@ -11,7 +11,7 @@ from lab.errors import ConfigError
 from lab.models.layers import embedding, in_range
 from lab.module import SupervisedModule
 
-SizeRule = Literal["2018", "later"]
+SizeRule = Literal[2018, "later"]
 
 
 def embedding_size(n_categories: int, rule: SizeRule) -> int:
@@ -20,7 +20,7 @@ def embedding_size(n_categories: int, rule: SizeRule) -> int:
     2018 (1.0.28, the course's version): min(50, n // 2 + 1); later (from 1.0.30):
     min(600, round(1.6 · n^0.56)).
     """
-    if rule == "2018":
+    if rule == 2018:
         return min(50, n_categories // 2 + 1)
     return min(600, round(1.6 * n_categories**0.56))
 
@@ -67,7 +67,7 @@ class EntityEmbedding(SupervisedModule):
         layers: list[Count],
         dropouts: list[Fraction],
         embedding_dropout: Fraction = 0.0,
-        embedding_size_rule: Literal["2018", "later"] = "later",
+        embedding_size_rule: Literal[2018, "later"] = "later",
         batch_norm: Flag = True,
         y_range: tuple[Number, Number] | None = None,
     ) -> None:
@@ -78,6 +78,7 @@ class EntityEmbedding(SupervisedModule):
             )
         if not n_categories and not n_continuous:
             raise ConfigError("model: the data has no column but the target")
+        self.n_categories = tuple(n_categories)
         sizes = [embedding_size(n, embedding_size_rule) for n in n_categories]
         self.embeddings = nn.ModuleList(
             embedding(n, size) for n, size in zip(n_categories, sizes, strict=True)
