@@ -43,9 +43,7 @@ class ColumnEncoder:
             values = _numbers(train, name)
             known = values[~np.isnan(values)]
             if len(known) == 0 or np.ptp(known) == 0:
-                raise DataError(
-                    _constant(name, known[0] if len(known) else "missing", len(values))
-                )
+                raise DataError(_constant(name, known[0] if len(known) else "missing", len(values)))
             statistics[name] = (float(known.mean()), float(known.std()))
             if len(known) < len(values):
                 flagged.append(name)
@@ -62,7 +60,9 @@ class ColumnEncoder:
 
     def encode(self, table: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Categories (rows, n_categorical) and continuous (rows, n_continuous)."""
-        categories = [_index_in(v, _categories(table, name)) for name, v in self.vocabularies.items()]
+        categories = [
+            _index_in(v, _categories(table, name)) for name, v in self.vocabularies.items()
+        ]
         continuous = []
         for name, (mean, std) in self.continuous.items():
             values = _numbers(table, name)
@@ -84,7 +84,12 @@ def _categories(table: pl.DataFrame, name: str) -> pl.Series:
     column = table[name]
     if column.dtype.is_float():
         return column.fill_nan(None)
-    if column.dtype.is_integer() or column.dtype in (pl.String, pl.Boolean, pl.Enum, pl.Categorical):
+    if column.dtype.is_integer() or column.dtype in (
+        pl.String,
+        pl.Boolean,
+        pl.Enum,
+        pl.Categorical,
+    ):
         return column
     raise DataError(
         f"column '{name}': of type {column.dtype}, is no category; write what matters of it (month, "
