@@ -70,7 +70,7 @@ def test_a_run_writes_a_row_for_each_model_and_set(sweep: Path) -> None:
 def test_neighbours_are_better_found_among_embeddings(sweep: Path) -> None:
     with (sweep / "0" / FILE).open() as file:
         mae = {(row["model"], row["features"]): float(row["mae"]) for row in csv.DictReader(file)}
-    assert mae["k nearest neighbours", "embeddings"] < mae["k nearest neighbours", "one-hot"]
+    assert mae["KNN", "embeddings"] < mae["KNN", "one-hot"]
 
 
 def test_while_choosing_no_test_row_is_measured(sweep: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ TABLE = [
     "logger=csv",
     "threads=1",
     "trainer.accelerator=cpu",
-    "trainer.max_epochs=3",
+    "trainer.max_epochs=5",
     "optim.lr=1e-2",
 ]
 

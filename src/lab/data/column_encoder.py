@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lab.errors import DataError
 
 UNKNOWN = 0  # index of a missing value, and of one that no training row has
+_WORDS = (pl.String, pl.Boolean, pl.Enum, pl.Categorical)
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ def _categories(table: pl.DataFrame, name: str) -> pl.Series:
     ):
         return column
     raise DataError(
-        f"column '{name}': of type {column.dtype}, is no category; write what matters of it (month, "
-        f"weekday) as columns of its own, or leave it out with data.exclude=[{name}]"
+        f"column '{name}': of type {column.dtype}, is no category; write what matters of it "
+        f"(month, weekday) as columns of its own, or leave it out with data.exclude=[{name}]"
     )
 
 

@@ -82,7 +82,7 @@ class TableDataModule(TensorDataModule):
 
     def test_table(self) -> dict[str, Sequence[Any]]:
         """The columns as they were read, the target among them."""
-        return self.table[self.rows["test"]].to_dict(as_series=False)
+        return {column.name: column.to_list() for column in self.table[self.rows["test"]]}
 
     def baselines(self) -> dict[str, dict[str, float]]:
         return {"mean": self.group_mean([])}

@@ -82,7 +82,7 @@ def embedding_features(
         best: dict[str, FeatureScore] = {}
         for label, settings, regressor in _regressors(trees, seed):
             regressor.fit(inputs["train"], np.log1p(targets["train"]))
-            predicted = {p: np.expm1(regressor.predict(inputs[p])) for p in parts if p != "train"}
+            predicted = {p: np.expm1(regressor.predict(inputs[p])) for p in parts[1:]}
             score = _score(label, name, settings, predicted, targets)
             if label not in best or score.val_mae < best[label].val_mae:
                 best[label] = score
@@ -124,16 +124,19 @@ def _regressors(trees: int, seed: int) -> Iterator[tuple[str, str, Any]]:
         from sklearn.neighbors import KNeighborsRegressor
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
+        from threadpoolctl import threadpool_limits  # scikit-learn depends on it
     except ImportError as error:
         raise UserError(
             "embedding_features needs scikit-learn; install it with: pip install -e .[trees]"
         ) from error
-    for k in NEIGHBOURS:
-        yield "k nearest neighbours", f"k={k}", KNeighborsRegressor(k)
-        standardised = make_pipeline(StandardScaler(), KNeighborsRegressor(k))
-        yield "k nearest neighbours", f"k={k} standardised", standardised
-    yield "random forest", "", RandomForestRegressor(trees, random_state=seed, n_jobs=1)
-    yield "gradient boosting", "", HistGradientBoostingRegressor(max_iter=trees, random_state=seed)
+    boosted = HistGradientBoostingRegressor(max_iter=trees, random_state=seed)
+    with threadpool_limits(1):  # for the caller's work: small steps are not worth sharing
+        for k in NEIGHBOURS:
+            yield "KNN", f"k={k}", KNeighborsRegressor(k)
+            standardised = make_pipeline(StandardScaler(), KNeighborsRegressor(k))
+            yield "KNN", f"k={k} standardised", standardised
+        yield "random forest", "", RandomForestRegressor(trees, random_state=seed, n_jobs=1)
+        yield "boosted trees", "", boosted
 
 
 def _network_score(

@@ -1,6 +1,7 @@
 """Entity embeddings of categorical columns (Guo & Berkhahn 2016), as in fastai's TabularModel."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -88,7 +89,7 @@ class EntityEmbedding(SupervisedModule):
         self.continuous_norm = BatchNorm(n_continuous) if normalised else nn.Identity()
         widths = [sum(sizes) + n_continuous, *layers, 1]
         blocks: list[nn.Module] = []
-        for index, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        for index, (before, after) in enumerate(pairwise(widths)):
             if index > 0:
                 blocks += [BatchNorm(before)] if batch_norm else []
                 blocks += [nn.Dropout(dropouts[index - 1])]

@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
     table = Table()
-    for name in (*keys, "model", "features", *METRICS, "n", "embeddings: mae", "rmsle"):
+    for name in (*keys, "model", "features", *METRICS, "n", "mae by embeddings", "rmsle"):
         table.add_column(name, overflow="fold")
     for key in sorted(values, key=lambda k: k[:2]):
         spreads = [Spread.of(values[key][metric]) for metric in METRICS]
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         gains = [f"{-gain(values, key, m).mean:+.1f} %" if rival else "" for m in METRICS[:2]]
         cells = [f"{s.mean:.{d}f} ± {s.std:.{d}f}" for s, d in zip(spreads, (2, 3, 2), strict=True)]
         table.add_row(*key[0], *key[1:], *cells, str(spreads[0].n), *gains)
-    Console().print(table)
+    Console(width=max(Console().width, 110)).print(table)  # wrapped numbers cannot be read
     return 0
 
 
