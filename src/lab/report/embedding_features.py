@@ -63,16 +63,16 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    table = Table()
-    for name in (*keys, "model", "features", *METRICS, "n", "mae by embeddings", "rmsle"):
-        table.add_column(name, overflow="fold")
+    table = Table(caption="Δ: what embeddings change in this row's error", caption_justify="left")
+    for name in (*keys, "model", "features", *METRICS, "n", "Δ mae", "Δ rmsle"):
+        table.add_column(name, no_wrap=True)
     for key in sorted(values, key=lambda k: k[:2]):
         spreads = [Spread.of(values[key][metric]) for metric in METRICS]
         rival = key[2] != "embeddings"
         gains = [f"{-gain(values, key, m).mean:+.1f} %" if rival else "" for m in METRICS[:2]]
         cells = [f"{s.mean:.{d}f} ± {s.std:.{d}f}" for s, d in zip(spreads, (2, 3, 2), strict=True)]
         table.add_row(*key[0], *key[1:], *cells, str(spreads[0].n), *gains)
-    Console(width=max(Console().width, 110)).print(table)  # wrapped numbers cannot be read
+    Console(width=max(Console().width, 120)).print(table)  # wrapped numbers cannot be read
     return 0
 
 
