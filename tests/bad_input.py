@@ -19,6 +19,7 @@ from tests.launch import ROOT, TINY
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
 OFFLINE = {"https_proxy": NOWHERE, "http_proxy": NOWHERE, "PIP_INDEX_URL": f"{NOWHERE}/simple"}
 SYNTHETIC = ["data=synthetic_ratings", "logger=csv"]
+OWN_TABLE = ["data=table", "model=entity_embedding", "logger=csv", "data.path=table.csv"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ def _local_copy(change: Callable[[list[str]], list[str]]) -> Callable[[Path], No
         local.mkdir(parents=True)
         (local / "u.data").write_text("\n".join(change(lines)) + "\n")
         (local / "u.item").write_text("1|Toy Story (1995)|01-Jan-1995\n")
+
+    return prepare
+
+
+def _table(content: str) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        (folder / "table.csv").write_text(content)
 
     return prepare
 
@@ -105,6 +113,9 @@ CASES = [
         ["experiment=collab"],
         _local_copy(lambda lines: ["1\t1\tnan\t880000000", *lines[1:]]),
     ),
+    Case("a table that is not there", [*OWN_TABLE, "data.target=y"]),
+    Case("a table without its target", [*OWN_TABLE, "data.target=y"], _table("a,b\n1,2\n3,4\n")),
+    Case("words for a target", [*OWN_TABLE, "data.target=y"], _table("a,y\n1,few\n2,many\n")),
     Case("a run folder that cannot be made", [*SYNTHETIC, "paths.runs=file"], _file_named("file")),
     Case("no room for a checkpoint", TINY, limit_kib=12),
 ]

@@ -24,8 +24,9 @@ from lab.checkpoint import AtomicCheckpointIO, Entry, Manifest, RunCheckpoints, 
 from lab.cli import seconds_since_start
 from lab.config.check import check, has_validation
 from lab.config.schema import Config
+from lab.config.signatures import signature_of
 from lab.data.loader import TensorDataModule
-from lab.errors import CheckpointError
+from lab.errors import CheckpointError, ConfigError
 from lab.interruption import Interruption, RunInterrupted
 from lab.module import SupervisedModule
 from lab.phases import PhasePlan, Progress, plan_phases
@@ -98,10 +99,9 @@ def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seeds.init)
-    build = instantiate({**config.model, "_partial_": True}, _convert_="all")
-    model: SupervisedModule = build(
-        **{k: v for k, v in data.sizes.items() if k not in config.model}
-    )
+    sizes = {key: value for key, value in data.sizes.items() if key not in config.model}
+    _check_fits(config, sizes)
+    model: SupervisedModule = instantiate({**config.model}, **sizes, _convert_="all")
     objective = config.objective
     model.prepare_training(
         loss=instantiate(objective.loss, _convert_="all"),
@@ -109,6 +109,20 @@ def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
         order_seed=config.seeds.order,
     )
     return model
+
+
+def _check_fits(config: Config, sizes: dict[str, Any]) -> None:
+    """Raises ConfigError unless the model takes the data's sizes, and needs no others."""
+    target = config.model["_target_"]
+    signature = signature_of(target)
+    unknown = sizes.keys() - signature.types.keys()
+    missing = signature.required - sizes.keys() - config.model.keys()
+    if missing or (unknown and not signature.accepts_any):
+        wants = f"needs {', '.join(sorted(missing))}" if missing else "does not take them"
+        raise ConfigError(
+            f"model: {target} is not for this data, which has {', '.join(sorted(sizes))}; "
+            f"it {wants}"
+        )
 
 
 def build_trackers(config: Config) -> list[Tracker]:

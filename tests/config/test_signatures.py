@@ -18,7 +18,10 @@ TARGETS = [
     "torch.nn.Linear",
     "torch.optim.Adam",
     "lab.models.collab.CollabFilter",
+    "lab.models.tabular.EntityEmbedding",
     "lab.data.movielens.MovieLens100K",
+    "lab.data.bikeshare.Bikeshare",
+    "lab.data.table.Table",
     "lab.trackers.CSVTracker",
     "lab.trackers.WandbTracker",
 ]

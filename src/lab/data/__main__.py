@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.config.check import suggestion
-from lab.data import mnist_source, movielens_source
+from lab.data import bikeshare_source, mnist_source, movielens_source
 from lab.errors import DataError, UserError
 
 
@@ -41,6 +41,12 @@ DATASETS = {
         "CC BY-SA 3.0, as MNIST",
         mnist_source.fetch_mnist_5k,
         mnist_source.cache_folder_5k,
+    ),
+    "bikeshare": Dataset(
+        "Bikeshare: riders of 8,645 hours of 2011 in Washington, D.C., with the weather",
+        "CC BY 4.0 (Fanaee-T & Gama, UCI)",
+        bikeshare_source.fetch,
+        bikeshare_source.cache_folder,
     ),
 }
 

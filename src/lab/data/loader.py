@@ -133,7 +133,10 @@ class TensorDataModule(LightningDataModule):
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What a model must know of the data (users, items, classes), by constructor argument."""
+        """What a model must know of the data (users, items, classes), by constructor argument.
+
+        Integers, or lists of them.
+        """
         raise NotImplementedError
 
     def summary(self) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lab.config.schema import Count, Number
+from lab.models.layers import embedding, in_range
 from lab.module import SupervisedModule
 from lab.optim.groups import BiasEmbedding
 
@@ -32,17 +33,17 @@ class CollabFilter(SupervisedModule):
         y_range: tuple[Number, Number] | None = (0.0, 5.5),
     ) -> None:
         super().__init__()
-        self.u_weight = _embedding(n_users, n_factors)
-        self.i_weight = _embedding(n_items, n_factors)
-        self.u_bias = _embedding(n_users, 1, BiasEmbedding)
-        self.i_bias = _embedding(n_items, 1, BiasEmbedding)
+        self.u_weight = embedding(n_users, n_factors)
+        self.i_weight = embedding(n_items, n_factors)
+        self.u_bias = embedding(n_users, 1, BiasEmbedding)
+        self.i_bias = embedding(n_items, 1, BiasEmbedding)
         self.y_range = y_range
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """users (B,), items (B,), both int64 -> predicted ratings (B,)."""
         dot = (self.u_weight(users) * self.i_weight(items)).sum(dim=1)
         score = dot + self.u_bias(users).squeeze(1) + self.i_bias(items).squeeze(1)
-        return _in_range(score, self.y_range)
+        return in_range(score, self.y_range)
 
 
 class CollabEnsemble(SupervisedModule):
@@ -65,10 +66,10 @@ class CollabEnsemble(SupervisedModule):
         n_members: Count = 8,
     ) -> None:
         super().__init__()
-        self.u_weight = _embedding(n_users, n_members * n_factors)
-        self.i_weight = _embedding(n_items, n_members * n_factors)
-        self.u_bias = _embedding(n_users, n_members, BiasEmbedding)
-        self.i_bias = _embedding(n_items, n_members, BiasEmbedding)
+        self.u_weight = embedding(n_users, n_members * n_factors)
+        self.i_weight = embedding(n_items, n_members * n_factors)
+        self.u_bias = embedding(n_users, n_members, BiasEmbedding)
+        self.i_bias = embedding(n_items, n_members, BiasEmbedding)
         self.y_range = y_range
         self.n_members = n_members
 
@@ -76,7 +77,7 @@ class CollabEnsemble(SupervisedModule):
         """users (B,), items (B,), both int64 -> predicted ratings (B, n_members)."""
         product = self.u_weight(users) * self.i_weight(items)
         dot = product.unflatten(1, (self.n_members, -1)).sum(dim=2)
-        return _in_range(dot + self.u_bias(users) + self.i_bias(items), self.y_range)
+        return in_range(dot + self.u_bias(users) + self.i_bias(items), self.y_range)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """users (B,), items (B,), both int64 -> mean of the members' predicted ratings (B,)."""
@@ -87,19 +88,3 @@ class CollabEnsemble(SupervisedModule):
         predictions = self.member_predictions(*inputs)
         losses = [self.loss_function(p, target) for p in predictions.unbind(dim=1)]
         return torch.stack(losses).sum()
-
-
-def _in_range(score: Tensor, y_range: tuple[float, float] | None) -> Tensor:
-    if y_range is None:
-        return score
-    low, high = y_range
-    return torch.sigmoid(score) * (high - low) + low
-
-
-def _embedding(rows: int, columns: int, kind: type[nn.Embedding] = nn.Embedding) -> nn.Embedding:
-    """Rows of fastai's "truncated" normal of std 0.01, which wraps at two sigma; row 0 is zero."""
-    embedding = kind(rows, columns)
-    with torch.no_grad():
-        embedding.weight.normal_().fmod_(2).mul_(0.01)
-        embedding.weight[0].zero_()
-    return embedding
