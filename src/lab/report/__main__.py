@@ -10,7 +10,8 @@ from rich.text import Text
 
 from lab.errors import UserError
 from lab.report.collect import collect
-from lab.report.tables import Row, Spread, metric_names, summarise
+from lab.report.paired import CONFIDENCE, paired_difference
+from lab.report.tables import Row, Spread, find_row, metric_names, summarise
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,17 +28,26 @@ def main(arguments: list[str] | None = None) -> int:
         help="average over this setting first, so that the spread is over seeds: data.split",
     )
     parser.add_argument("--metric", action="append", help="only this metric, such as test/rmse")
+    parser.add_argument(
+        "--baseline",
+        metavar="KEY=VALUE",
+        help="show each row's difference to this one, paired by seed: name=digits_scratch",
+    )
     parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
     options = parser.parse_args(arguments)
     try:
         runs = collect(options.folders)
+        metrics = options.metric or metric_names(runs)
+        rows = summarise(runs, metrics, average_over=options.average)
+        baseline = find_row(rows, options.baseline) if options.baseline else None
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    metrics = options.metric or metric_names(runs)
-    rows = summarise(runs, metrics, average_over=options.average)
-    cells = [_cells(row, metrics) for row in rows]
-    header = [*(key for key, _ in rows[0].variant), *metrics, "runs", "unfinished"]
+    cells = [_cells(row, metrics, baseline) for row in rows]
+    header = [*(key for key, _ in rows[0].variant), *metrics]
+    if baseline is not None:
+        header += [f"Δ {metric} [{CONFIDENCE:.0%}]" for metric in metrics]
+    header += ["runs", "unfinished"]
     if options.markdown:
         lines = [header, ["---"] * len(header), *cells]
         print("\n".join(f"| {' | '.join(line)} |" for line in lines))  # noqa: T201
@@ -51,8 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _cells(row: Row, metrics: list[str]) -> list[str]:
+def _cells(row: Row, metrics: list[str], baseline: Row | None) -> list[str]:
     values = [_shown(row.metrics.get(metric)) for metric in metrics]
+    if baseline is not None:
+        values += [_difference(row, baseline, metric) for metric in metrics]
     return [*(value for _, value in row.variant), *values, str(row.runs), str(row.unfinished)]
 
 
@@ -62,6 +74,15 @@ def _shown(spread: Spread | None) -> str:
     if spread.n == 1:
         return f"{spread.mean:.4f} (1)"
     return f"{spread.mean:.4f} ± {spread.std:.4f} ({spread.n})"
+
+
+def _difference(row: Row, baseline: Row, metric: str) -> str:
+    if row is baseline:
+        return "baseline"
+    found = paired_difference(row.per_seed.get(metric, {}), baseline.per_seed.get(metric, {}))
+    if found is None:
+        return "-"
+    return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}] ({found.n})"
 
 
 if __name__ == "__main__":

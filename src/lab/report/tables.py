@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lab.errors import UserError
 from lab.report.collect import SEED_KEYS, Run, varying_keys
 
 Variant = tuple[tuple[str, str], ...]
@@ -27,8 +28,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
+    """``per_seed`` holds each metric's value (a mean, where a seed has several) by seed."""
+
     variant: Variant
     metrics: dict[str, Spread]
+    per_seed: dict[str, dict[str, float]]
     runs: int
     unfinished: int
 
@@ -51,13 +55,30 @@ def summarise(runs: list[Run], metrics: list[str], *, average_over: str | None =
     rows = []
     for variant, members in groups.items():
         done = [run for run in members if run.record.status == "done"]
-        spreads = {}
+        spreads, means = {}, {}
         for metric in metrics:
             values = _per_seed(done, average_over, lambda run, m=metric: _metric(run, m))
             if values:
-                spreads[metric] = Spread.of(values)
-        rows.append(Row(variant, spreads, len(done), len(members) - len(done)))
+                spreads[metric] = Spread.of([v for several in values.values() for v in several])
+                means[metric] = {seed: statistics.fmean(v) for seed, v in values.items()}
+        rows.append(Row(variant, spreads, means, len(done), len(members) - len(done)))
     return rows
+
+
+def find_row(rows: list[Row], chosen: str) -> Row:
+    """The row of the variant ``KEY=VALUE,…``, of which every part must agree.
+
+    Raises:
+        UserError: none, or several, do.
+    """
+    parts = [tuple(part.split("=", 1)) for part in chosen.split(",")]
+    found = [row for row in rows if all(part in row.variant for part in parts)]
+    if len(found) != 1:
+        variants = "\n".join(",".join(f"{k}={v}" for k, v in row.variant) for row in rows)
+        raise UserError(
+            f"baseline '{chosen}' is {len(found)} of these variants, not one:\n{variants}"
+        )
+    return found[0]
 
 
 def metric_names(runs: list[Run]) -> list[str]:
@@ -80,7 +101,7 @@ def _metric(run: Run, name: str) -> float | None:
 
 def _per_seed(
     runs: list[Run], average_over: str | None, value_of: Callable[[Run], float | None]
-) -> list[float]:
+) -> dict[str, list[float]]:
     by_seed: dict[str, dict[str, float]] = defaultdict(dict)
     for run in runs:
         value = value_of(run)
@@ -89,6 +110,10 @@ def _per_seed(
             part = repr(run.settings.get(average_over)) if average_over else str(run.folder)
             by_seed[seed][part] = value
     if average_over is None:
-        return [value for parts in by_seed.values() for value in parts.values()]
+        return {seed: list(parts.values()) for seed, parts in by_seed.items()}
     complete = max((len(parts) for parts in by_seed.values()), default=0)
-    return [statistics.fmean(p.values()) for p in by_seed.values() if len(p) == complete]
+    return {
+        seed: [statistics.fmean(parts.values())]
+        for seed, parts in by_seed.items()
+        if len(parts) == complete
+    }
