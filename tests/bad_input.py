@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from tests.launch import ROOT, TINY
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
 OFFLINE = {"https_proxy": NOWHERE, "http_proxy": NOWHERE, "PIP_INDEX_URL": f"{NOWHERE}/simple"}
+PHOTOS = ["experiment=finetune", "data.root=photos"]
 SYNTHETIC = ["data=synthetic_ratings", "logger=csv"]
 OWN_TABLE = ["data=table", "model=entity_embedding", "logger=csv", "data.path=table.csv"]
 
@@ -72,6 +74,19 @@ def _damaged_checkpoints(folder: Path) -> None:
         checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
 
 
+def _good_photos(folder: Path) -> None:
+    for name in ("ants", "bees"):
+        (folder / "photos" / name).mkdir(parents=True)
+        for number in range(5):
+            pixels = np.full((8, 8, 3), 40 * number, dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{number}.png")
+
+
+def _photos(folder: Path) -> None:
+    _good_photos(folder)
+    (folder / "photos" / "bees" / "9.jpg").write_bytes(b"<html>not found</html>")
+
+
 def _file_named(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).touch()
 
@@ -116,6 +131,12 @@ CASES = [
     Case("a table that is not there", [*OWN_TABLE, "data.target=y"]),
     Case("a table without its target", [*OWN_TABLE, "data.target=y"], _table("a,b\n1,2\n3,4\n")),
     Case("words for a target", [*OWN_TABLE, "data.target=y"], _table("a,y\n1,few\n2,many\n")),
+    Case("a model that is not for the data", ["data=synthetic_ratings", "model=mnist_nn"]),
+    Case("a phase of no length", [*PHOTOS, "phases.head.epochs=0"]),
+    Case("phases, and a length of all", [*PHOTOS, "trainer.max_epochs=3"]),
+    Case("a folder of images that is not there", PHOTOS),
+    Case("a file that is no image", PHOTOS, _photos),
+    Case("weights that are not there", [*PHOTOS, "model.weights=body.pth"], _good_photos),
     Case("a run folder that cannot be made", [*SYNTHETIC, "paths.runs=file"], _file_named("file")),
     Case("no room for a checkpoint", TINY, limit_kib=12),
 ]
