@@ -112,9 +112,9 @@ def test_seeds_can_be_set_apart(tmp_path: Path) -> None:
     """With no step taken, only seeds.init matters; the order is another matter."""
     from hydra import compose, initialize_config_dir
 
+    from lab.build import build_data, build_model
     from lab.cli import CONF, force_overrides
     from lab.config.check import check
-    from lab.run import build_data, build_model
 
     def built(*overrides: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -16,8 +16,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lab.config.check import check, first_line, suggestion
+from lab.config.check import check, first_line
 from lab.config.schema import Config
+from lab.config.suggestions import suggestion
 from lab.errors import ConfigError, RunFolderError, UserError
 from lab.interruption import RunInterrupted
 

@@ -170,11 +170,6 @@ def test_packages_of_the_user_are_allowed_by_the_environment_only(
     assert checked(stop).callbacks["stop"] is not None
 
 
-@pytest.mark.parametrize("experiment", sorted(p.stem for p in (CONF / "experiment").glob("*.yaml")))
-def test_every_experiment_is_valid(experiment: str) -> None:
-    assert checked([f"experiment={experiment}"]).name == experiment
-
-
 @pytest.mark.parametrize(
     ("group", "choice"),
     [

@@ -78,7 +78,7 @@ def test_an_ensemble_predicts_the_mean_of_its_members() -> None:
 
 def test_members_are_trained_as_if_alone(tmp_path: Path) -> None:
     """A whole fit: Adam, decoupled decay and one-cycle treat each parameter by itself."""
-    from lab.run import build_data, build_model
+    from lab.build import build_data, build_model
     from tests.config.test_check import checked
 
     recipe = [*TINY, "model._target_=lab.models.collab.CollabEnsemble", "model.n_members=3"]

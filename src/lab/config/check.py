@@ -4,34 +4,18 @@ All faults are collected and told at once. No torch, no data: the check of a who
 milliseconds, and what a ``_target_`` takes is read from source (``lab.config.signatures``).
 """
 
-import difflib
-import os
 import re
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from lab.config.nodes import node_faults
 from lab.config.schema import Config
-from lab.config.signatures import TargetNotFoundError, class_names, signature_of
+from lab.config.suggestions import suggestion, unknown_key
 from lab.errors import ConfigError
-
-# Classes under these may be built; what runs code by design (torch.load, torch.hub) is not there.
-ALLOWED_TARGETS = (
-    "lab.",
-    "torch.nn.",
-    "torch.optim.",
-    "torchvision.models.",
-    "torchvision.transforms.",
-    "torchmetrics.",
-    "lightning.pytorch.",
-)
-ALLOWED_TARGETS_VARIABLE = "LAB_ALLOWED_TARGETS"
-NODES = ("data", "model", "trainer")
-NODE_TABLES = ("callbacks", "logger", "interpret")
-_INSTANTIATE_KEYS = {"_target_", "_partial_"}
 
 
 def check(cfg: DictConfig) -> Config:
@@ -50,7 +34,7 @@ def check(cfg: DictConfig) -> Config:
         config = Config.model_validate(values)
     except ValidationError as error:
         faults += [_schema_fault(e, values) for e in error.errors()]
-    faults += _node_faults(values)
+    faults += node_faults(values)
     if config is not None and not faults:
         faults += _cross_faults(config)
     faults = list(dict.fromkeys(filter(None, faults)))
@@ -65,16 +49,6 @@ def check(cfg: DictConfig) -> Config:
 def has_validation(config: Config) -> bool:
     """Whether the data part that everything is chosen by exists."""
     return config.data.get("validation_fraction", 1.0) != 0
-
-
-def suggestion(word: str, candidates: list[str]) -> str:
-    """``; did you mean …?`` where something is close, else what there is."""
-    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean '{close[0]}'?"
-    if 0 < len(candidates) <= 40:
-        return f"; there is: {', '.join(sorted(candidates))}"
-    return ""
 
 
 def first_line(error: BaseException) -> str:
@@ -103,7 +77,7 @@ def _schema_fault(error: Any, values: dict[str, Any]) -> str:
         return ""  # told as missing
     match error["type"]:
         case "extra_forbidden":
-            return _unknown_key(where, str(path[-1]), list(owner.model_fields), values)
+            return unknown_key(where, str(path[-1]), list(owner.model_fields), values)
         case "missing":
             return f"{where}: is required"
         case "literal_error":
@@ -162,24 +136,6 @@ def _tags(model: type[BaseModel]) -> tuple[str, ...]:
     )
 
 
-def _unknown_key(where: str, key: str, siblings: list[str], values: dict[str, Any]) -> str:
-    parent = where.rpartition(".")[0]
-    close = difflib.get_close_matches(key, siblings, n=1, cutoff=0.6)
-    if close:
-        return f"{where}: unknown key; did you mean '{'.'.join(filter(None, [parent, close[0]]))}'?"
-    elsewhere = [p for p in _paths(values) if p.rpartition(".")[2] == key and p != where]
-    if elsewhere:
-        return f"{where}: unknown key; did you mean '{elsewhere[0]}'?"
-    return f"{where}: unknown key{suggestion(key, siblings)}"
-
-
-def _paths(values: Any, prefix: str = "") -> Iterator[str]:
-    if isinstance(values, dict):
-        for key, value in values.items():
-            yield f"{prefix}{key}"
-            yield from _paths(value, f"{prefix}{key}.")
-
-
 def _missing(values: Any, prefix: str = "") -> Iterator[str]:
     items = values.items() if isinstance(values, dict) else enumerate(values)
     for key, value in items:
@@ -187,114 +143,6 @@ def _missing(values: Any, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
         elif isinstance(value, dict | list):
             yield from _missing(value, f"{prefix}{key}.")
-
-
-# -- nodes with a _target_ ------------------------------------------------------------------------
-
-
-def _node_faults(values: dict[str, Any]) -> list[str]:
-    faults: list[str] = []
-    for name in NODES:
-        # the sizes that a model needs (users, classes, …) come from the data when it is built
-        faults += _check_node(name, values.get(name), values, complete=name != "model")
-    for table in NODE_TABLES:
-        entries = values.get(table)
-        for name, node in entries.items() if isinstance(entries, dict) else ():
-            if node is not None:
-                faults += _check_node(f"{table}.{name}", node, values)
-    objective = values.get("objective")
-    if isinstance(objective, dict):
-        faults += _check_node("objective.loss", objective.get("loss"), values)
-        metrics = objective.get("metrics")
-        for name, node in metrics.items() if isinstance(metrics, dict) else ():
-            faults += _check_node(f"objective.metrics.{name}", node, values)
-    return faults
-
-
-def _check_node(
-    path: str, node: Any, values: dict[str, Any], *, complete: bool = True
-) -> list[str]:
-    if not isinstance(node, dict):
-        return (
-            []
-            if node is None
-            else [f"{path}: should be a mapping with a _target_ (it is {node!r})"]
-        )
-    target = node.get("_target_")
-    if not isinstance(target, str):
-        example = "lightning.pytorch.callbacks.EarlyStopping"
-        return [f"{path}: has no _target_ that says which class it is; for example {example}"]
-    allowed = (*ALLOWED_TARGETS, *_user_targets())
-    if not target.startswith(allowed):
-        own = f"name your own packages in the environment, {ALLOWED_TARGETS_VARIABLE}=package"
-        begins = ", ".join(allowed)
-        return [f"{path}._target_: '{target}' may not be built, only what is in {begins} ({own})"]
-    try:
-        signature = signature_of(target)
-    except TargetNotFoundError as error:
-        return [f"{path}._target_: {error}{_target_suggestion(target)}"]
-    if not signature.is_class and not target.startswith(("lab.", *_user_targets())):
-        return [f"{path}._target_: '{target}' is a function; only classes are built from libraries"]
-    faults = []
-    for key, value in node.items():
-        if key in _INSTANTIATE_KEYS or value == "???":
-            continue
-        where = f"{path}.{key}"
-        if key not in signature.types:
-            if not signature.accepts_any:
-                faults.append(_unknown_key(where, key, list(signature.types), values))
-        elif isinstance(value, dict) and "_target_" in value:
-            faults += _check_node(where, value, values)
-        else:
-            faults += _type_faults(where, signature.types[key], value)
-            faults += _nested_faults(where, value, values)
-    if complete and not node.get("_partial_"):
-        faults += [
-            f"{path}.{key}: is required by {target}"
-            for key in sorted(signature.required - set(node))
-        ]
-    return faults
-
-
-def _nested_faults(where: str, value: Any, values: dict[str, Any]) -> list[str]:
-    """Of nodes at any depth of an argument: Hydra would build those as well."""
-    if not isinstance(value, dict | list):
-        return []
-    faults = []
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-        if isinstance(inner, dict) and "_target_" in inner:
-            faults += _check_node(f"{where}.{key}", inner, values)
-        else:
-            faults += _nested_faults(f"{where}.{key}", inner, values)
-    return faults
-
-
-def _type_faults(where: str, expected: Any, value: Any) -> list[str]:
-    if expected is Any:
-        return []
-    try:
-        TypeAdapter(expected).validate_python(value)
-    except ValidationError as error:
-        expectations = dict.fromkeys(
-            e["msg"].replace("Input should be ", "") for e in error.errors()
-        )
-        return [f"{where}: should be {' or '.join(expectations)} (it is {value!r})"]
-    return []
-
-
-def _target_suggestion(target: str) -> str:
-    module, _, name = target.rpartition(".")
-    try:
-        close = difflib.get_close_matches(name, class_names(module), n=1)
-    except TargetNotFoundError:
-        return ""
-    return f"; did you mean '{module}.{close[0]}'?" if close else ""
-
-
-def _user_targets() -> tuple[str, ...]:
-    """Packages the user trusts; from the environment, since a config must not vouch for itself."""
-    names = os.environ.get(ALLOWED_TARGETS_VARIABLE, "").split(",")
-    return tuple(f"{name.strip()}." for name in names if name.strip())
 
 
 # -- what only shows when parts are held against each other ---------------------------------------

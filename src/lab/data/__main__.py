@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.config.check import suggestion
+from lab.config.suggestions import suggestion
 from lab.data import bikeshare_source, mnist_source, movielens_source
 from lab.errors import DataError, UserError
 

@@ -8,7 +8,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from lab.config.check import suggestion
+from lab.config.suggestions import suggestion
 from lab.data.column_encoder import ColumnEncoder
 from lab.data.loader import TensorDataModule
 from lab.data.ratings import Indices, hold_out

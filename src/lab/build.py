@@ -1,0 +1,106 @@
+"""From a checked config to the objects of a run: data, model, trackers, trainer."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from lab import terminal
+from lab.checkpoint import AtomicCheckpointIO, RunCheckpoints
+from lab.config.check import has_validation
+from lab.config.schema import Config
+from lab.config.signatures import signature_of
+from lab.data.loader import TensorDataModule
+from lab.errors import ConfigError
+from lab.interruption import Interruption
+from lab.module import SupervisedModule
+from lab.phases import PhasePlan, Progress
+from lab.trackers import Tracker
+
+
+def build_data(config: Config) -> TensorDataModule:
+    data = instantiate(config.data, _convert_="all")
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
+    """The model with the sizes that the data has, drawn from ``seeds.init``."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seeds.init)
+    sizes = {key: value for key, value in data.sizes.items() if key not in config.model}
+    _check_fits(config, sizes)
+    model: SupervisedModule = instantiate({**config.model}, **sizes, _convert_="all")
+    objective = config.objective
+    model.prepare_training(
+        loss=instantiate(objective.loss, _convert_="all"),
+        metrics={name: instantiate(m, _convert_="all") for name, m in objective.metrics.items()},
+        order_seed=config.seeds.order,
+    )
+    return model
+
+
+def _check_fits(config: Config, sizes: dict[str, Any]) -> None:
+    """Raises ConfigError unless the model takes the data's sizes, and needs no others."""
+    target = config.model["_target_"]
+    signature = signature_of(target)
+    unknown = sizes.keys() - signature.types.keys()
+    missing = signature.required - sizes.keys() - config.model.keys()
+    if missing or (unknown and not signature.accepts_any):
+        wants = f"needs {', '.join(sorted(missing))}" if missing else "does not take them"
+        raise ConfigError(
+            f"model: {target} is not for this data, which has {', '.join(sorted(sizes))}; "
+            f"it {wants}"
+        )
+
+
+def build_trackers(config: Config) -> list[Tracker]:
+    return [instantiate(node, _convert_="all") for node in config.logger.values() if node]
+
+
+def build_trainer(
+    config: Config,
+    folder: Path,
+    trackers: list[Tracker],
+    interruption: Interruption,
+    phase: PhasePlan,
+    before: Progress,
+) -> tuple[Trainer, RunCheckpoints]:
+    checkpoints = RunCheckpoints(
+        folder / "checkpoints",
+        every_n_steps=config.checkpoints.every_n_steps,
+        keep=config.checkpoints.keep,
+        monitor=monitor_of(config),
+        mode=config.objective.mode,
+        interruption=interruption,
+        before=before,
+    )
+    callbacks = [instantiate(node, _convert_="all") for node in config.callbacks.values() if node]
+    options: dict[str, Any] = {"_partial_": True}
+    if phase.epochs is not None:
+        options["max_epochs"] = phase.epochs
+    if not has_validation(config):
+        options["limit_val_batches"] = 0
+    if not sys.stdout.isatty():  # a bar is for eyes; a log gets a line for each epoch
+        options["enable_progress_bar"] = False
+    elif config.trainer.get("enable_progress_bar", True):
+        callbacks.append(TQDMProgressBar(refresh_rate=100, leave=False))
+    build = instantiate({**config.trainer, **options}, _convert_="all")
+    trainer = build(
+        callbacks=[*callbacks, terminal.EpochLines(), checkpoints],
+        logger=trackers,
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=folder,
+    )
+    return trainer, checkpoints
+
+
+def monitor_of(config: Config) -> str | None:
+    """What checkpoints are chosen by; on the validation part only, so never on the test part."""
+    return f"val/{config.objective.metric}" if has_validation(config) else None

@@ -1,0 +1,130 @@
+"""The check of nodes with a ``_target_``: an allowed class, and arguments that it takes."""
+
+import difflib
+import os
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from lab.config.signatures import TargetNotFoundError, class_names, signature_of
+from lab.config.suggestions import unknown_key
+
+# Classes under these may be built; what runs code by design (torch.load, torch.hub) is not there.
+ALLOWED_TARGETS = (
+    "lab.",
+    "torch.nn.",
+    "torch.optim.",
+    "torchvision.models.",
+    "torchvision.transforms.",
+    "torchmetrics.",
+    "lightning.pytorch.",
+)
+ALLOWED_TARGETS_VARIABLE = "LAB_ALLOWED_TARGETS"
+NODES = ("data", "model", "trainer")
+NODE_TABLES = ("callbacks", "logger", "interpret")
+_INSTANTIATE_KEYS = {"_target_", "_partial_"}
+
+
+def node_faults(values: dict[str, Any]) -> list[str]:
+    faults: list[str] = []
+    for name in NODES:
+        # the sizes that a model needs (users, classes, …) come from the data when it is built
+        faults += _check_node(name, values.get(name), values, complete=name != "model")
+    for table in NODE_TABLES:
+        entries = values.get(table)
+        for name, node in entries.items() if isinstance(entries, dict) else ():
+            if node is not None:
+                faults += _check_node(f"{table}.{name}", node, values)
+    objective = values.get("objective")
+    if isinstance(objective, dict):
+        faults += _check_node("objective.loss", objective.get("loss"), values)
+        metrics = objective.get("metrics")
+        for name, node in metrics.items() if isinstance(metrics, dict) else ():
+            faults += _check_node(f"objective.metrics.{name}", node, values)
+    return faults
+
+
+def _check_node(
+    path: str, node: Any, values: dict[str, Any], *, complete: bool = True
+) -> list[str]:
+    if not isinstance(node, dict):
+        return (
+            []
+            if node is None
+            else [f"{path}: should be a mapping with a _target_ (it is {node!r})"]
+        )
+    target = node.get("_target_")
+    if not isinstance(target, str):
+        example = "lightning.pytorch.callbacks.EarlyStopping"
+        return [f"{path}: has no _target_ that says which class it is; for example {example}"]
+    allowed = (*ALLOWED_TARGETS, *_user_targets())
+    if not target.startswith(allowed):
+        own = f"name your own packages in the environment, {ALLOWED_TARGETS_VARIABLE}=package"
+        begins = ", ".join(allowed)
+        return [f"{path}._target_: '{target}' may not be built, only what is in {begins} ({own})"]
+    try:
+        signature = signature_of(target)
+    except TargetNotFoundError as error:
+        return [f"{path}._target_: {error}{_target_suggestion(target)}"]
+    if not signature.is_class and not target.startswith(("lab.", *_user_targets())):
+        return [f"{path}._target_: '{target}' is a function; only classes are built from libraries"]
+    faults = []
+    for key, value in node.items():
+        if key in _INSTANTIATE_KEYS or value == "???":
+            continue
+        where = f"{path}.{key}"
+        if key not in signature.types:
+            if not signature.accepts_any:
+                faults.append(unknown_key(where, key, list(signature.types), values))
+        elif isinstance(value, dict) and "_target_" in value:
+            faults += _check_node(where, value, values)
+        else:
+            faults += _type_faults(where, signature.types[key], value)
+            faults += _nested_faults(where, value, values)
+    if complete and not node.get("_partial_"):
+        faults += [
+            f"{path}.{key}: is required by {target}"
+            for key in sorted(signature.required - set(node))
+        ]
+    return faults
+
+
+def _nested_faults(where: str, value: Any, values: dict[str, Any]) -> list[str]:
+    """Of nodes at any depth of an argument: Hydra would build those as well."""
+    if not isinstance(value, dict | list):
+        return []
+    faults = []
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(inner, dict) and "_target_" in inner:
+            faults += _check_node(f"{where}.{key}", inner, values)
+        else:
+            faults += _nested_faults(f"{where}.{key}", inner, values)
+    return faults
+
+
+def _type_faults(where: str, expected: Any, value: Any) -> list[str]:
+    if expected is Any:
+        return []
+    try:
+        TypeAdapter(expected).validate_python(value)
+    except ValidationError as error:
+        expectations = dict.fromkeys(
+            e["msg"].replace("Input should be ", "") for e in error.errors()
+        )
+        return [f"{where}: should be {' or '.join(expectations)} (it is {value!r})"]
+    return []
+
+
+def _target_suggestion(target: str) -> str:
+    module, _, name = target.rpartition(".")
+    try:
+        close = difflib.get_close_matches(name, class_names(module), n=1)
+    except TargetNotFoundError:
+        return ""
+    return f"; did you mean '{module}.{close[0]}'?" if close else ""
+
+
+def _user_targets() -> tuple[str, ...]:
+    """Packages the user trusts; from the environment, since a config must not vouch for itself."""
+    names = os.environ.get(ALLOWED_TARGETS_VARIABLE, "").split(",")
+    return tuple(f"{name.strip()}." for name in names if name.strip())

@@ -1,0 +1,110 @@
+"""Runs that are on disk: loaded, tested and used for predictions from their folder alone."""
+
+import csv
+import io
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer
+from omegaconf import OmegaConf
+
+from lab import terminal
+from lab.atomic import atomic_write
+from lab.build import build_data, build_model, monitor_of
+from lab.checkpoint import Entry, Manifest, load_checkpoint
+from lab.config.check import check
+from lab.config.schema import Config
+from lab.data.loader import TensorDataModule
+from lab.errors import CheckpointError
+from lab.module import SupervisedModule
+from lab.record import RunRecord
+
+
+def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
+    """Model (best checkpoint, eval mode, on the CPU) and data of a run, from its folder alone.
+
+    Raises:
+        RunFolderError, CheckpointError: the folder is not a run's, or has no undamaged checkpoint.
+    """
+    folder = Path(folder)
+    config = saved_config(folder)
+    data = build_data(config)
+    model = build_model(config, data)
+    load_weights(model, folder, chosen_checkpoint(config, folder))
+    return model.eval(), data
+
+
+def chosen_checkpoint(config: Config, folder: Path) -> Entry:
+    """The best by the objective on the validation part; without one, the last.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    manifest = Manifest(folder / "checkpoints")
+    monitor = monitor_of(config)
+    chosen = manifest.best(monitor, config.objective.mode) if monitor else None
+    chosen = chosen or next(reversed(manifest.entries()), None)
+    if chosen is None:
+        raise CheckpointError(
+            f"{manifest.folder}: holds no checkpoint; the run did not get that far"
+        )
+    return chosen
+
+
+def load_weights(model: SupervisedModule, folder: Path, entry: Entry) -> None:
+    """Raises CheckpointError if the checkpoint is damaged or of another model."""
+    state = load_checkpoint(folder / "checkpoints" / entry.file)["state_dict"]
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{entry.file}: is not of this model: {error}") from error
+
+
+def saved_config(folder: Path) -> Config:
+    """The config that the run's record holds. Raises RunFolderError, ConfigError."""
+    record = RunRecord.read(folder)
+    return check(OmegaConf.create(record.config))
+
+
+def test_again(folder: Path) -> None:
+    """Shows the test metrics of a run beside its data's baselines."""
+    config = saved_config(folder)
+    model, data = load(folder)
+    terminal.say(data.summary())
+    terminal.show_test(type(model).__name__, test_metrics(config, model, data), data.baselines())
+
+
+def predict(folder: Path) -> None:
+    """Writes ``predictions.csv``: the data's own columns and ``prediction``, a row per test row."""
+    config = saved_config(folder)
+    model, data = load(folder)
+    batches = evaluator_for(config).predict(model, datamodule=data)
+    columns = {**data.test_table(), **data.prediction_columns(torch.cat(batches))}  # type: ignore[arg-type]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    with atomic_write(folder / "predictions.csv") as file:
+        file.write(text.getvalue().encode())
+    terminal.say(f"{len(columns['prediction'])} predictions: {folder / 'predictions.csv'}")
+
+
+def test_metrics(
+    config: Config, model: SupervisedModule, data: TensorDataModule
+) -> dict[str, float]:
+    evaluator = evaluator_for(config)
+    evaluator.test(model, datamodule=data, verbose=False)
+    return {k.removeprefix("test/"): float(v) for k, v in evaluator.callback_metrics.items()}
+
+
+def evaluator_for(config: Config) -> Trainer:
+    """On one device: several would repeat samples to even out their shares."""
+    return Trainer(
+        accelerator=config.trainer.get("accelerator", "auto"),
+        devices=1,
+        precision=config.trainer.get("precision"),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
