@@ -22,6 +22,11 @@ OFFLINE = {"https_proxy": NOWHERE, "http_proxy": NOWHERE, "PIP_INDEX_URL": f"{NO
 PHOTOS = ["experiment=finetune", "data.root=photos"]
 SYNTHETIC = ["data=synthetic_ratings", "logger=csv"]
 OWN_TABLE = ["data=table", "model=entity_embedding", "logger=csv", "data.path=table.csv"]
+INTRODUCTION = """# Wrong configs and inputs, and what is said of them
+
+Each is a real run of `python train.py`, cut off from the network; exit status 2, nothing lost.
+Made by `python -m tests.bad_input > docs/errors.md`; `make test-slow` checks every row.
+"""
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,7 @@ def meet(case: Case, folder: Path) -> Outcome:
 
 
 def main() -> None:
+    print(INTRODUCTION)
     print("| what is wrong | `python train.py` | what it says |\n|---|---|---|")
     for case in CASES:
         folder = Path(tempfile.mkdtemp())
