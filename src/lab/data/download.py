@@ -1,6 +1,7 @@
 """Fetching data from sources tried in order; nothing half-written, nothing unpacked, no pickle."""
 
 import http.client
+import logging
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import Generic, TypeVar
 
 from lab.errors import DataError
 
+log = logging.getLogger(__name__)
 CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 120.0
 _CHUNK = 1 << 16
@@ -40,9 +42,13 @@ def fetch_first(what: str, sources: list[Source[T]], remedy: str) -> tuple[T, st
     failures = []
     for source in sources:
         try:
-            return source.fetch(), source.name
+            fetched = source.fetch()
         except DataError as error:
             failures.append(f"{source.name}: {error}")
+            log.info("%s: not from %s; trying the next source", what, source.name)
+        else:
+            log.info("%s: fetched from %s", what, source.name)
+            return fetched, source.name
     raise DataError("\n".join([f"{what} could not be had", *failures, remedy]))
 
 
