@@ -80,9 +80,9 @@ def test_steps_and_epochs_count_on(finished: Path) -> None:
     assert (record.steps, record.epochs) == (3 * EPOCH, 3)
     entries = Manifest(finished / "checkpoints").entries()
     assert [(e.step, e.before.phase, e.before.steps) for e in entries] == [
-        (EPOCH, 0, 0),
+        (EPOCH, 1, EPOCH),
         (2 * EPOCH, 1, EPOCH),
-        (3 * EPOCH, 1, EPOCH),
+        (3 * EPOCH, 2, 3 * EPOCH),
     ]
 
 
@@ -145,6 +145,30 @@ def test_interrupted_in_any_phase_and_continued(finished: Path, tmp_path: Path, 
     assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
     assert RunRecord.read(folder).metrics == RunRecord.read(finished).metrics
     assert RunRecord.read(folder).steps == 3 * EPOCH
+
+
+def test_a_phase_that_stopped_early_is_not_gone_on_with(tmp_path: Path) -> None:
+    """It crashes before the second phase has a checkpoint of its own."""
+    early = [
+        *DIGITS,
+        "phases.head.epochs=4",
+        "callbacks=early_stopping",
+        "callbacks.early_stopping.min_delta=10",
+        "callbacks.early_stopping.patience=1",
+    ]
+    launch(early, tmp_path / "whole")
+    crash = [
+        "callbacks.crash._target_=tests.callbacks.CrashAt",
+        f"callbacks.crash.step={2 * EPOCH + 1}",
+        f"callbacks.crash.flag={tmp_path / 'crashed'}",
+    ]
+    with pytest.raises(ValueError, match="went bad"):
+        launch([*early, *crash], tmp_path / "parts")
+    launch(["task=fit", f"run={tmp_path / 'parts'}"], tmp_path / "parts")
+    whole, parts = (state_at(tmp_path / name, 4 * EPOCH) for name in ("whole", "parts"))
+    assert all(torch.equal(parts[name], value) for name, value in whole.items())
+    histories = [(tmp_path / name / "metrics.csv").read_text() for name in ("whole", "parts")]
+    assert histories[0] == histories[1]
 
 
 def test_lengths_are_stated_once() -> None:

@@ -71,7 +71,7 @@ def build_trainer(
     interruption: Interruption,
     phase: PhasePlan,
     before: Progress,
-) -> tuple[Trainer, RunCheckpoints]:
+) -> Trainer:
     checkpoints = RunCheckpoints(
         folder / "checkpoints",
         every_n_steps=config.checkpoints.every_n_steps,
@@ -92,13 +92,12 @@ def build_trainer(
     elif config.trainer.get("enable_progress_bar", True):
         callbacks.append(TQDMProgressBar(refresh_rate=100, leave=False))
     build = instantiate({**config.trainer, **options}, _convert_="all")
-    trainer = build(
+    return build(
         callbacks=[*callbacks, terminal.EpochLines(), checkpoints],
         logger=trackers,
         plugins=[AtomicCheckpointIO()],
         default_root_dir=folder,
     )
-    return trainer, checkpoints
 
 
 def monitor_of(config: Config) -> str | None:

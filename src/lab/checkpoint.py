@@ -11,7 +11,7 @@ import json
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 class Entry:
     """A complete checkpoint, ``step`` optimiser steps in, with what was measured at that moment.
 
-    ``step`` and ``epoch`` count from the run's start; ``before`` is what its phase began with.
+    ``step`` and ``epoch`` count from the run's start; ``before`` is what its phase began with, or,
+    once that phase has ended, what the next one begins with.
     """
 
     file: str
@@ -66,6 +67,12 @@ class Manifest:
 
     def add(self, entry: Entry) -> None:
         self._write([*(e for e in self.entries() if e.file != entry.file), entry])
+
+    def end_phase(self, before_next: Progress) -> None:
+        """The newest checkpoint is where the next phase begins, if it was written at that step."""
+        *others, newest = self.entries()
+        if newest.step == before_next.steps:
+            self._write([*others, replace(newest, before=before_next)])
 
     def remove(self, file: str) -> None:
         self._write([e for e in self.entries() if e.file != file])

@@ -133,19 +133,24 @@ def _fit(
     if not has_validation(config):
         terminal.say("no validation part: all training rows are fitted, nothing can be chosen by")
     before = Progress() if resume is None else resume.before
+    path = None
+    if resume is not None and resume.step > before.steps:  # in the middle of a phase
+        path = folder / "checkpoints" / resume.file
+    elif resume is not None:
+        load_weights(model, folder, resume)
     for phase in plan_phases(config)[before.phase :]:
-        trainer, checkpoints = build_trainer(config, folder, trackers, interruption, phase, before)
+        trainer = build_trainer(config, folder, trackers, interruption, phase, before)
         record.device = f"{trainer.strategy.root_device} x {trainer.world_size}"
         record.deterministic = torch.are_deterministic_algorithms_enabled()
         model.begin_phase(phase, before)
         data.first_epoch = before.epochs
         terminal.show_groups(model)
-        path = None
-        if resume is not None and resume.before.phase == before.phase:
-            path = checkpoints.manifest.folder / resume.file
         with _timed(record, "fit"):
             trainer.fit(model, datamodule=data, ckpt_path=path)
+        path = None
         before = Progress(before.phase + 1, model.total_steps, model.total_epochs)
+        if _is_main_process():
+            Manifest(folder / "checkpoints").end_phase(before)
     if not _is_main_process():
         return None
     record.steps, record.epochs = before.steps, before.epochs
