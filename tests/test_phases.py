@@ -14,7 +14,7 @@ from lab.interruption import RunInterrupted
 from lab.optim.schedules import lr
 from lab.record import RunRecord
 from tests.config.test_check import checked
-from tests.launch import launch
+from tests.launch import launch, train
 
 DIGITS = [
     "data=synthetic_digits",
@@ -174,6 +174,29 @@ def test_a_phase_that_stopped_early_is_not_gone_on_with(tmp_path: Path) -> None:
 def test_lengths_are_stated_once() -> None:
     with pytest.raises(ConfigError, match=r"trainer\.max_epochs: each of the phases"):
         checked([*DIGITS, "trainer.max_epochs=3"])
+
+
+def test_what_is_wrong_with_the_last_phase_shows_before_the_first(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no layer group -9"):
+        launch([*DIGITS, "phases.all.freeze_to=-9"], tmp_path / "run")
+    assert RunRecord.read(tmp_path / "run").steps is None
+    assert not (tmp_path / "run" / "checkpoints" / "manifest.json").exists()
+
+
+def test_a_misspelt_phase_is_no_new_phase(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"phases\.hed: no such phase; did you mean 'head'"):
+        launch([*DIGITS, "phases.hed.epochs=1"], tmp_path / "run")
+
+
+def test_two_processes_fit_all_phases(tmp_path: Path) -> None:
+    """Real DDP on two CPU processes: one folder, every step once, the test on one device."""
+    made = train(*DIGITS, "trainer=ddp", "trainer.devices=2", "threads=1", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    (folder,) = (tmp_path / "runs" / "default").iterdir()
+    record = RunRecord.read(folder)
+    assert (record.status, record.device) == ("done", "cpu x 2")
+    reports = [int(row["step"]) for row in history(folder) if row["train/loss"]]
+    assert reports == list(range(1, record.steps + 1))  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import torch
 
 import lab
 from lab.checkpoint import Manifest, load_checkpoint
-from lab.errors import CheckpointError, ConfigError, RunFolderError
+from lab.claim import claimed
+from lab.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
 from lab.interruption import RunInterrupted
 from lab.record import RunRecord
 from tests.launch import TINY, launch
@@ -271,3 +272,55 @@ def test_every_optimiser_and_mode_resumes_bitwise(tmp_path: Path, optim: str, mo
         launch([*recipe, *stop], parts)
     launch(["task=fit", f"run={parts}"], parts)
     assert same(weights(whole), weights(parts))
+
+
+def test_a_limit_of_batches_gives_the_steps_it_says(tmp_path: Path) -> None:
+    launch([*TINY, "trainer.limit_train_batches=20"], tmp_path / "run")
+    assert RunRecord.read(tmp_path / "run").steps == 60
+
+
+def test_what_was_not_validated_is_not_chosen_by_old_numbers(tmp_path: Path) -> None:
+    launch([*TINY, "trainer.max_steps=40"], tmp_path / "run")
+    first, last = Manifest(tmp_path / "run" / "checkpoints").entries()
+    assert (first.step, last.step) == (EPOCH, 40)
+    assert "val/rmse" in first.metrics
+    assert "val/rmse" not in last.metrics
+    assert RunRecord.read(tmp_path / "run").checkpoints["chosen"] == first.file
+
+
+def test_accumulated_gradients_are_one_step(tmp_path: Path) -> None:
+    every_step = ["trainer.accumulate_grad_batches=4", "trainer.log_every_n_steps=1"]
+    launch([*TINY, *every_step], tmp_path / "run")
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        reports = [int(r["step"]) for r in csv.DictReader(file) if r["train/loss"]]
+    assert reports == list(range(1, RunRecord.read(tmp_path / "run").steps + 1))  # type: ignore[operator]
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="training loss is"):
+        launch([*TINY, "optim=sgd", "optim.lr=1e30", "model.y_range=null"], tmp_path / "run")
+    assert RunRecord.read(tmp_path / "run").status == "failed"
+
+
+def test_a_run_that_is_going_on_is_not_continued(tmp_path: Path) -> None:
+    crash = ["callbacks.crash._target_=tests.callbacks.CrashAt", "callbacks.crash.step=30"]
+    with pytest.raises(ValueError, match="went bad"):
+        launch([*TINY, *crash], tmp_path / "run")
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    with claimed(tmp_path / "run"), pytest.raises(RunFolderError, match="a run is going on there"):
+        launch(["task=fit", f"run={tmp_path / 'run'}"], tmp_path / "run")
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
+def test_a_run_without_a_checkpoint_begins_again(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    crash = [
+        "callbacks.crash._target_=tests.callbacks.CrashAt",
+        "callbacks.crash.step=12",
+        f"callbacks.crash.flag={tmp_path / 'crashed'}",
+    ]
+    with pytest.raises(ValueError, match="went bad"):
+        launch([*TINY, *crash], folder)
+    launch(["task=fit", f"run={folder}"], folder)
+    assert same(weights(finished), weights(folder))
+    assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()

@@ -70,9 +70,9 @@ class Manifest:
 
     def end_phase(self, before_next: Progress) -> None:
         """The newest checkpoint is where the next phase begins, if it was written at that step."""
-        *others, newest = self.entries()
-        if newest.step == before_next.steps:
-            self._write([*others, replace(newest, before=before_next)])
+        entries = self.entries()
+        if entries and entries[-1].step == before_next.steps:
+            self._write([*entries[:-1], replace(entries[-1], before=before_next)])
 
     def remove(self, file: str) -> None:
         self._write([e for e in self.entries() if e.file != file])
@@ -185,10 +185,15 @@ class AtomicCheckpointIO(CheckpointIO):
         path.unlink(missing_ok=True)
 
 
-def epoch_metrics(trainer: Trainer) -> dict[str, float]:
-    """What was measured of the last epoch; not the loss since the last report within it."""
-    metrics = trainer.callback_metrics.items()
-    return {name: float(value) for name, value in metrics if name != "train/loss"}
+def epoch_metrics(trainer: Trainer, validated_at: int) -> dict[str, float]:
+    """What was measured of the last epoch: neither the loss since the last report within it, nor
+    what validation said at an earlier step than the current one."""
+    current = trainer.global_step == validated_at
+    return {
+        name: float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name != "train/loss" and (current or not name.startswith("val/"))
+    }
 
 
 class RunCheckpoints(Checkpoint):
@@ -217,6 +222,7 @@ class RunCheckpoints(Checkpoint):
         self.interruption = interruption
         self.before = before
         self._metrics: dict[str, float] = {}
+        self._validated_at = -1
         try:
             folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(folder)
@@ -246,8 +252,12 @@ class RunCheckpoints(Checkpoint):
         self.interruption.raise_if_requested()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._save(trainer, epoch_metrics(trainer))
-        self.interruption.raise_if_requested()
+        self._save(trainer, epoch_metrics(trainer, self._validated_at))
+        if not trainer.should_stop:  # the run itself asks when the phase has been closed
+            self.interruption.raise_if_requested()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._validated_at = trainer.global_step
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

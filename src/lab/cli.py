@@ -40,12 +40,14 @@ def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:
 
     Hydra refuses an argument that a class takes but no file mentions (``trainer.accelerator=cpu``)
     as it refuses a typo, and advises ``+``, which lets typos through. Group choices stay as is.
+    So does ``a.b=null``, which switches off what a file mentions, and would pass for a typo.
     """
     return [
         f"++{a}"
         if (m := _ASSIGNMENT.match(a))
         and not m[1].startswith("hydra.")
         and not (conf / m[1]).is_dir()
+        and not a.endswith("=null")  # there is nothing to switch off where no file mentions it
         else a
         for a in arguments
     ]
@@ -61,7 +63,8 @@ def run_folder(runs: str, name: str, run: str | None) -> str:
 
 
 def register_resolvers() -> None:
-    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+    # cached: Lightning asks again where the run is, for the processes of the other ranks
+    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True, use_cache=True)
 
 
 class JobFailed(BaseException):
@@ -86,6 +89,7 @@ def execute(cfg: DictConfig) -> float | None:
 def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
     try:
         config = check(cfg)
+        _refuse_new_phases(cfg, overrides)
         extra = [o for o in overrides if o.lstrip("+~").split("=")[0] not in ("task", "run")]
         if config.run is not None and extra:
             told = ", ".join(o.removeprefix("++") for o in extra)
@@ -96,6 +100,19 @@ def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
                 empty.rmdir()
         raise
     return config
+
+
+def _refuse_new_phases(cfg: DictConfig, overrides: list[str]) -> None:
+    """``phases.hed.epochs=1`` would add a phase of that name; ``+phases.NAME={…}`` is meant to."""
+    for name, phase in cfg.phases.items():
+        start = f"++phases.{name}."
+        said = {o.removeprefix(start).split("=")[0] for o in overrides if o.startswith(start)}
+        if said and set(phase) <= said:
+            others = [str(other) for other in cfg.phases if other != name]
+            raise ConfigError(
+                f"phases.{name}: no such phase{suggestion(str(name), others)} "
+                f"(a new one: +phases.{name}={{epochs: 1}})"
+            )
 
 
 def _relative(folder: Path) -> Path:
@@ -146,7 +163,11 @@ def as_user_error(error: BaseException) -> UserError | None:
             f"{error.filename}: the run folder cannot be made ({error.strerror}); "
             f"choose another with paths.runs=…"
         )
-    return ConfigError(_without_append_advice(error))
+    told = _without_append_advice(error)
+    unknown = re.search(r"Could not override '([^']+)'", told)
+    if unknown and "not in struct" in told:  # KEY=null: all others are forced past Hydra
+        told = f"{unknown[1]}: unknown key; nothing of that name is there to be null"
+    return ConfigError(told)
 
 
 def _raised_by_hydra(error: BaseException) -> bool:

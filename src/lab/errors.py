@@ -13,6 +13,10 @@ class DataError(UserError):
     """Data could not be had, or is not what it should be."""
 
 
+class TrainingError(UserError):
+    """Training has gone where no step leads back from, such as to a loss that is not a number."""
+
+
 class CheckpointError(UserError):
     """A checkpoint is missing, damaged, or belongs to another config."""
 

@@ -1,5 +1,6 @@
 """The one LightningModule that all models share: batches are ``(*inputs, target)``."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
-from lab.errors import ConfigError
+from lab.errors import ConfigError, TrainingError
 from lab.losses import activation_of
 from lab.optim.decay import weight_penalty
 from lab.optim.groups import NORMS, parameters_of
@@ -93,8 +94,10 @@ class SupervisedModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self, self.phase.optim)
-        total_steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = GroupScheduler(optimizer, self.phase.schedule, total_steps)
+        total_steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(total_steps):
+            raise ConfigError("trainer: a schedule needs an end; set trainer.max_epochs")
+        scheduler = GroupScheduler(optimizer, self.phase.schedule, int(total_steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
@@ -124,10 +127,15 @@ class SupervisedModule(LightningModule):
         self._window_rows += len(target)
         step = self.total_steps + 1
         every = self.trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
-        if every and step % every == 0:
+        if every and step % every == 0 and self._ends_a_step(batch_idx):
             self._report({"train/loss": self._close_window(), **self._learning_rates()}, step)
         penalty = weight_penalty(self.trainer.optimizers[0])
         return loss if penalty is None else loss + penalty
+
+    def _ends_a_step(self, batch_idx: int) -> bool:
+        """Whether gradients are not accumulated any further."""
+        trainer = self.trainer
+        return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
 
     def on_train_epoch_end(self) -> None:
         self._close_window()
@@ -143,6 +151,11 @@ class SupervisedModule(LightningModule):
 
     def _close_window(self) -> float:
         window = float(self._window_loss)
+        if not math.isfinite(window):
+            raise TrainingError(
+                f"the training loss is {window} at step {self.total_steps}; a lower optim.lr or "
+                f"trainer.gradient_clip_val may help, or the data hold what the loss cannot take"
+            )
         mean = window / max(self._window_rows, 1)
         self._epoch_loss += window
         self._epoch_rows += self._window_rows

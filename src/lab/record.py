@@ -132,7 +132,9 @@ class RunRecord:
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a resolved config that says what a run computes: no paths, trackers and such."""
     kept = {key: value for key, value in config.items() if key not in _NOT_IDENTITY}
-    kept["data"] = {key: value for key, value in kept["data"].items() if key != "root"}
+    kept["data"] = {key: value for key, value in kept["data"].items() if key != "cache"}
+    if kept["data"].get("root") == config["paths"].get("data"):  # else it says which data these are
+        del kept["data"]["root"]
     return kept
 
 

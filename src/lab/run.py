@@ -4,7 +4,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -16,10 +16,12 @@ from lab import terminal
 from lab.atomic import atomic_write
 from lab.build import build_data, build_model, build_trackers, build_trainer, monitor_of
 from lab.checkpoint import Entry, Manifest
+from lab.claim import claimed
 from lab.cli import seconds_since_start
 from lab.config.check import has_validation
 from lab.config.schema import Config
 from lab.interruption import Interruption, RunInterrupted
+from lab.optim.groups import plan_parameters
 from lab.phases import Progress, plan_phases
 from lab.record import RunRecord
 from lab.saved import (
@@ -33,6 +35,7 @@ from lab.saved import (
 )
 from lab.trackers import RunInfo, Tracker
 
+log = logging.getLogger(__name__)
 CONFIG_FILE = "config.yaml"
 
 
@@ -56,18 +59,23 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
     warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
     if config.task == "lr_find":
         return _find_lr(config, folder, overrides)
-    if config.run is None:
-        record = RunRecord.start(config.model_dump(mode="json"), overrides)
-        record.seconds["start"] = seconds_since_start()
-        return _recorded_fit(config, folder, record)
     match config.task:
         case "test":
             test_again(folder)
         case "predict":
             predict(folder)
         case "fit":
-            return _continue_fit(folder, overrides)
+            with claimed(folder) if _is_main_process() else nullcontext():
+                return _fit_anew_or_on(config, folder, overrides)
     return None
+
+
+def _fit_anew_or_on(config: Config, folder: Path, overrides: list[str]) -> float | None:
+    if config.run is not None:
+        return _continue_fit(folder, overrides)
+    record = RunRecord.start(config.model_dump(mode="json"), overrides)
+    record.seconds["start"] = seconds_since_start()
+    return _recorded_fit(config, folder, record)
 
 
 def _recorded_fit(
@@ -97,11 +105,15 @@ def _recorded_fit(
     finally:
         closing = time.perf_counter()
         for tracker in trackers:
-            tracker.finish(exit_code)
+            try:
+                tracker.finish(exit_code)
+            except Exception as error:  # one tracker's fault must not cost the record
+                log.warning("%s could not be finished: %s", type(tracker).__name__, error)
         if main_process:
             record.trackers |= {type(t).__name__: t.description for t in trackers}
             record.seconds["trackers_end"] = time.perf_counter() - closing
-            record.seconds["total"] = record.seconds.get("start", 0) + time.perf_counter() - started
+            spent = record.seconds.pop("total", record.seconds.get("start", 0.0))
+            record.seconds["total"] = spent + time.perf_counter() - started
             record.write(folder)
     if main_process:
         terminal.say(f"\nrun folder: {folder}  ({record.seconds['total']:.1f} s in all)")
@@ -127,9 +139,8 @@ def _fit(
         if resume is None:
             model.load_pretrained()
     _attach(trackers, config, folder, record)
-    if resume is not None:
-        for tracker in trackers:
-            tracker.truncate_after(resume.step)
+    for tracker in trackers:  # of a run that began before, also of one without a checkpoint
+        tracker.truncate_after(0 if resume is None else resume.step)
     if not has_validation(config):
         terminal.say("no validation part: all training rows are fitted, nothing can be chosen by")
     before = Progress() if resume is None else resume.before
@@ -138,7 +149,11 @@ def _fit(
         path = folder / "checkpoints" / resume.file
     elif resume is not None:
         load_weights(model, folder, resume)
-    for phase in plan_phases(config)[before.phase :]:
+    phases = plan_phases(config)
+    for phase in phases:  # what is wrong with the last shows before the first is trained
+        model.begin_phase(phase, before)
+        plan_parameters(model, phase.optim)
+    for phase in phases[before.phase :]:
         trainer = build_trainer(config, folder, trackers, interruption, phase, before)
         record.device = f"{trainer.strategy.root_device} x {trainer.world_size}"
         record.deterministic = torch.are_deterministic_algorithms_enabled()
@@ -151,11 +166,18 @@ def _fit(
         before = Progress(before.phase + 1, model.total_steps, model.total_epochs)
         if _is_main_process():
             Manifest(folder / "checkpoints").end_phase(before)
+        interruption.raise_if_requested()
+    if torch.distributed.is_initialized():  # the test is rank 0's alone
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
     if not _is_main_process():
         return None
     record.steps, record.epochs = before.steps, before.epochs
     chosen = chosen_checkpoint(config, folder)
     last = Manifest(folder / "checkpoints").entries()[-1]
+    monitor = monitor_of(config)
+    if monitor is not None and monitor not in last.metrics:
+        terminal.say(f"step {last.step}, the last, was not validated; step {chosen.step} is tested")
     record.checkpoints = {"chosen": chosen.file, "last": last.file}
     record.metrics["last"] = last.metrics
     record.metrics["chosen"] = chosen.metrics
@@ -180,7 +202,7 @@ def _continue_fit(folder: Path, overrides: list[str]) -> float | None:
         return record.metrics.get("chosen", {}).get(monitor_of(config) or "")
     resume = Manifest(folder / "checkpoints").newest_that_verifies()
     at = (
-        "from the beginning: it has no checkpoint yet"
+        "from the beginning: it has no undamaged checkpoint"
         if resume is None
         else f"at step {resume.step}"
     )

@@ -77,6 +77,10 @@ class EpochLines(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = time.perf_counter()
         self._epoch = trainer.current_epoch
+        self._validated_at = -1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._validated_at = trainer.global_step
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._close(trainer, pl_module)
@@ -88,7 +92,9 @@ class EpochLines(Callback):
         if trainer.current_epoch == self._epoch:  # none has ended since the last line
             return
         assert isinstance(pl_module, SupervisedModule)
-        shown = "  ".join(f"{k} {v:.4f}" for k, v in epoch_metrics(trainer).items())
+        shown = "  ".join(
+            f"{k} {v:.4f}" for k, v in epoch_metrics(trainer, self._validated_at).items()
+        )
         now = time.perf_counter()
         say(
             f"{pl_module.phase.name} epoch {trainer.current_epoch:>3}/{trainer.max_epochs}  "

@@ -160,7 +160,8 @@ def test_packages_of_the_user_are_allowed_by_the_environment_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "their_package.py").write_text(
-        "class Stop:\n    def __init__(self, after: int): ..."
+        "from lightning.pytorch import Callback\n"
+        "class Stop(Callback):\n    def __init__(self, after: int): ..."
     )
     monkeypatch.syspath_prepend(tmp_path)
     stop = [*BASE, "callbacks.stop._target_=their_package.Stop", "callbacks.stop.after=3"]
@@ -180,3 +181,33 @@ def test_packages_of_the_user_are_allowed_by_the_environment_only(
 )
 def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:
     checked([f"{group}={choice}"])
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("data._target_=lab.config.nodes.TypeAdapter", "is of pydantic"),  # would eval its argument
+        ("data._target_=lab.data.download.wheel_members", "is a function"),
+        ("callbacks.x._target_=lightning.pytorch.cli.LightningCLI", "may not be built"),
+        ("callbacks.x._target_=torch.nn.ReLU", "is no Callback"),
+        ("logger.x._target_=lightning.pytorch.loggers.CSVLogger", "is no Tracker"),
+        ("objective.metrics.x={_target_: torch.nn.ReLU}", "is no Metric"),
+        ("model={_target_: torch.nn.ReLU}", "is no SupervisedModule"),
+        ("model.n_factors={_target_: torch.nn.ReLU}", "should not be a mapping"),
+        ("model.y_range=[{_target_: os.system}, 1]", "may not be built"),
+        ("data._partial_=true", "unknown key"),
+        ("trainer.logger=false", "trackers are entries of logger"),
+        ("trainer.callbacks=[]", "entries of callbacks"),
+        ("trainer.limit_train_batches=0.5", "number of batches"),
+        ("name=../../elsewhere", "name: "),
+    ],
+)
+def test_nothing_else_is_built(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        checked([*BASE, override])
+
+
+def test_null_is_for_what_there_is() -> None:
+    assert checked([*BASE, "logger.wandb=null"]).logger["wandb"] is None
+    with pytest.raises(ConfigError, match="wnadb"):
+        checked([*BASE, "logger.wnadb=null"])

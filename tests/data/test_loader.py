@@ -98,3 +98,17 @@ def test_the_state_is_plain_and_small() -> None:
     state = stopped.state_dict()
     assert state["position"] == 1
     assert all(isinstance(value, int) for value in state.values())
+
+
+def test_a_row_that_would_be_alone_joins_the_batch_before() -> None:
+    loader = TensorLoader([torch.arange(9)], 4, seed=0)
+    assert [len(batch[0]) for batch in loader] == [4, 5]
+    assert [len(batch[0]) for batch in TensorLoader([torch.arange(1)], 4)] == [1]
+    assert sorted(torch.cat([b[0] for b in loader]).tolist()) == list(range(9))
+
+
+def test_a_limit_ends_each_epoch_there() -> None:
+    loader = TensorLoader([torch.arange(20)], 4, seed=0, limit=2)
+    for epoch in range(3):
+        batches = [batch[0] for batch in loader]
+        assert torch.equal(torch.cat(batches), torch.arange(20)[loader.order(epoch)][:8])

@@ -1,4 +1,4 @@
-"""Differences are taken seed by seed, and their interval is that of a bootstrap of the pairs."""
+"""Differences are taken seed by seed, and their interval covers the mean as often as it says."""
 
 import math
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_pairs_take_out_what_seeds_have_in_common() -> None:
     ours = {seed: value + 0.5 for seed, value in baseline.items()}
     found = paired_difference(ours, baseline)
     assert found is not None
-    assert (found.mean, found.low, found.high, found.n) == (0.5, 0.5, 0.5, 5)
+    assert (found.mean, found.low, found.high, found.n) == pytest.approx((0.5, 0.5, 0.5, 5))
 
 
 def test_only_common_seeds_count() -> None:
@@ -34,15 +34,15 @@ def test_only_common_seeds_count() -> None:
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
-    """Of 200 samples of 20 normal differences, about 95 % of the intervals hold the true mean."""
+    """At five seeds, which is what there mostly is; a bootstrap covers it 80 times in 100."""
     random = np.random.default_rng(1)
     covered = 0
-    for _ in range(200):
-        ours = {str(i): value for i, value in enumerate(random.normal(1.0, 2.0, 20).tolist())}
+    for _ in range(1000):
+        ours = {str(i): value for i, value in enumerate(random.normal(1.0, 2.0, 5).tolist())}
         found = paired_difference(ours, dict.fromkeys(ours, 0.0))
         assert found is not None
         covered += found.low <= 1.0 <= found.high
-    assert 0.86 <= covered / 200 <= 0.99
+    assert 0.93 <= covered / 1000 <= 0.97
 
 
 def test_a_baseline_is_named_by_its_settings(tmp_path: Path) -> None:

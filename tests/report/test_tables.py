@@ -26,7 +26,7 @@ def record_run(
         "data": {"root": str(folder), "split": settings.get("split", "u1")},
         "optim": {"lr": settings.get("lr", 0.1)},
         "objective": {"metric": "rmse", "mode": "min"},
-        "paths": {"runs": str(folder)},
+        "paths": {"runs": str(folder), "data": str(folder)},
     }
     record = RunRecord.start(config, [])
     record.status = status  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import RunFolderError
+from lab.errors import ConfigError, RunFolderError
 from lab.trackers import CSVTracker, RunInfo
 from lab.trackers.csv_file import read_history
 
@@ -103,3 +103,9 @@ def test_a_row_that_finds_the_disk_full(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").symlink_to("/dev/full")
     with pytest.raises(RunFolderError, match="No space left"):
         tracker.log_metrics({"loss": 1.0}, 2)
+
+
+@pytest.mark.parametrize("name", ["../other.csv", "/tmp/other.csv", "sub/metrics.csv"])
+def test_a_file_outside_the_run_folder_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="a name in the run folder"):
+        CSVTracker(file_name=name)

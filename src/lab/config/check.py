@@ -148,6 +148,15 @@ def _missing(values: Any, prefix: str = "") -> Iterator[str]:
 # -- what only shows when parts are held against each other ---------------------------------------
 
 
+_NOT_OF_THE_TRAINER = {
+    "logger": "trackers are entries of logger (logger.NAME._target_=…)",
+    "callbacks": "they are entries of callbacks (callbacks.NAME._target_=…)",
+    "plugins": "checkpoints are written by the run itself",
+    "default_root_dir": "a run has its folder under paths.runs",
+    "overfit_batches": "it would not see the same batches again; use trainer.limit_train_batches",
+}
+
+
 def _cross_faults(config: Config) -> list[str]:
     faults = []
     metrics = list(config.objective.metrics)
@@ -171,6 +180,11 @@ def _cross_faults(config: Config) -> list[str]:
             faults.append(
                 f"callbacks.{name}.monitor: no metric '{monitor}'{suggestion(monitor, monitors)}"
             )
+    for key, instead in _NOT_OF_THE_TRAINER.items():
+        if config.trainer.get(key) is not None:
+            faults.append(f"trainer.{key}: is not for a config to set; {instead}")
+    if isinstance(config.trainer.get("limit_train_batches"), float):
+        faults.append("trainer.limit_train_batches: should be a number of batches, not a share")
     if config.phases and config.trainer.get("max_epochs") is not None:
         faults.append(
             "trainer.max_epochs: each of the phases says how long it is "

@@ -19,34 +19,49 @@ ALLOWED_TARGETS = (
     "torchmetrics.",
     "lightning.pytorch.",
 )
+FORBIDDEN_TARGETS = ("lightning.pytorch.cli.",)  # builds what its own arguments name
 ALLOWED_TARGETS_VARIABLE = "LAB_ALLOWED_TARGETS"
-NODES = ("data", "model", "trainer")
-NODE_TABLES = ("callbacks", "logger", "interpret")
-_INSTANTIATE_KEYS = {"_target_", "_partial_"}
+NODES = {
+    "data": "lab.data.loader.TensorDataModule",
+    "model": "lab.module.SupervisedModule",
+    "trainer": "lightning.pytorch.trainer.trainer.Trainer",
+}
+LOSS, METRIC = "torch.nn.modules.module.Module", "torchmetrics.metric.Metric"
+NODE_TABLES = {
+    "callbacks": "lightning.pytorch.callbacks.callback.Callback",
+    "logger": "lab.trackers.base.Tracker",
+    "interpret": None,  # functions (model, data, folder)
+}
 
 
 def node_faults(values: dict[str, Any]) -> list[str]:
     faults: list[str] = []
-    for name in NODES:
+    for name, kind in NODES.items():
         # the sizes that a model needs (users, classes, …) come from the data when it is built
-        faults += _check_node(name, values.get(name), values, complete=name != "model")
-    for table in NODE_TABLES:
+        faults += _check_node(name, values.get(name), values, kind, complete=name != "model")
+    for table, kind in NODE_TABLES.items():
         entries = values.get(table)
         for name, node in entries.items() if isinstance(entries, dict) else ():
             if node is not None:
-                faults += _check_node(f"{table}.{name}", node, values)
+                faults += _check_node(f"{table}.{name}", node, values, kind)
     objective = values.get("objective")
     if isinstance(objective, dict):
-        faults += _check_node("objective.loss", objective.get("loss"), values)
+        faults += _check_node("objective.loss", objective.get("loss"), values, LOSS)
         metrics = objective.get("metrics")
         for name, node in metrics.items() if isinstance(metrics, dict) else ():
-            faults += _check_node(f"objective.metrics.{name}", node, values)
+            faults += _check_node(f"objective.metrics.{name}", node, values, METRIC)
     return faults
 
 
 def _check_node(
-    path: str, node: Any, values: dict[str, Any], *, complete: bool = True
+    path: str,
+    node: Any,
+    values: dict[str, Any],
+    kind: str | None = None,
+    *,
+    complete: bool = True,
 ) -> list[str]:
+    """Faults of a node; ``kind`` is the class that its class must descend from."""
     if not isinstance(node, dict):
         return (
             []
@@ -58,7 +73,7 @@ def _check_node(
         example = "lightning.pytorch.callbacks.EarlyStopping"
         return [f"{path}: has no _target_ that says which class it is; for example {example}"]
     allowed = (*ALLOWED_TARGETS, *_user_targets())
-    if not target.startswith(allowed):
+    if not target.startswith(allowed) or target.startswith(FORBIDDEN_TARGETS):
         own = f"name your own packages in the environment, {ALLOWED_TARGETS_VARIABLE}=package"
         begins = ", ".join(allowed)
         return [f"{path}._target_: '{target}' may not be built, only what is in {begins} ({own})"]
@@ -66,18 +81,30 @@ def _check_node(
         signature = signature_of(target)
     except TargetNotFoundError as error:
         return [f"{path}._target_: {error}{_target_suggestion(target)}"]
-    if not signature.is_class and not target.startswith(("lab.", *_user_targets())):
-        return [f"{path}._target_: '{target}' is a function; only classes are built from libraries"]
+    if not f"{signature.module}.".startswith(allowed):  # allowed modules import others by name
+        return [f"{path}._target_: '{target}' is of {signature.module}, which may not be built"]
+    is_interpretation = path.startswith("interpret.") and path.count(".") == 1
+    if not signature.is_class and not is_interpretation:
+        return [f"{path}._target_: '{target}' is a function; only classes are built here"]
+    if kind is not None and kind not in signature.bases:
+        return [f"{path}._target_: '{target}' is no {kind.rpartition('.')[2]}"]
     faults = []
     for key, value in node.items():
-        if key in _INSTANTIATE_KEYS or value == "???":
+        if key == "_target_" or value == "???":
+            continue
+        if key == "_partial_" and is_interpretation:
+            if value is not True:
+                faults.append(f"{path}._partial_: should be true (it is {value!r})")
             continue
         where = f"{path}.{key}"
         if key not in signature.types:
             if not signature.accepts_any:
                 faults.append(unknown_key(where, key, list(signature.types), values))
         elif isinstance(value, dict) and "_target_" in value:
-            faults += _check_node(where, value, values)
+            if _type_faults(where, signature.types[key], value):
+                faults.append(f"{where}: should not be a mapping with a _target_")
+            else:
+                faults += _check_node(where, value, values)
         else:
             faults += _type_faults(where, signature.types[key], value)
             faults += _nested_faults(where, value, values)

@@ -211,8 +211,11 @@ class Paths(Section):
     runs: Text
 
 
+FolderName = Annotated[Text, Field(pattern=r"^\w[\w.+-]*$")]
+
+
 class Config(Section):
-    name: Text
+    name: FolderName
     task: Literal["fit", "test", "predict", "lr_find"]
     run: Text | None
     test: Flag

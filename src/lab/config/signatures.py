@@ -6,7 +6,7 @@ unchecked ``_target_`` names would run its code. So the file is found on ``sys.p
 
 import ast
 import importlib.util
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
@@ -28,6 +28,8 @@ class Signature:
     required: frozenset[str]
     is_class: bool
     accepts_any: bool = False
+    module: str = ""  # where it is defined, re-exports followed
+    bases: frozenset[str] = frozenset()  # "module.Class" of the class and all of its ancestors
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,10 @@ def signature_of(target: str) -> Signature:
         raise TargetNotFoundError(f"'{target}' is not a dotted path to a class")
     module, node = _find(module_name, name)
     if isinstance(node, ast.ClassDef):
-        return _class_signature(module, node)
-    return _function_signature(module, node, is_method=False)
+        signature, bases = _class_signature(module, node), _ancestors(module, node)
+    else:
+        signature, bases = _function_signature(module, node, is_method=False), frozenset[str]()
+    return replace(signature, module=module.name, bases=bases)
 
 
 def _find(module_name: str, name: str) -> tuple[_Module, ast.ClassDef | ast.FunctionDef]:
@@ -180,7 +184,21 @@ def _class_signature(module: _Module, node: ast.ClassDef) -> Signature:
     return Signature(types, frozenset(required), True, open_ended)
 
 
+def _ancestors(module: _Module, node: ast.ClassDef) -> frozenset[str]:
+    found = {f"{module.name}.{node.name}"}
+    for base in node.bases:
+        try:
+            found |= _ancestors(*_base_class(module, base))
+        except TargetNotFoundError:  # computed, or compiled
+            continue
+    return frozenset(found)
+
+
 def _base_signature(module: _Module, base: ast.expr) -> Signature:
+    return _class_signature(*_base_class(module, base))
+
+
+def _base_class(module: _Module, base: ast.expr) -> tuple[_Module, ast.ClassDef]:
     if isinstance(base, ast.Name):
         found_module, node = _find(module.name, base.id)
     elif isinstance(base, ast.Attribute):  # import package.module as alias; alias.Class
@@ -189,7 +207,7 @@ def _base_signature(module: _Module, base: ast.expr) -> Signature:
         raise TargetNotFoundError("a computed base class")
     if not isinstance(node, ast.ClassDef):
         raise TargetNotFoundError("a base that is no class")
-    return _class_signature(found_module, node)
+    return found_module, node
 
 
 def _imported(module: _Module, expression: ast.expr) -> str:

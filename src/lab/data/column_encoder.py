@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from lab.errors import DataError
 
 UNKNOWN = 0  # index of a missing value, and of one that no training row has
-_WORDS = (pl.String, pl.Boolean, pl.Enum, pl.Categorical)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lab.config.schema import Count, Fraction, Seed, Text
 from lab.data.image_files import decoded, list_images
 from lab.data.loader import Augment, TensorDataModule
 from lab.data.ratings import hold_out
-from lab.errors import DataError
+from lab.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,12 @@ class ImageDataModule(TensorDataModule):
         self.root = Path(root)
         self.size = size
         self.cache = Path(cache)
+        for name, transform in (augmentation or {}).items():
+            if transform is not None and not callable(transform):
+                raise ConfigError(
+                    f"data.augmentation.{name}: should be a transform with a _target_, or null "
+                    f"(it is {transform!r})"
+                )
         self.transforms: list[nn.Module] = [t for t in (augmentation or {}).values() if t]
         self.validation_fraction = validation_fraction
         self.split_seed = split_seed

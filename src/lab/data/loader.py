@@ -23,7 +23,9 @@ class TensorLoader:
 
     Args:
         tensors: equal in their first dimension, the rows.
-        batch_size: rows of a batch on this rank; the last batch has what is left.
+        batch_size: rows of a batch on this rank; the last batch has what is left, and a row that
+            would be alone in it joins the batch before, since batch norm has no variance of one.
+        limit: batches of an epoch at most.
         seed: of the order; None keeps the rows as they are.
         epoch: the first one.
         rank, world_size: this rank takes every ``world_size``-th row of the order; rows that do
@@ -42,6 +44,7 @@ class TensorLoader:
         rank: int = 0,
         world_size: int = 1,
         augment: Augment | None = None,
+        limit: int | None = None,
     ) -> None:
         self.tensors = tuple(tensors)
         self.batch_size = batch_size
@@ -52,9 +55,13 @@ class TensorLoader:
         self.epoch = epoch
         self.position = 0  # batches of this epoch that were handed out
         self.rows = len(self.tensors[0]) // world_size
+        whole, rest = divmod(self.rows, self.batch_size)
+        self.lone_row = rest == 1 and whole > 0
+        batches = whole + (rest > 0 and not self.lone_row)
+        self.batches = batches if limit is None else min(batches, limit)
 
     def __len__(self) -> int:
-        return -(-self.rows // self.batch_size)
+        return self.batches
 
     def order(self, epoch: int) -> Tensor:
         """Row numbers of ``epoch`` on this rank, int64, shape (rows,)."""
@@ -80,7 +87,9 @@ class TensorLoader:
             # counted before it is handed out: when a step asks for a checkpoint, the batch it
             # has just consumed is behind it (loaders with a length are not read ahead)
             self.position = number + 1
-            rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
+            start = number * self.batch_size
+            stop = start + self.batch_size
+            rows = slice(start, stop + (self.lone_row and stop + 1 == self.rows))
             chosen = rows if order is None else order[rows]
             batch = tuple(t[chosen] for t in tensors)
             if self.augment is not None:
@@ -112,6 +121,7 @@ class TensorLoader:
             "batch_size": self.batch_size,
             "rows": self.rows,
             "world_size": self.world_size,
+            "batches": self.batches,
         }
 
 
@@ -185,6 +195,7 @@ class TensorDataModule(LightningDataModule):
                 rank=trainer.global_rank,
                 world_size=trainer.world_size,
                 augment=self.augmentation(),
+                limit=_number_of_batches(trainer.limit_train_batches),
             )
         if len(loader) == 0:
             raise DataError("no training batch: the training part is empty")
@@ -221,3 +232,8 @@ class TensorDataModule(LightningDataModule):
         if self.trainer is None:
             return self.parts[part]
         return [t.to(self.trainer.strategy.root_device) for t in self.parts[part]]
+
+
+def _number_of_batches(limit: float | None) -> int | None:
+    """Lightning's ``limit_train_batches``: an int is a number, 1.0 and None are no limit."""
+    return limit if isinstance(limit, int) else None

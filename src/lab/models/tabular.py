@@ -26,18 +26,6 @@ def embedding_size(n_categories: int, rule: SizeRule) -> int:
     return min(600, round(1.6 * n_categories**0.56))
 
 
-class BatchNorm(nn.BatchNorm1d):
-    """Takes its running statistics for a batch of one row, which has no variance of its own."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """input (B, features) -> (B, features)."""
-        if self.training and len(input) == 1:
-            return nn.functional.batch_norm(
-                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-            )
-        return super().forward(input)
-
-
 class EntityEmbedding(SupervisedModule):
     """Each category is a learned vector; these, beside the continuous columns, feed a network.
 
@@ -86,12 +74,12 @@ class EntityEmbedding(SupervisedModule):
         )
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         normalised = batch_norm and n_continuous > 0
-        self.continuous_norm = BatchNorm(n_continuous) if normalised else nn.Identity()
+        self.continuous_norm = nn.BatchNorm1d(n_continuous) if normalised else nn.Identity()
         widths = [sum(sizes) + n_continuous, *layers, 1]
         blocks: list[nn.Module] = []
         for index, (before, after) in enumerate(pairwise(widths)):
             if index > 0:
-                blocks += [BatchNorm(before)] if batch_norm else []
+                blocks += [nn.BatchNorm1d(before)] if batch_norm else []
                 blocks += [nn.Dropout(dropouts[index - 1])]
             blocks += [nn.Linear(before, after), nn.ReLU()]
         self.layers = nn.Sequential(*blocks[:-1])

@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Mean over ``n`` common seeds, and a bootstrap interval of it; nan where n < 2."""
+    """Mean over ``n`` common seeds, and an interval of it; nan where n < 2."""
 
     mean: float
     low: float
@@ -24,9 +24,10 @@ def paired_difference(
 ) -> PairedDifference | None:
     """``ours - baseline`` over the seeds that both have; None without any.
 
-    The interval is BCa (Efron 1987) from 10,000 resamples of the pairs, the same at every call.
+    The interval is Student's, of paired differences. A bootstrap is too sure of itself with few
+    seeds: of normal differences BCa's 95 % interval covers the mean four times in five at n = 5.
     """
-    from scipy.stats import bootstrap  # imported here: takes a second
+    from scipy.stats import t  # imported here: takes a second
 
     differences = np.array([ours[seed] - baseline[seed] for seed in ours if seed in baseline])
     n = len(differences)
@@ -35,14 +36,6 @@ def paired_difference(
     mean = float(differences.mean())
     if n == 1:
         return PairedDifference(mean, math.nan, math.nan, n)
-    if np.ptp(differences) == 0:
-        return PairedDifference(mean, mean, mean, n)
-    interval = bootstrap(
-        (differences,),
-        np.mean,
-        n_resamples=10_000,
-        confidence_level=CONFIDENCE,
-        method="BCa",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return PairedDifference(mean, float(interval.low), float(interval.high), n)
+    standard_error = float(differences.std(ddof=1)) / math.sqrt(n)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * standard_error
+    return PairedDifference(mean, mean - half, mean + half, n)

@@ -59,8 +59,9 @@ def summarise(runs: list[Run], metrics: list[str], *, average_over: str | None =
         for metric in metrics:
             values = _per_seed(done, average_over, lambda run, m=metric: _metric(run, m))
             if values:
-                spreads[metric] = Spread.of([v for several in values.values() for v in several])
+                # a seed that was run twice is still one seed
                 means[metric] = {seed: statistics.fmean(v) for seed, v in values.items()}
+                spreads[metric] = Spread.of(list(means[metric].values()))
         rows.append(Row(variant, spreads, means, len(done), len(members) - len(done)))
     return rows
 

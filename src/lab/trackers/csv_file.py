@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lab.atomic import atomic_write
 from lab.config.schema import Text
-from lab.errors import RunFolderError
+from lab.errors import ConfigError, RunFolderError
 from lab.trackers.base import RunInfo, Tracker
 
 FILE_NAME = "metrics.csv"
@@ -27,6 +27,8 @@ class CSVTracker(Tracker):
 
     def __init__(self, file_name: Text = FILE_NAME) -> None:
         super().__init__()
+        if Path(file_name).name != file_name:
+            raise ConfigError(f"logger: file_name is a name in the run folder, not '{file_name}'")
         self.file_name = file_name
         self.path: Path | None = None
         self._columns: list[str] = []
