@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from lab.data.mnist import MNIST, MNIST5K, DigitsDataModule, flat_pixels, stratified_folds
+from lab.data.mnist import MNIST, MNIST5K, DigitsDataModule, flat_pixels
 from lab.data.mnist_source import load_mnist_5k
+from lab.data.splits import stratified_folds
 from lab.data.synthetic import SyntheticDigits
 from lab.errors import DataError
 from tests.data.small_mnist import N_5K, N_TEST, N_TRAIN, install, put_idx, small_csv, small_idx

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lab.data.ratings import RatingsDataModule, RatingTable, fit_biases, hold_out
+from lab.data.ratings import RatingsDataModule, RatingTable, fit_biases
+from lab.data.splits import hold_out
 from lab.errors import DataError
 
 

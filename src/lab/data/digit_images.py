@@ -8,9 +8,9 @@ import torch
 
 from lab.config.schema import Count, Integer
 from lab.data.images import ImageDataModule, ImageTable
-from lab.data.mnist import FOLDS, stratified_folds
+from lab.data.mnist import FOLDS
 from lab.data.mnist_source import fetch_mnist_5k
-from lab.data.ratings import hold_out
+from lab.data.splits import hold_out, stratified_folds
 from lab.errors import DataError
 
 

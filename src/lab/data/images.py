@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lab.config.schema import Count, Fraction, Seed, Text
 from lab.data.image_files import decoded, list_images
 from lab.data.loader import Augment, TensorDataModule
-from lab.data.ratings import hold_out
+from lab.data.splits import hold_out
 from lab.errors import ConfigError, DataError
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lab.config.schema import Count, Fraction, Seed, Text
 from lab.data.loader import TensorDataModule
 from lab.data.mnist_source import CLASSES, SIDE, Digits, Images, Labels, fetch_mnist, fetch_mnist_5k
-from lab.data.ratings import hold_out
+from lab.data.splits import hold_out, stratified_folds
 from lab.errors import DataError
 
 FOLDS = 5
@@ -178,13 +178,3 @@ class MNIST5K(DigitsDataModule):
 def flat_pixels(images: Images) -> torch.Tensor:
     """images (N, 28, 28) uint8 -> (N, 784) float32 from 0 to 1."""
     return torch.from_numpy(images).flatten(1).to(torch.float32).div_(255)
-
-
-def stratified_folds(labels: Labels, n_folds: int, seed: int) -> Rows:
-    """The fold, 1 to ``n_folds``, of each row; each fold has an equal share of every class."""
-    random = np.random.default_rng(seed)
-    folds = np.empty(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        rows = random.permutation(np.flatnonzero(labels == label))
-        folds[rows] = np.arange(len(rows)) % n_folds + 1
-    return folds

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from lab.config.schema import Count, Fraction, Seed, Text
 from lab.data.movielens_source import ROWS, fetch
-from lab.data.ratings import Indices, RatingsDataModule, RatingTable, hold_out
+from lab.data.ratings import RatingsDataModule, RatingTable
+from lab.data.splits import Indices, hold_out
 
 FOLD_ROWS = 20_000
 LESSON_SEED, LESSON_TEST_ROWS = 42, 10_000

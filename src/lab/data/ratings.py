@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from lab.data.loader import TensorDataModule
+from lab.data.splits import Indices
 from lab.errors import DataError
 
-Indices = NDArray[np.int64]
 UNKNOWN = 0  # index of a user or an item that no training row has
 
 
@@ -148,14 +148,6 @@ def fit_biases(
         rest = ratings - mean - item_bias[items]
         user_bias = np.bincount(users, rest, minlength=n_users) / user_weight
     return mean, user_bias, item_bias
-
-
-def hold_out(rows: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """``rows`` without, and the ``round(fraction * len)`` drawn from them; both in row order."""
-    drawn = np.random.default_rng(seed).permutation(len(rows))[: round(fraction * len(rows))]
-    held = np.zeros(len(rows), dtype=bool)
-    held[drawn] = True
-    return rows[~held], rows[held]
 
 
 def _index_in(vocabulary: NDArray[Any], keys: NDArray[Any]) -> Indices:

@@ -5,7 +5,8 @@ import numpy as np
 from lab.config.schema import Count, Fraction, NotNegative, Seed
 from lab.data.mnist import DigitsDataModule, Rows
 from lab.data.mnist_source import CLASSES, SIDE, Digits, Labels
-from lab.data.ratings import Indices, RatingsDataModule, RatingTable, hold_out
+from lab.data.ratings import RatingsDataModule, RatingTable
+from lab.data.splits import Indices, hold_out
 
 
 class SyntheticRatings(RatingsDataModule):

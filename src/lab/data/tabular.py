@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from lab.config.suggestions import suggestion
 from lab.data.column_encoder import ColumnEncoder
 from lab.data.loader import TensorDataModule
-from lab.data.ratings import Indices, hold_out
+from lab.data.ratings import Indices
+from lab.data.splits import hold_out
 from lab.errors import DataError
 
 Floats = NDArray[np.floating[Any]]
