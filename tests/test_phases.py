@@ -12,7 +12,7 @@ from lab.checkpoint import Manifest, load_checkpoint
 from lab.errors import ConfigError
 from lab.interruption import RunInterrupted
 from lab.optim.schedules import lr
-from lab.record import RunRecord
+from lab.record import RunRecord, config_hash
 from tests.config.test_check import checked
 from tests.launch import launch, train
 
@@ -181,6 +181,13 @@ def test_what_is_wrong_with_the_last_phase_shows_before_the_first(tmp_path: Path
         launch([*DIGITS, "phases.all.freeze_to=-9"], tmp_path / "run")
     assert RunRecord.read(tmp_path / "run").steps is None
     assert not (tmp_path / "run" / "checkpoints" / "manifest.json").exists()
+
+
+def test_the_order_of_phases_is_part_of_what_a_run_computes() -> None:
+    config = checked(DIGITS).model_dump(mode="json")
+    turned = {**config, "phases": dict(reversed(config["phases"].items()))}
+    assert config_hash(config) != config_hash(turned)
+    assert config_hash(config) == config_hash({k: config[k] for k in reversed(config)})
 
 
 def test_a_misspelt_phase_is_no_new_phase(tmp_path: Path) -> None:

@@ -139,8 +139,9 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def config_hash(config: dict[str, Any]) -> str:
-    """sha256 of ``identity(config)``."""
-    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()
+    """sha256 of ``identity(config)``, in which the order of phases counts, and no other."""
+    ordered = {**identity(config), "phases": list(config.get("phases", {}).items())}
+    return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
 
 
 def git_state() -> dict[str, Any]:
