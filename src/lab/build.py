@@ -56,8 +56,38 @@ def _check_fits(config: Config, sizes: dict[str, Any]) -> None:
         wants = f"needs {', '.join(sorted(missing))}" if missing else "does not take them"
         raise ConfigError(
             f"model: {target} is not for this data, which has {', '.join(sorted(sizes))}; "
-            f"it {wants}"
+            f"it {wants}; choose another with model=NAME"
         )
+
+
+def check_objective(model: SupervisedModule, data: TensorDataModule) -> None:
+    """Try loss and metrics on two training rows; the model is left as it was.
+
+    Raises:
+        ConfigError: the objective is not for what this model and these data give.
+    """
+    *inputs, target = (part[:2] for part in data.parts["train"])
+    model.eval()
+    with torch.no_grad():
+        output = model(*inputs)
+    try:
+        with torch.no_grad():
+            model.loss_function(output, target)
+            model.evaluation_metrics.update(model.activation(output), target)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"objective: is not for outputs {_described(output)} and targets {_described(target)} "
+            f"({told}); choose another with objective=…"
+        ) from error
+    finally:
+        model.evaluation_metrics.reset()
+        model.train()
+
+
+def _described(tensor: torch.Tensor) -> str:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    return f"of {kind}" + (f" for {tensor.shape[1]} classes" if tensor.dim() > 1 else ", one a row")
 
 
 def build_trackers(config: Config) -> list[Tracker]:

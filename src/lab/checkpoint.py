@@ -19,6 +19,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_only
 
 from lab.atomic import atomic_write, remove_leftovers, write_json
 from lab.errors import CheckpointError, RunFolderError
@@ -223,13 +224,8 @@ class RunCheckpoints(Checkpoint):
         self.before = before
         self._metrics: dict[str, float] = {}
         self._validated_at = -1
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(folder)
-            (folder / ".writable").touch()
-            (folder / ".writable").unlink()
-        except OSError as error:
-            raise RunFolderError(f"{folder}: cannot be written ({error.strerror})") from error
+        if getattr(rank_zero_only, "rank", 0) == 0:  # the only one that writes
+            _prepare(folder)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.interruption.install()
@@ -279,3 +275,14 @@ class RunCheckpoints(Checkpoint):
         for entry in self.manifest.entries()[: -self.keep]:
             if entry != best:
                 remove(self.manifest.folder / entry.file)
+
+
+def _prepare(folder: Path) -> None:
+    """Raises RunFolderError if checkpoints cannot be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise RunFolderError(f"{folder}: cannot be written ({error.strerror})") from error

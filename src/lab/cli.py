@@ -88,12 +88,12 @@ def execute(cfg: DictConfig) -> float | None:
 
 def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
     try:
-        config = check(cfg)
-        _refuse_new_phases(cfg, overrides)
         extra = [o for o in overrides if o.lstrip("+~").split("=")[0] not in ("task", "run")]
-        if config.run is not None and extra:
+        if cfg.run is not None and extra:
             told = ", ".join(o.removeprefix("++") for o in extra)
             raise ConfigError(f"run: a run folder brings its own config; leave out {told}")
+        config = check(cfg)
+        _refuse_new_phases(cfg, overrides)
     except ConfigError:
         for empty in (folder, folder.parent):  # Hydra has made them already
             if empty.is_dir() and not any(empty.iterdir()):

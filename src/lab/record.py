@@ -95,6 +95,8 @@ class RunRecord:
         path = folder / FILE_NAME
         try:
             return cls(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            raise RunFolderError(f"{folder}: no run is there (no file {FILE_NAME})") from None
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from error
         except (ValueError, TypeError) as error:

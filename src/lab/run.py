@@ -14,7 +14,14 @@ from omegaconf import OmegaConf
 
 from lab import terminal
 from lab.atomic import atomic_write
-from lab.build import build_data, build_model, build_trackers, build_trainer, monitor_of
+from lab.build import (
+    build_data,
+    build_model,
+    build_trackers,
+    build_trainer,
+    check_objective,
+    monitor_of,
+)
 from lab.checkpoint import Entry, Manifest
 from lab.claim import claimed
 from lab.cli import seconds_since_start
@@ -138,6 +145,7 @@ def _fit(
         record.parameters = sum(p.numel() for p in model.parameters())
         if resume is None:
             model.load_pretrained()
+        check_objective(model, data)
     _attach(trackers, config, folder, record)
     for tracker in trackers:  # of a run that began before, also of one without a checkpoint
         tracker.truncate_after(0 if resume is None else resume.step)
@@ -163,6 +171,8 @@ def _fit(
         with _timed(record, "fit"):
             trainer.fit(model, datamodule=data, ckpt_path=path)
         path = None
+        if trainer.should_stop and trainer.current_epoch < (trainer.max_epochs or 0):
+            terminal.say(f"{phase.name}: stopped early, after epoch {trainer.current_epoch}")
         before = Progress(before.phase + 1, model.total_steps, model.total_epochs)
         if _is_main_process():
             Manifest(folder / "checkpoints").end_phase(before)
@@ -177,7 +187,9 @@ def _fit(
     last = Manifest(folder / "checkpoints").entries()[-1]
     monitor = monitor_of(config)
     if monitor is not None and monitor not in last.metrics:
-        terminal.say(f"step {last.step}, the last, was not validated; step {chosen.step} is tested")
+        terminal.say(f"step {last.step}, the last, was not validated")
+    if chosen != last:
+        terminal.say(f"tested is step {chosen.step} of {last.step}, the best by {monitor}")
     record.checkpoints = {"chosen": chosen.file, "last": last.file}
     record.metrics["last"] = last.metrics
     record.metrics["chosen"] = chosen.metrics
@@ -186,6 +198,7 @@ def _fit(
         with _timed(record, "test"):
             record.metrics["test"] = test_metrics(config, model, data)
         terminal.show_test(type(model).__name__, record.metrics["test"], record.baselines)
+        terminal.warn_of_baselines(config.objective, record.metrics["test"], record.baselines)
     with _timed(record, "interpret"):
         for node in config.interpret.values():
             if node:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.checkpoint import epoch_metrics
+from lab.config.schema import Objective
 from lab.module import SupervisedModule
 from lab.optim.optimizers import build_optimizer, describe_groups
 
@@ -55,6 +56,25 @@ def show_test(
     for label, values in {model: metrics, **baselines}.items():
         table.add_row(label, *(f"{values[m]:.4f}" if m in values else "" for m in metrics))
     _console.print(table)
+
+
+@rank_zero_only
+def warn_of_baselines(
+    objective: Objective, metrics: dict[str, float], baselines: dict[str, dict[str, float]]
+) -> None:
+    """Say which baselines are better than the model, by the objective's metric."""
+    sign = 1 if objective.mode == "min" else -1
+    ours = metrics[objective.metric]
+    better = [
+        name
+        for name, values in baselines.items()
+        if objective.metric in values and sign * values[objective.metric] < sign * ours
+    ]
+    if better:
+        say(
+            f"worse than {' and '.join(better)} by {objective.metric}: train longer, or look for a "
+            f"learning rate with task=lr_find"
+        )
 
 
 @rank_zero_only

@@ -93,6 +93,8 @@ def _schema_fault(error: Any, values: dict[str, Any]) -> str:
         case "union_tag_not_found":
             tag = error["ctx"]["discriminator"].strip("'")
             return f"{where}.{tag}: is required"
+    if error["type"] in ("model_attributes_type", "model_type", "dict_type"):
+        return f"{where}: should hold keys, such as {where}.KEY=VALUE (it is {given!r})"
     message = error["msg"].replace("Input should", "should")
     message = message[0].lower() + message[1:]
     return f"{where}: {message.replace(' after validation', '')} (it is {given!r})"

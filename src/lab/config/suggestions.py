@@ -17,13 +17,26 @@ def suggestion(word: str, candidates: list[str]) -> str:
 
 def unknown_key(where: str, key: str, siblings: list[str], values: dict[str, Any]) -> str:
     parent = where.rpartition(".")[0]
-    close = difflib.get_close_matches(key, siblings, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(key, siblings, n=3, cutoff=0.6)
+    best = max((_ratio(key, k) for k in close), default=0.0)
+    stated = [k for k in close if _ratio(key, k) > best - 0.1 and _has(values, parent, k)]
+    close = stated or close  # of two that are about as close, the one that the config has
     if close:
         return f"{where}: unknown key; did you mean '{'.'.join(filter(None, [parent, close[0]]))}'?"
     elsewhere = [p for p in _paths(values) if p.rpartition(".")[2] == key and p != where]
     if elsewhere:
         return f"{where}: unknown key; did you mean '{elsewhere[0]}'?"
     return f"{where}: unknown key{suggestion(key, siblings)}"
+
+
+def _ratio(word: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, word, other).ratio()
+
+
+def _has(values: Any, parent: str, key: str) -> bool:
+    for part in filter(None, parent.split(".")):
+        values = values.get(part) if isinstance(values, dict) else None
+    return isinstance(values, dict) and key in values
 
 
 def _paths(values: Any, prefix: str = "") -> Iterator[str]:

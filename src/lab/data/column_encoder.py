@@ -125,6 +125,6 @@ def _numbers(table: pl.DataFrame, name: str) -> NDArray[np.float64]:
 
 def _constant(name: str, value: Any, rows: int) -> str:
     return (
-        f"column '{name}': is {value} in all {rows:,} training rows; "
+        f"column '{name}': is {'empty' if value is None else value} in all {rows:,} training rows; "
         f"leave it out with data.exclude=[{name}]"
     )

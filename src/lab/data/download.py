@@ -45,7 +45,7 @@ def fetch_first(what: str, sources: list[Source[T]], remedy: str) -> tuple[T, st
             fetched = source.fetch()
         except DataError as error:
             failures.append(f"{source.name}: {error}")
-            log.info("%s: not from %s; trying the next source", what, source.name)
+            log.info("%s: not from %s (%s); trying the next source", what, source.name, error)
         else:
             log.info("%s: fetched from %s", what, source.name)
             return fetched, source.name

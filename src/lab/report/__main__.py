@@ -17,7 +17,8 @@ from lab.report.tables import Row, Spread, find_row, metric_names, summarise
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lab.report",
-        description="Mean ± standard deviation (n) over seeds, a row for each variant.",
+        description="Mean ± standard deviation (n seeds), a row for each variant; runs of one seed "
+        "are averaged first.",
     )
     parser.add_argument(
         "folders", nargs="+", type=Path, help="folders that hold runs, at any depth"
@@ -48,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     if baseline is not None:
         header += [f"Δ {metric} [{CONFIDENCE:.0%}]" for metric in metrics]
     header += ["runs", "unfinished"]
+    if not any(row.unfinished for row in rows):
+        header, cells = header[:-1], [line[:-1] for line in cells]
     if options.markdown:
         lines = [header, ["---"] * len(header), *cells]
         print("\n".join(f"| {' | '.join(line)} |" for line in lines))  # noqa: T201
@@ -57,7 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
         table.add_column(name, justify="right" if name in metrics else "left", overflow="fold")
     for line in cells:
         table.add_row(*map(Text, line))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=300)  # a file has no edge; rich would cut words to fit 80 columns
+    console.print(table)
     return 0
 
 

@@ -46,7 +46,12 @@ def summarise(runs: list[Run], metrics: list[str], *, average_over: str | None =
     by_name: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_name[run.record.name].append(run)
-    varying = dict.fromkeys(key for named in by_name.values() for key in varying_keys(named))
+    varying = dict.fromkeys(
+        key
+        for named in by_name.values()
+        for key in varying_keys(named)
+        if all(key in run.settings for run in named)  # what only some have, their model or data say
+    )
     keys = ["name"] if len(by_name) > 1 else []  # which says what all of its runs have in common
     keys += [key for key in varying if key != average_over]
     groups: dict[Variant, list[Run]] = defaultdict(list)
