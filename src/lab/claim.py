@@ -1,4 +1,4 @@
-"""One process at a time writes to a run folder."""
+"""One process at a time writes to the folder of a run or a plan."""
 
 import contextlib
 import fcntl
@@ -32,9 +32,20 @@ def claimed(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _holder(folder: Path) -> str:
+def is_claimed(folder: Path) -> bool:
+    """Whether a living process holds ``folder``."""
     try:
-        process = json.loads((folder / "run.json").read_text())["process"]
-        return f" (process {process['pid']} on {process['host']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        with claimed(folder):
+            return False
+    except RunFolderError:
+        return True
+
+
+def _holder(folder: Path) -> str:
+    for record in ("run.json", "plan.json"):
+        try:
+            process = json.loads((folder / record).read_text())["process"]
+            return f" (process {process['pid']} on {process['host']})"
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return ""

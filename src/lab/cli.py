@@ -46,11 +46,16 @@ def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:
         f"++{a}"
         if (m := _ASSIGNMENT.match(a))
         and not m[1].startswith("hydra.")
-        and not (conf / m[1]).is_dir()
+        and not is_group(m[1], conf)
         and not a.endswith("=null")  # there is nothing to switch off where no file mentions it
         else a
         for a in arguments
     ]
+
+
+def is_group(key: str, conf: Path = CONF) -> bool:
+    """Whether ``key=…`` chooses a file (``optim=sgd``) and does not set a value."""
+    return (conf / key).is_dir()
 
 
 def run_folder(runs: str, name: str, run: str | None) -> str:
@@ -62,9 +67,23 @@ def run_folder(runs: str, name: str, run: str | None) -> str:
     return run
 
 
+def sweep_folder(runs: str, name: str, run: str | None, plan: str | None) -> str:
+    """Where the runs of a sweep live; that of a plan is found again by its name."""
+    if run is not None:
+        return str(Path(run).parent)
+    if plan is not None:
+        return str(Path(runs) / "ablation" / plan)
+    return str(Path(runs) / name / datetime.now().strftime("multirun_%Y-%m-%d_%H-%M-%S-%f"))
+
+
 def register_resolvers() -> None:
     # cached: Lightning asks again where the run is, for the processes of the other ranks
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True, use_cache=True)
+    # as a job of a sweep: its folder is there already
+    OmegaConf.register_new_resolver(
+        "run_name", lambda run, number: number if run is None else Path(run).name, replace=True
+    )
+    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True, use_cache=True)
 
 
 class JobFailed(BaseException):
@@ -93,7 +112,7 @@ def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
             told = ", ".join(o.removeprefix("++") for o in extra)
             raise ConfigError(f"run: a run folder brings its own config; leave out {told}")
         config = check(cfg)
-        _refuse_new_phases(cfg, overrides)
+        refuse_new_phases(cfg, overrides)
     except ConfigError:
         for empty in (folder, folder.parent):  # Hydra has made them already
             if empty.is_dir() and not any(empty.iterdir()):
@@ -102,7 +121,7 @@ def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
     return config
 
 
-def _refuse_new_phases(cfg: DictConfig, overrides: list[str]) -> None:
+def refuse_new_phases(cfg: DictConfig, overrides: list[str]) -> None:
     """``phases.hed.epochs=1`` would add a phase of that name; ``+phases.NAME={…}`` is meant to."""
     for name, phase in cfg.phases.items():
         start = f"++phases.{name}."
@@ -137,9 +156,9 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
         told = as_user_error(error)
         if told is None or show_traceback:
             traceback.print_exception(error)
-            sys.exit(1 if told is None else 2)
+            sys.exit(1 if told is None else told.exit_status)
         _print_error(told)
-        sys.exit(2)
+        sys.exit(told.exit_status)
 
 
 def as_user_error(error: BaseException) -> UserError | None:

@@ -4,6 +4,8 @@
 class UserError(Exception):
     """Shown at the terminal as its message alone; ``HYDRA_FULL_ERROR=1`` shows the traceback."""
 
+    exit_status = 2
+
 
 class ConfigError(UserError):
     """The composed config is wrong; every fault found is listed, not only the first."""
@@ -23,3 +25,9 @@ class CheckpointError(UserError):
 
 class RunFolderError(UserError):
     """A run folder is missing, unreadable, or in a state that the task cannot use."""
+
+
+class PlanError(UserError):
+    """Not every job of a plan is done; what is done stands."""
+
+    exit_status = 1

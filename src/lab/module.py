@@ -49,6 +49,13 @@ class SupervisedModule(LightningModule):
         self._epoch_loss = 0.0
         self._epoch_rows = 0
 
+    @property
+    def metric_directions(self) -> dict[str, str]:
+        """``min`` or ``max`` by the name of the metric, for those that say what is better."""
+        higher = {name: m.higher_is_better for name, m in self.evaluation_metrics.items()}
+        said = {name: "max" if up else "min" for name, up in higher.items() if up is not None}
+        return {"loss": "min", **said}
+
     def load_pretrained(self) -> None:
         """Take over weights from elsewhere; called once, before the first step of a new run."""
         return

@@ -1,9 +1,11 @@
 """``run.json``: what a run is and was, in one file that is written last and always.
 
 Reports, resuming, notebooks and benchmarks read it, never a log or a folder's name. It exists from
-the start with status ``running``; ``done`` proves a finished run.
+the start with status ``running``, or, for a job of a plan, before it as ``planned``; ``done`` proves
+a finished run.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -23,7 +25,7 @@ from lab.errors import RunFolderError
 
 FILE_NAME = "run.json"
 SCHEMA_VERSION = 1
-Status = Literal["running", "done", "failed", "interrupted"]
+Status = Literal["planned", "running", "done", "failed", "interrupted"]
 
 # Where a run is kept and how it is watched does not change what it computes.
 _NOT_IDENTITY = (
@@ -51,7 +53,7 @@ class RunRecord:
     overrides: list[str]
     objective: dict[str, str]
     seeds: dict[str, int]
-    started: str
+    started: str | None = None
     ended: str | None = None
     exit_code: int | None = None
     error: dict[str, str] | None = None
@@ -62,6 +64,7 @@ class RunRecord:
     parameters: int | None = None
     data: str | None = None
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    directions: dict[str, str] = field(default_factory=dict)  # "rmse" -> "min": what is better
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     checkpoints: dict[str, str | None] = field(default_factory=dict)
     steps: int | None = None
@@ -71,23 +74,40 @@ class RunRecord:
     trackers: dict[str, Any] = field(default_factory=dict)
     process: dict[str, Any] = field(default_factory=dict)
     continued: list[str] = field(default_factory=list)
+    plan: dict[str, Any] = field(default_factory=dict)  # of a job: name, variant, settings
     schema: int = SCHEMA_VERSION
 
     @classmethod
-    def start(cls, config: dict[str, Any], overrides: list[str]) -> "RunRecord":
+    def planned(
+        cls, config: dict[str, Any], overrides: list[str], plan: dict[str, Any] | None = None
+    ) -> "RunRecord":
+        """Of a run that has not begun."""
         return cls(
             name=config["name"],
-            status="running",
+            status="planned",
             config=config,
             config_hash=config_hash(config),
             overrides=[o.removeprefix("++") for o in overrides],
             objective={key: config["objective"][key] for key in ("metric", "mode")},
             seeds={"seed": config["seed"], **config["seeds"]},
-            started=_now(),
-            git=git_state(),
-            versions={"python": platform.python_version(), **_versions()},
-            process={"host": platform.node(), "pid": os.getpid(), "command": sys.argv},
+            plan=plan or {},
         )
+
+    @classmethod
+    def start(cls, config: dict[str, Any], overrides: list[str]) -> "RunRecord":
+        record = cls.planned(config, overrides)
+        record.begin()
+        return record
+
+    def begin(self) -> None:
+        """From here on it runs: in this process, of this commit."""
+        if self.status == "planned":
+            self.started = _now()
+        else:
+            self.continued.append(_now())
+        self.status, self.ended, self.exit_code, self.error = "running", None, None, None
+        self.git, self.versions = git_state(), _versions()
+        self.process = {"host": platform.node(), "pid": os.getpid(), "command": sys.argv}
 
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
@@ -111,13 +131,6 @@ class RunRecord:
                 f"{folder / FILE_NAME}: cannot be written ({error.strerror}); make room or choose "
                 f"another folder with paths.runs=…"
             ) from error
-
-    def continue_(self, overrides: list[str]) -> None:
-        """The record of an interrupted run that goes on."""
-        self.continued.append(_now())
-        self.status, self.ended, self.exit_code, self.error = "running", None, None, None
-        self.git, self.versions = git_state(), {"python": platform.python_version(), **_versions()}
-        self.process = {"host": platform.node(), "pid": os.getpid(), "command": sys.argv}
 
     def end(self, status: Status, exit_code: int, error: BaseException | None = None) -> None:
         self.status, self.exit_code, self.ended = status, exit_code, _now()
@@ -162,8 +175,10 @@ def git_state() -> dict[str, Any]:
         return {}
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in _PACKAGES}
+    packages = {name: metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **packages}
 
 
 def _now() -> str:

@@ -79,9 +79,8 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
 
 def _fit_anew_or_on(config: Config, folder: Path, overrides: list[str]) -> float | None:
     if config.run is not None:
-        return _continue_fit(folder, overrides)
-    record = RunRecord.start(config.model_dump(mode="json"), overrides)
-    record.seconds["start"] = seconds_since_start()
+        return _continue_fit(folder)
+    record = RunRecord.planned(config.model_dump(mode="json"), overrides)
     return _recorded_fit(config, folder, record)
 
 
@@ -89,7 +88,10 @@ def _recorded_fit(
     config: Config, folder: Path, record: RunRecord, resume: Entry | None = None
 ) -> float | None:
     """A fit whose record and trackers tell its true end, however it ends."""
-    started = time.perf_counter()
+    starting = seconds_since_start()
+    started = time.perf_counter() - starting
+    record.begin()
+    record.seconds["start"] = record.seconds.get("start", 0.0) + starting
     trackers = build_trackers(config)
     main_process = _is_main_process()
     exit_code = 1
@@ -119,8 +121,8 @@ def _recorded_fit(
         if main_process:
             record.trackers |= {type(t).__name__: t.description for t in trackers}
             record.seconds["trackers_end"] = time.perf_counter() - closing
-            spent = record.seconds.pop("total", record.seconds.get("start", 0.0))
-            record.seconds["total"] = spent + time.perf_counter() - started
+            before = record.seconds.pop("total", 0.0)  # so that it stays the last
+            record.seconds["total"] = before + time.perf_counter() - started
             record.write(folder)
     if main_process:
         terminal.say(f"\nrun folder: {folder}  ({record.seconds['total']:.1f} s in all)")
@@ -143,6 +145,7 @@ def _fit(
     with _timed(record, "build"):
         model = build_model(config, data)
         record.parameters = sum(p.numel() for p in model.parameters())
+        record.directions = model.metric_directions
         if resume is None:
             model.load_pretrained()
         check_objective(model, data)
@@ -208,8 +211,10 @@ def _fit(
     return chosen.metrics.get(monitor_of(config) or "")
 
 
-def _continue_fit(folder: Path, overrides: list[str]) -> float | None:
+def _continue_fit(folder: Path) -> float | None:
     record, config = RunRecord.read(folder), saved_config(folder)
+    if record.status == "planned":
+        return _recorded_fit(config, folder, record)
     if record.status == "done":
         terminal.say(f"{folder}: the run is finished; nothing is left to do")
         return record.metrics.get("chosen", {}).get(monitor_of(config) or "")
@@ -220,7 +225,6 @@ def _continue_fit(folder: Path, overrides: list[str]) -> float | None:
         else f"at step {resume.step}"
     )
     terminal.say(f"continuing {folder} {at}")
-    record.continue_(overrides)
     return _recorded_fit(config, folder, record, resume)
 
 

@@ -1,0 +1,13 @@
+"""Tables from run records."""
+
+
+def write_tables(folder):
+    return
+
+
+def write_reports(folder):
+    return
+
+
+def plan_table(folder):
+    return ""

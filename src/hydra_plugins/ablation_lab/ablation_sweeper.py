@@ -1,0 +1,54 @@
+"""``python train.py -m …``: a plan (``ablation=NAME``), or what is swept on the command line.
+
+Hydra imports this in every process, so it imports nothing of its own before it is used.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, RunMode, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+
+class AblationSweeper(Sweeper):
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        from hydra.core.plugins import Plugins
+
+        self.config = config
+        self.hydra_context = hydra_context
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from lab.ablation.folder import PlanFolder
+        from lab.ablation.plan import read_plan
+        from lab.ablation.sweep import run_plan
+
+        values: Any = OmegaConf.to_container(self.config.get("ablation") or OmegaConf.create())
+        path = Path(self.config.hydra.sweep.dir)
+        chosen = self.config.hydra.runtime.choices.get("ablation")
+        folder = PlanFolder(path, chosen or f"{path.parent.name} {path.name}")
+        run_plan(
+            read_plan(values),
+            arguments,
+            self.compose,
+            lambda jobs: self.launcher.launch(jobs, initial_job_idx=0),
+            folder,
+            Path(self.config.paths.runs),
+        )
+
+    def compose(self, overrides: list[str]) -> DictConfig:
+        """As Hydra composes a job, without Hydra's own node."""
+        config = self.hydra_context.config_loader.load_configuration(
+            config_name=self.config.hydra.job.config_name,
+            overrides=overrides,
+            run_mode=RunMode.RUN,
+        )
+        with open_dict(config):
+            del config["hydra"]
+        return config

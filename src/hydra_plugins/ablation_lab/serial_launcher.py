@@ -1,0 +1,82 @@
+"""One job after the other in this process: the fastest way through many small ones."""
+
+import contextlib
+import copy
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+
+class SerialLauncher(Launcher):
+    """What a job shows goes into its ``run.log``; the terminal gets a line when it ends.
+
+    A job over several devices runs in processes of its own: those that Lightning starts take their
+    arguments from the first, and here these are the sweep's.
+    """
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.config = config
+        self._composed: DictConfig | None = None
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        from lab.ablation.launch import folder_of
+        from lab.ablation.listing import JobLines
+
+        lines = JobLines(len(job_overrides))
+        returns = []
+        for number, overrides in enumerate(job_overrides, initial_job_idx):
+            folder = folder_of(overrides)
+            with lines.running(folder):
+                ended = self._run(folder, list(overrides), number)
+            failed = ended.status is JobStatus.FAILED
+            lines.end(folder, ended._return_value if failed else None)
+            returns.append(ended)
+        return returns
+
+    def _run(self, folder: Path, overrides: list[str], number: int) -> JobReturn:
+        from lab.ablation.launch import needs_own_processes, run_to_its_end
+
+        if needs_own_processes(folder):
+            return run_to_its_end(folder)
+        with (
+            (folder / "run.log").open("a", buffering=1) as log,
+            contextlib.redirect_stdout(log),
+            contextlib.redirect_stderr(log),
+        ):
+            ended = run_job(
+                hydra_context=self.hydra_context,
+                task_function=self.task_function,
+                config=self._job_config(folder, overrides, number),
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+            if ended.status is JobStatus.FAILED:
+                traceback.print_exception(ended._return_value, file=log)
+        return ended
+
+    def _job_config(self, folder: Path, overrides: list[str], number: int) -> DictConfig:
+        """Composed once: jobs differ in their folder alone."""
+        if self._composed is None:
+            self._composed = self.hydra_context.config_loader.load_sweep_config(
+                self.config, overrides
+            )
+        config = copy.deepcopy(self._composed)
+        with open_dict(config):
+            config.run = str(folder)
+            config.hydra.overrides.task = overrides
+            config.hydra.job.id = str(number)
+            config.hydra.job.num = number
+            # the log is the job's output, so it is not written twice
+            config.hydra.job_logging.root.handlers = ["console"]
+        return config

@@ -1,0 +1,148 @@
+"""What a plan shows at the terminal: its jobs before they run, a line for each, and its end."""
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lab.ablation.estimate import Estimate
+from lab.ablation.folder import JobFolder, JobStatus
+from lab.ablation.plan import label_of
+from lab.record import RunRecord
+
+_ACTIONS: dict[JobStatus, str] = {
+    "planned": "run",
+    "running": "is running",
+    "interrupted": "continue",
+    "failed": "failed; skip",
+    "done": "done; skip",
+}
+
+
+def console() -> Console:
+    out = Console(file=sys.stdout, highlight=False)
+    return out if out.is_terminal else Console(file=sys.stdout, highlight=False, width=200)
+
+
+def show_jobs(
+    jobs: Sequence[JobFolder], statuses: Sequence[JobStatus], runs: Path, *, retry_failed: bool
+) -> None:
+    """The table of a dry run: every job, what would be done with it, and how long that takes."""
+    actions = _ACTIONS | ({"failed": "failed; try again"} if retry_failed else {})
+    estimate = Estimate(runs)
+    left = [action_due(status, retry_failed=retry_failed) for status in statuses]
+    seconds = [estimate.seconds(job.job) if due else 0.0 for job, due in zip(jobs, left, strict=True)]
+    keys = list(dict.fromkeys(key for job in jobs for key in job.job.settings))
+    variants = any(job.job.variant for job in jobs)
+    table = Table()
+    for name in ("job", *(["variant"] if variants else []), *keys, "seed", "folder", "", "about"):
+        table.add_column(name, justify="right" if name in ("job", "seed", "about") else "left")
+    for number, (folder, status, taken) in enumerate(zip(jobs, statuses, seconds, strict=True), 1):
+        job = folder.job
+        variant = " = ".join(filter(None, [job.variant, *job.same_as]))
+        about = "?" if taken is None else ("" if taken == 0 else duration(taken))
+        settings = [label_of(None, {"": job.settings[k]})[1:] if k in job.settings else "" for k in keys]
+        cells = [str(number), *([variant] if variants else []), *settings, str(job.seed)]
+        table.add_row(*map(Text, [*cells, folder.path.name, actions[status], about]))
+    out = console()
+    out.print(table)
+    known = [taken for taken in seconds if taken]
+    unknown = sum(taken is None for taken in seconds)
+    told = f"{sum(left)} of {len(jobs)} jobs to run"
+    if known:
+        told += f", about {duration(sum(known))} one after the other (from finished runs)"
+    if unknown:
+        told += f"; nothing like {unknown} of them has run yet, so their time is not known"
+    out.print(told)
+
+
+def action_due(status: JobStatus, *, retry_failed: bool) -> bool:
+    """Whether running a plan does anything with a job in this state."""
+    return status in ("planned", "interrupted") or (status == "failed" and retry_failed)
+
+
+class JobLines:
+    """A line for each job that ends, with the time that is left at the pace so far."""
+
+    def __init__(self, total: int, at_a_time: int = 1) -> None:
+        self.total = total
+        self.at_a_time = at_a_time
+        self.ended = 0
+        self._started = time.monotonic()
+        self._console = console()
+
+    def running(self, folder: Path) -> AbstractContextManager[Any]:
+        """Says on a terminal what is going on, for as long as it does."""
+        if not self._console.is_terminal:
+            return nullcontext()
+        job = f"[{self.ended + 1}/{self.total}] {describe(RunRecord.read(folder))}"
+        return self._console.status(Text(f"{job}  log: {os.path.relpath(folder)}/run.log"))
+
+    def end(self, folder: Path, error: BaseException | None = None) -> None:
+        """``error`` is what kept a job from even writing its record."""
+        self.ended += 1
+        record = RunRecord.read(folder)
+        left = (time.monotonic() - self._started) / self.ended * (self.total - self.ended)
+        told = "" if self.ended == self.total else f"  (about {duration(left)} left)"
+        width = len(str(self.total))
+        start = f"[{self.ended:>{width}}/{self.total}] {describe(record)}"
+        self._console.print(Text(f"{start}  {outcome(record, error)}{told}"), soft_wrap=True)
+
+
+def describe(record: RunRecord) -> str:
+    label = label_of(record.plan.get("variant"), record.plan.get("settings", {}))
+    return " ".join(filter(None, [label, f"seed={record.seeds['seed']}"]))
+
+
+def outcome(record: RunRecord, error: BaseException | None = None) -> str:
+    """A line: the objective of a finished job, the error of one that failed."""
+    if record.status == "done":
+        name = record.objective["metric"]
+        values = {f"val/{name}": record.metrics.get("chosen", {}).get(f"val/{name}")}
+        values[f"test/{name}"] = record.metrics.get("test", {}).get(name)
+        measured = "  ".join(f"{k} {v:.4f}" for k, v in values.items() if v is not None)
+        return f"{measured}  {duration(record.seconds.get('total', 0.0))}"
+    if record.status == "failed" and record.error:
+        return f"failed: {error_line(record.error['type'], record.error['message'])}"
+    if error is not None:
+        return f"failed: {error_line(type(error).__name__, str(error))}"
+    return "was stopped"
+
+
+def error_line(kind: str, message: str) -> str:
+    first = message.strip().splitlines()[0] if message.strip() else ""
+    return f"{kind}: {first}" if first else kind
+
+
+def show_failures(jobs: Sequence[JobFolder], statuses: Sequence[JobStatus], base: Path) -> None:
+    """Each job that is not done: what was wrong, and where its log is."""
+    out = console()
+    for job, status in zip(jobs, statuses, strict=True):
+        if status == "done":
+            continue
+        record = job.record()
+        log = job.path / "run.log"
+        shown = log.relative_to(base) if log.is_relative_to(base) else log
+        told = outcome(record) if status == "failed" else status
+        out.print(Text(f"  {describe(record)}: {told}\n    log: {shown}"), soft_wrap=True)
+
+
+def counted(statuses: Sequence[JobStatus]) -> str:
+    """``18 done, 2 failed``"""
+    return ", ".join(f"{n} {status}" for status, n in Counter(statuses).most_common())
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,106 @@
+"""A plan from its config to its report: only what is missing is run, and nothing stops the rest."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from lab.ablation.compose import CommandLine, Compose, compose_jobs
+from lab.ablation.folder import JobFolder, PlanFolder
+from lab.ablation.launch import run_override
+from lab.ablation.listing import action_due, console, counted, show_failures, show_jobs
+from lab.ablation.plan import Plan
+from lab.claim import claimed
+from lab.errors import PlanError
+from lab.interruption import Interruption
+
+log = logging.getLogger(__name__)
+Launch = Callable[[list[list[str]]], Sequence[JobReturn]]  # overrides of each job -> how it ended
+
+
+def run_plan(
+    plan: Plan,
+    arguments: list[str],
+    compose: Compose,
+    launch: Launch,
+    folder: PlanFolder,
+    runs: Path,
+) -> None:
+    """Run what is missing of a plan, and show its table.
+
+    Args:
+        arguments: what was said on the command line.
+        compose: Hydra's composition, without its own node.
+        runs: where finished runs lie, for an estimate of the time.
+
+    Raises:
+        ConfigError: something is wrong with the plan or with any of its jobs; nothing was run.
+        PlanError: not every job is done.
+    """
+    command_line = CommandLine.parse(arguments)
+    plan = command_line.over(plan)
+    jobs = folder.job_folders(compose_jobs(plan, command_line, compose))
+    if plan.dry_run:
+        statuses = [job.status() for job in jobs]
+        show_jobs(jobs, statuses, runs, retry_failed=plan.retry_failed)
+        return
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with claimed(folder.path):
+        folder.write(plan, [job.job for job in jobs])
+        before = [job.status() for job in jobs]
+        due = [
+            job
+            for job, status in zip(jobs, before, strict=True)
+            if action_due(status, retry_failed=plan.retry_failed)
+        ]
+        _say_what_is_due(folder, jobs, due)
+        try:
+            if due:
+                with Interruption():
+                    _launch(launch, due)
+        finally:
+            _report(folder.path)
+        _end(folder, jobs, plan.retry_failed)
+
+
+def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFolder]) -> None:
+    where = os.path.relpath(folder.path)
+    skipped = f", {len(jobs) - len(due)} are not due" if len(due) < len(jobs) else ""
+    console().print(f"{folder.name}: {len(due)} of {len(jobs)} jobs to run{skipped}; {where}")
+
+
+def _launch(launch: Launch, due: list[JobFolder]) -> None:
+    try:
+        returns = launch([[run_override(job.path)] for job in due])
+    except Exception as error:  # a launcher that gives up; what its jobs did stands in their records
+        log.error("the launcher failed: %s: %s", type(error).__name__, error)
+        return
+    for job, ended in zip(due, returns, strict=True):
+        if ended.status is JobStatus.FAILED and job.status() not in ("failed", "interrupted"):
+            log.error("%s: %s", job.path.name, ended._return_value)
+
+
+def _report(folder: Path) -> None:
+    from lab.report import write_reports
+
+    write_reports(folder)
+
+
+def _end(folder: PlanFolder, jobs: list[JobFolder], retry_failed: bool) -> None:
+    from lab.report import plan_table
+
+    out = console()
+    out.print(plan_table(folder.path))
+    where = os.path.relpath(folder.path)
+    out.print(f"{where}/report.html, .md, .csv, .tex", soft_wrap=True)
+    statuses = [job.status() for job in jobs]
+    if all(status == "done" for status in statuses):
+        return
+    out.print(f"\n{counted(statuses)}:")
+    show_failures(jobs, statuses, Path.cwd())
+    remedy = "the same command runs what is missing"
+    if "failed" in statuses:
+        remedy += ", with ablation.retry_failed=true also what failed"
+    raise PlanError(f"{folder.name}: {counted(statuses)}; {remedy}")
