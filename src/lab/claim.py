@@ -32,6 +32,20 @@ def claimed(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_claimed(folder: Path) -> bool:
+    """Whether a process holds ``folder``, so that a record ``running`` is true."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks: believe the record
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _holder(folder: Path) -> str:
     try:
         process = json.loads((folder / "run.json").read_text())["process"]

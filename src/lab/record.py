@@ -23,7 +23,8 @@ from lab.errors import RunFolderError
 
 FILE_NAME = "run.json"
 SCHEMA_VERSION = 1
-Status = Literal["running", "done", "failed", "interrupted"]
+# ``planned``: the job of a plan has not begun; ``running`` while nobody holds the folder: killed
+Status = Literal["planned", "running", "done", "failed", "interrupted"]
 
 # Where a run is kept and how it is watched does not change what it computes.
 _NOT_IDENTITY = (
@@ -71,6 +72,8 @@ class RunRecord:
     trackers: dict[str, Any] = field(default_factory=dict)
     process: dict[str, Any] = field(default_factory=dict)
     continued: list[str] = field(default_factory=list)
+    plan: dict[str, Any] = field(default_factory=dict)
+    directions: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 
     @classmethod
