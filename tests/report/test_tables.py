@@ -13,7 +13,8 @@ import pytest
 from lab.errors import RunFolderError
 from lab.record import RunRecord
 from lab.report.collect import collect, varying_keys
-from lab.report.tables import Spread, summarise
+from lab.report.comparison import compare
+from lab.report.rows import Spread, summarise
 
 
 def record_run(
@@ -43,21 +44,21 @@ def test_a_row_for_each_variant_over_its_seeds(tmp_path: Path) -> None:
             record_run(tmp_path / f"{lr}" / str(seed), {"lr": lr, "seed": seed}, rmse)
     record_run(tmp_path / "crashed", {"lr": 0.2, "seed": 9}, None, "failed")
     record_run(tmp_path / "half", {"lr": 0.2, "seed": 8}, 0.1, "interrupted")
-    runs = collect([tmp_path])
-    assert varying_keys(runs) == ["optim.lr"]  # neither seeds nor folders
-    first, second = summarise(runs, ["test/rmse"])
+    assert varying_keys(collect([tmp_path])) == ["optim.lr"]  # neither seeds nor folders
+    first, second = summarise(compare([tmp_path]))
     assert (first.variant, second.variant) == ((("optim.lr", "0.1"),), (("optim.lr", "0.2"),))
     spread = first.metrics["test/rmse"]
     assert spread == Spread(statistics.fmean(values[0.1]), statistics.stdev(values[0.1]), 3)
     assert second.metrics["test/rmse"].n == 2
-    assert (second.runs, second.unfinished) == (2, 2)
+    assert second.statuses == {"done": 2, "failed": 1, "interrupted": 1}
+    assert (first.complete("test/rmse"), second.complete("test/rmse")) == (True, False)
 
 
 def test_folds_are_averaged_before_the_spread_over_seeds(tmp_path: Path) -> None:
     rmse = {("u1", 0): 0.90, ("u2", 0): 0.80, ("u1", 1): 0.92, ("u2", 1): 0.82, ("u1", 2): 0.5}
     for (split, seed), value in rmse.items():
         record_run(tmp_path / f"{split}{seed}", {"split": split, "seed": seed}, value)
-    (row,) = summarise(collect([tmp_path]), ["test/rmse"], average_over="data.split")
+    (row,) = summarise(compare([tmp_path], average=["data.split"]))
     spread = row.metrics["test/rmse"]
     assert spread.n == 2  # seed 2 lacks a fold
     assert spread.mean == pytest.approx(0.86)
@@ -68,6 +69,8 @@ def test_one_value_has_no_spread() -> None:
     spread = Spread.of([0.5])
     assert (spread.mean, spread.n) == (0.5, 1)
     assert math.isnan(spread.std)
+    for diverged in ([math.inf, 1.0], [math.nan], [math.inf, -math.inf]):
+        assert math.isnan(Spread.of(diverged).mean)
 
 
 def test_jobs_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
