@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from lab.errors import RunFolderError
 from lab.report import plan_numbers, plan_table, write_tables
@@ -101,17 +102,25 @@ def test_an_empty_plan_and_a_damaged_record_have_a_report(tmp_path: Path) -> Non
         write_tables(folder)
 
 
-def test_what_does_not_fit_is_left_out(tmp_path: Path) -> None:
+def test_what_does_not_fit_is_left_out_and_named(tmp_path: Path) -> None:
     folder = write_plan(tmp_path / "p", rmse, variants=list(LEVEL), baseline={"variant": "none"})
 
-    def titles(width: int | None) -> list[str]:
-        return [str(column.header) for column in plan_table(folder, width=width).columns]
+    def lines(width: int | None) -> list[str]:
+        console = Console(width=width or 300)
+        with console.capture() as captured:
+            console.print(plan_table(folder, width=width))
+        return [line for line in captured.get().splitlines() if line.strip()]
 
-    every = ["variant", "test/rmse", "Δ test/rmse [95 %]", "runs", "s / run", "hours"]
-    assert titles(None) == titles(200) == every
-    assert titles(80) == every[:-1]
-    assert titles(50) == ["variant", "test/rmse", "runs"]
-    assert titles(10) == titles(50)
+    whole = lines(None)
+    (rule,) = (line for line in whole if "─" in line)
+    needed = len(rule)
+    assert [line.rstrip() for line in lines(needed)] == [line.rstrip() for line in whole]
+    narrower = lines(needed - 1)
+    assert narrower[-1].strip() == "too narrow for: hours"
+    assert len(narrower) == len(whole) + 1
+    told = " ".join(" ".join(lines(55)).split())
+    assert told.endswith("too narrow for: Δ test/rmse [95 %], s / run, hours")
+    assert len(lines(55)) == len(whole) + 2  # the last line is folded, and no cell
 
 
 @pytest.mark.parametrize("ending", ["md", "csv", "tex", "txt"])

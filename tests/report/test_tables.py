@@ -15,13 +15,14 @@ from lab.record import RunRecord
 from lab.report.collect import collect, varying_keys
 from lab.report.comparison import compare
 from lab.report.rows import Spread, summarise
+from lab.report.tables import build_table
 
 
 def record_run(
     folder: Path, settings: dict[str, Any], rmse: float | None, status: str = "done"
 ) -> None:
     config = {
-        "name": "n",
+        "name": settings.get("name", "n"),
         "seed": settings.get("seed", 0),
         "seeds": {"split": 42, "init": settings.get("seed", 0), "order": settings.get("seed", 0)},
         "data": {"root": str(folder), "split": settings.get("split", "u1")},
@@ -63,6 +64,22 @@ def test_folds_are_averaged_before_the_spread_over_seeds(tmp_path: Path) -> None
     assert spread.n == 2  # seed 2 lacks a fold
     assert spread.mean == pytest.approx(0.86)
     assert spread.std == pytest.approx(statistics.stdev([0.85, 0.87]))
+
+
+def test_runs_of_any_folders_are_compared_by_name(tmp_path: Path) -> None:
+    """Each with the baseline's run of the same settings, or with the only one that it has."""
+    for name, lr in (("a", 0.1), ("b", 0.1), ("b", 0.2), ("c", 0.2)):
+        for seed in range(2):
+            settings = {"name": name, "lr": lr, "seed": seed}
+            record_run(tmp_path / name / f"{lr}" / str(seed), settings, lr + seed)
+    folders = [tmp_path / name for name in "abc"]
+    table = build_table(compare(folders, baseline={"name": "a"}))
+    assert [dict(row.variant)["optim.lr"] for row in table.rows] == ["0.1", "0.1", "0.2", "0.2"]
+    assert table.baselines == [0, 0, 0, 0]
+    assert table.differences[3]["test/rmse"].mean == pytest.approx(0.1)
+    assert build_table(compare(folders, baseline={"name": "b"})).baselines == [1, 1, 2, 2]
+    assert table.directions == {"test/rmse": "min"}  # by the objective
+    assert table.best["test/rmse"] == {0, 1}
 
 
 def test_one_value_has_no_spread() -> None:

@@ -1,4 +1,5 @@
-"""``python -m lab.report FOLDER…``: a table of runs, from their records alone."""
+"""``python -m lab.report FOLDER…``: a table of runs, from their records alone.
+``python -m lab.report diff RUN_A RUN_B``: in what two of them differ."""
 
 import argparse
 import sys
@@ -6,18 +7,33 @@ from pathlib import Path
 
 from lab.errors import UserError
 from lab.report.comparison import compare
+from lab.report.differences import show_differences
 from lab.report.tables import Table, build_table
-from lab.report.write import FORMATS, rendered, save, show
+from lab.report.write import FORMATS, console, print_table, rendered, save
 
 
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        _report(_parser().parse_args(arguments))
+        if arguments[:1] == ["diff"]:
+            _diff(arguments[1:])
+        else:
+            _report(_parser().parse_args(arguments))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+def _diff(arguments: list[str]) -> None:
+    """Raises RunFolderError if there is no run to be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.report diff", description="In what two runs differ, and nothing else."
+    )
+    parser.add_argument("a", type=Path, metavar="RUN_A", help="a run folder")
+    parser.add_argument("b", type=Path, metavar="RUN_B", help="another")
+    options = parser.parse_args(arguments)
+    show_differences((options.a, options.b), console())
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -32,7 +48,7 @@ def _report(options: argparse.Namespace) -> None:
     if options.output is not None:
         save(options.output, rendered(table, options.format or _format_of(options.output)))
     elif options.format in (None, "terminal"):
-        show(table)
+        print_table(table, console())
     else:
         print(rendered(table, options.format), end="")  # noqa: T201
 
@@ -42,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m lab.report",
         description="Mean ± standard deviation (n seeds), a row for each variant: of a plan, or of "
         "any runs, by the settings in which they differ.",
+        epilog="python -m lab.report diff RUN_A RUN_B: in what two runs differ.",
     )
     parser.add_argument(
         "folders", nargs="+", type=Path, help="a plan's folder, or folders that hold runs"

@@ -31,7 +31,7 @@ def columns_of(table: Table) -> list[Column]:
     columns = [
         Column(key, "setting", tuple(_setting(row, key) for row in rows)) for key in comparison.keys
     ]
-    digits = {metric: _decimals(rows, metric) for metric in comparison.metrics}
+    digits = {metric: decimals(rows, metric) for metric in comparison.metrics}
     for metric in comparison.metrics:
         cells = tuple(_metric(row, metric, digits[metric]) for row in rows)
         columns.append(Column(metric, "metric", cells, table.best[metric]))
@@ -54,13 +54,9 @@ def columns_of(table: Table) -> list[Column]:
     return columns
 
 
-def row_name(row: Row, keys: Sequence[str]) -> str:
-    """``l2 = l2_again, optim.lr 0.01``; empty for the only row of runs that are all alike."""
-    parts = []
-    for key in keys:
-        text = _setting(row, key)
-        parts.append(text if key in ("variant", "name") else f"{key} {text}")
-    return ", ".join(parts)
+def row_name(row: Row) -> str:
+    """Its values: ``l2 = l2_again, 0.01``; empty for the only row of runs that are all alike."""
+    return ", ".join(_setting(row, key) for key, _ in row.variant)
 
 
 def shown_statuses(statuses: Mapping[str, int]) -> str:
@@ -109,7 +105,7 @@ def _runs(row: Row) -> str:
     return f"{done} of {total}: {unfinished}" if unfinished else str(done)
 
 
-def _decimals(rows: Sequence[Row], metric: str) -> int:
+def decimals(rows: Sequence[Row], metric: str) -> int:
     """Of a column, by the size of its values: four for those about 1, fewer for larger ones."""
     means = [abs(row.metrics[metric].mean) for row in rows if metric in row.metrics]
     means = [mean for mean in means if mean > 0 and math.isfinite(mean)]

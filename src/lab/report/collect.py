@@ -40,7 +40,7 @@ def collect(folders: list[Path]) -> list[Run]:
     if not paths:
         raise RunFolderError(f"no run.json under {', '.join(map(str, folders))}")
     records = [(path.parent, RunRecord.read(path.parent)) for path in paths]
-    return [Run(folder, record, dict(_flat(identity(record.config)))) for folder, record in records]
+    return [Run(folder, record, dict(flat(identity(record.config)))) for folder, record in records]
 
 
 def varying_keys(runs: list[Run]) -> list[str]:
@@ -54,14 +54,15 @@ def varying_keys(runs: list[Run]) -> list[str]:
     ]
 
 
+def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and their values; an empty dict is a value."""
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def _job_order(path: Path) -> list[tuple[int, str]]:
     """Job 2 before job 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in path.parts]
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

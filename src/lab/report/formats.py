@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lab.report.cells import Column, columns_of
+from lab.report.grid import valley_lines
 from lab.report.notes import Failure, failures_of, notes_of
 from lab.report.tables import Table
 
@@ -31,16 +32,18 @@ _MARKDOWN = {
 
 
 def terminal(table: Table, *, width: int | None = None) -> "RichTable":
-    """For ``rich``. With ``width`` (characters), columns that would not fit are left out, those of
-    cost first; setting, metric and run columns stay, and are folded if they must be."""
+    """For ``rich``. With ``width`` (characters), columns that would not fit are left out and named
+    below, those of cost first; setting, metric and run columns stay, folded if they must be."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    columns = columns_of(table)
-    if width is not None:
-        columns = _narrowed(columns, width)
+    every = columns_of(table)
+    columns = every if width is None else _narrowed(every, width)
     shown = RichTable(box=box.SIMPLE_HEAD, title=Text(table.comparison.title), title_justify="left")
+    if len(columns) < len(every):
+        left_out = ", ".join(column.title for column in every if column not in columns)
+        shown.caption, shown.caption_justify = Text(f"too narrow for: {left_out}"), "left"
     for column in columns:
         right = column.kind in ("metric", "cost")
         shown.add_column(Text(column.title), justify="right" if right else "left", overflow="fold")
@@ -52,7 +55,8 @@ def terminal(table: Table, *, width: int | None = None) -> "RichTable":
 def notes_and_failures(table: Table) -> list[str]:
     """What stands under a table at the terminal."""
     failures = failures_of(table.comparison.jobs)
-    lines = [*notes_of(table), *map(_failure, failures[:_MOST_FAILURES])]
+    lines = [*notes_of(table), *valley_lines(table)]
+    lines += map(_failure, failures[:_MOST_FAILURES])
     if len(failures) > _MOST_FAILURES:
         lines.append(f"and {len(failures) - _MOST_FAILURES} more that failed")
     return lines
@@ -97,11 +101,17 @@ def _markdown_table(table: Table) -> str:
 
 
 def _narrowed(columns: Sequence[Column], width: int) -> list[Column]:
+    from rich.cells import cell_len
+
+    def needed(column: Column) -> int:
+        lines = (column.title, *(_starred(column, index) for index in range(len(column.cells))))
+        return 3 + max(map(cell_len, lines))  # with the gap to the next
+
     kept = list(columns)
     for dispensable in _DISPENSABLE:
-        if sum(2 + max(map(len, (c.title, *c.cells))) for c in kept) <= width:
+        if 1 + sum(map(needed, kept)) <= width:
             break
-        kept = [c for c in kept if dispensable not in (c.title, c.kind)]
+        kept = [column for column in kept if dispensable not in (column.title, column.kind)]
     return kept
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-FORMATS = {"terminal": ".txt", "markdown": ".md", "csv": ".csv", "latex": ".tex"}
+FORMATS = {"terminal": ".txt", "markdown": ".md", "csv": ".csv", "latex": ".tex", "html": ".html"}
 _WITHOUT_EDGE = 300  # characters; a file has no edge, and rich would cut words to fit 80 columns
 
 
@@ -25,6 +25,13 @@ def write_tables(folder: Path) -> None:
     """
     table = build_table(compare([folder]))
     for name in ("markdown", "csv", "latex"):
+        save(folder / f"report{FORMATS[name]}", rendered(table, name))
+
+
+def write_reports(folder: Path) -> None:
+    """As ``write_tables``, and ``report.html`` with its pictures."""
+    table = build_table(compare([folder]))
+    for name in ("markdown", "csv", "latex", "html"):
         save(folder / f"report{FORMATS[name]}", rendered(table, name))
 
 
@@ -47,6 +54,10 @@ def rendered(table: Table, form: str) -> str:
             return numbers.tidy_csv(table)
         case "latex":
             return formats.latex(table)
+        case "html":
+            from lab.report.page import page
+
+            return page(table)
     return _as_text(table)
 
 
@@ -59,24 +70,25 @@ def save(path: Path, text: str) -> None:
         raise RunFolderError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def show(table: Table) -> None:
-    """Print ``table`` and its notes."""
+def console() -> "Console":
+    """For standard output; where that is a file, without an edge."""
     from rich.console import Console
 
-    console = Console()
-    _print(table, console if console.is_terminal else Console(width=_WITHOUT_EDGE))
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=_WITHOUT_EDGE)
+
+
+def print_table(table: Table, target: "Console") -> None:
+    """Print ``table`` and its notes."""
+    target.print(formats.terminal(table, width=target.width))
+    for line in formats.notes_and_failures(table):
+        target.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _as_text(table: Table) -> str:
     from rich.console import Console
 
-    console = Console(width=_WITHOUT_EDGE, no_color=True, force_terminal=False)
-    with console.capture() as captured:
-        _print(table, console)
+    plain = Console(width=_WITHOUT_EDGE, no_color=True, force_terminal=False)
+    with plain.capture() as captured:
+        print_table(table, plain)
     return captured.get()
-
-
-def _print(table: Table, console: "Console") -> None:
-    console.print(formats.terminal(table))
-    for line in formats.notes_and_failures(table):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
