@@ -1,7 +1,6 @@
 """What a plan shows at the terminal: its jobs before they run, a line for each, and its end."""
 
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +15,7 @@ from lab.ablation.estimate import Estimate
 from lab.ablation.folder import JobFolder
 from lab.ablation.plan import label_of
 from lab.record import RunRecord, Status
+from lab.report.write import console
 
 _ACTIONS: dict[Status, str] = {
     "planned": "run",
@@ -25,11 +24,6 @@ _ACTIONS: dict[Status, str] = {
     "failed": "failed; skip",
     "done": "done; skip",
 }
-
-
-def console() -> Console:
-    out = Console(file=sys.stdout, highlight=False)
-    return out if out.is_terminal else Console(file=sys.stdout, highlight=False, width=200)
 
 
 def show_jobs(

@@ -10,12 +10,13 @@ from hydra.core.utils import JobReturn, JobStatus
 from lab.ablation.compose import CommandLine, Compose, compose_jobs
 from lab.ablation.folder import JobFolder, PlanFolder
 from lab.ablation.launch import run_override
-from lab.ablation.listing import action_due, console, counted, show_failures, show_jobs
+from lab.ablation.listing import action_due, counted, show_failures, show_jobs
 from lab.ablation.plan import Plan
 from lab.claim import claimed
 from lab.errors import PlanError
 from lab.interruption import Interruption
 from lab.record import Status
+from lab.report.write import console, print_plan, write_reports
 
 log = logging.getLogger(__name__)
 Launch = Callable[[list[list[str]]], Sequence[JobReturn]]  # overrides of each job -> how it ended
@@ -86,17 +87,14 @@ def _launch(launch: Launch, due: list[JobFolder]) -> None:
 
 
 def _report(folder: Path) -> None:
-    from lab.report import write_reports
-
     write_reports(folder)
 
 
 def _end(folder: PlanFolder, jobs: list[JobFolder]) -> None:
     from lab.ablation.tracking import send_table
-    from lab.report import plan_table
 
     out = console()
-    out.print(plan_table(folder.path))
+    print_plan(folder.path, out)
     where = os.path.relpath(folder.path)
     out.print(f"{where}/report.html, .md, .csv, .tex", soft_wrap=True)
     statuses: list[Status] = [job.status() for job in jobs]
