@@ -38,7 +38,10 @@ class Job:
     @property
     def folder_name(self) -> str:
         """Stable: the hash is that of the config, the rest is for people."""
-        words = [self.variant or "", *(f"{k.split('.')[-1]}-{_brief(v)}" for k, v in self.settings.items())]
+        words = [
+            self.variant or "",
+            *(f"{k.split('.')[-1]}-{_brief(v)}" for k, v in self.settings.items()),
+        ]
         start = "_".join(filter(None, words))[:60].rstrip("_")
         return "_".join([*([start] if start else []), f"seed{self.seed}", self.config_hash[:8]])
 
@@ -68,8 +71,8 @@ class CommandLine:
                 swept[key] = [_parsed(key, text) for text in override.sweep_string_iterator()]
             else:
                 raise ConfigError(
-                    f"{key}: {override.get_value_element_as_str()} has no list of values; "
-                    f"hydra/sweeper=optuna searches in it"
+                    f"{override.input_line}: has no list of values; hydra/sweeper=optuna "
+                    f"searches in it"
                 )
         return cls(plain, swept)
 
@@ -144,16 +147,16 @@ def _composed(
     with open_dict(config):
         for key, value in changes:
             if not is_group(key):
-                _update(config, key, value)
+                _update(config, key, value, merge=False)
         for override in command_line.plain:
             if override.is_force_add():
-                _update(config, override.key_or_group, override.value())
+                _update(config, override.key_or_group, override.value(), merge=True)
     return config
 
 
-def _update(config: DictConfig, key: str, value: Any) -> None:
+def _update(config: DictConfig, key: str, value: Any, *, merge: bool) -> None:
     try:
-        OmegaConf.update(config, key, value, merge=True, force_add=True)
+        OmegaConf.update(config, key, value, merge=merge, force_add=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
 

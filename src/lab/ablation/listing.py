@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.ablation.estimate import Estimate
-from lab.ablation.folder import JobFolder, JobStatus
+from lab.ablation.folder import JobFolder
 from lab.ablation.plan import label_of
-from lab.record import RunRecord
+from lab.record import RunRecord, Status
 
-_ACTIONS: dict[JobStatus, str] = {
+_ACTIONS: dict[Status, str] = {
     "planned": "run",
     "running": "is running",
     "interrupted": "continue",
@@ -33,7 +33,7 @@ def console() -> Console:
 
 
 def show_jobs(
-    jobs: Sequence[JobFolder], statuses: Sequence[JobStatus], runs: Path, *, retry_failed: bool
+    jobs: Sequence[JobFolder], statuses: Sequence[Status], runs: Path, *, retry_failed: bool
 ) -> None:
     """The table of a dry run: every job, what would be done with it, and how long that takes."""
     actions = _ACTIONS | ({"failed": "failed; try again"} if retry_failed else {})
@@ -68,7 +68,7 @@ def show_jobs(
     out.print(told)
 
 
-def action_due(status: JobStatus, *, retry_failed: bool) -> bool:
+def action_due(status: Status, *, retry_failed: bool) -> bool:
     """Whether running a plan does anything with a job in this state."""
     return status in ("planned", "interrupted") or (status == "failed" and retry_failed)
 
@@ -150,7 +150,7 @@ def error_line(kind: str, message: str) -> str:
 
 def show_failures(
     jobs: Sequence[JobFolder],
-    statuses: Sequence[JobStatus],
+    statuses: Sequence[Status],
     ends: Mapping[Path, str],
     base: Path,
 ) -> None:
@@ -171,7 +171,7 @@ def show_failures(
         out.print(Text(f"  {describe(record)}: {told}\n    log: {shown}"), soft_wrap=True)
 
 
-def counted(statuses: Sequence[JobStatus]) -> str:
+def counted(statuses: Sequence[Status]) -> str:
     """``18 done, 2 failed``"""
     return ", ".join(f"{n} {status}" for status, n in Counter(statuses).most_common())
 

@@ -18,6 +18,10 @@ Values = Annotated[list[Any], Field(min_length=1)]
 class Plan(Section):
     """Every variant at every point of the grid, with every seed.
 
+    A change is ``key: value``, with the key as on the command line: ``optim.lr: 0.01`` sets a
+    value, ``optim: sgd`` chooses a file. A mapping takes the place of the one before, whole:
+    ``optim.lr_spread: {kind: flat}`` needs to know nothing of the kind that was there.
+
     ``base`` holds for all jobs, ``zip`` walks through lists of equal length side by side. A job is
     left out if its config agrees with every line of an entry of ``exclude``. ``baseline`` names a
     variant, or gives values on axes: each row of the report is compared with the row that has these
@@ -25,15 +29,15 @@ class Plan(Section):
     """
 
     claim: Text = ""
-    base: Settings = {}
+    base: Settings = Field(default={})
     baseline: Text | Settings | None = None
-    variants: dict[FolderName, Settings | None] = {}
-    grid: dict[Text, Values] = {}
-    zip: dict[Text, Values] = {}
+    variants: dict[FolderName, Settings | None] = Field(default={})
+    grid: dict[Text, Values] = Field(default={})
+    zip: dict[Text, Values] = Field(default={})
     seeds: Count | Annotated[list[Seed], Field(min_length=1)] | None = None
-    exclude: list[Annotated[Settings, Field(min_length=1)]] = []
-    average: list[Text] = []
-    metrics: list[Text] = []
+    exclude: list[Annotated[Settings, Field(min_length=1)]] = Field(default=[])
+    average: list[Text] = Field(default=[])
+    metrics: list[Text] = Field(default=[])
     dry_run: Flag = False
     retry_failed: Flag = False
 

@@ -16,6 +16,7 @@ from lab.ablation.plan import Plan
 from lab.claim import claimed
 from lab.errors import PlanError, UserError
 from lab.interruption import Interruption
+from lab.record import Status
 
 log = logging.getLogger(__name__)
 _PATIENCE = 30.0  # seconds, for jobs of a sweep that was killed to write their checkpoints
@@ -45,14 +46,14 @@ def run_plan(
     plan = command_line.over(plan)
     jobs = folder.job_folders(compose_jobs(plan, command_line, compose))
     if plan.dry_run:
-        statuses = [job.status() for job in jobs]
+        statuses: list[Status] = [job.status() for job in jobs]
         show_jobs(jobs, statuses, runs, retry_failed=plan.retry_failed)
         return
-    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.make()
     with claimed(folder.path):
         folder.write(plan, [job.job for job in jobs])
         _wait_for_orphans(jobs)
-        before = [job.status() for job in jobs]
+        before: list[Status] = [job.status() for job in jobs]
         due = [
             job
             for job, status in zip(jobs, before, strict=True)
@@ -114,18 +115,22 @@ def _report(folder: Path) -> None:
 
 
 def _end(folder: PlanFolder, jobs: list[JobFolder], ends: dict[Path, str]) -> None:
+    from lab.ablation.tracking import send_table
     from lab.report import plan_table
 
     out = console()
     out.print(plan_table(folder.path))
     where = os.path.relpath(folder.path)
     out.print(f"{where}/report.html, .md, .csv, .tex", soft_wrap=True)
-    statuses = [job.status() for job in jobs]
-    if all(status == "done" for status in statuses):
+    statuses: list[Status] = [job.status() for job in jobs]
+    complete = all(status == "done" for status in statuses)
+    send_table(folder.path, jobs, complete=complete)
+    if complete:
         return
     out.print(f"\n{counted(statuses)}:")
     show_failures(jobs, statuses, ends, Path.cwd())
-    remedy = "the same command runs what is missing"
+    remedy = "the same command" + ("" if folder.found_again else f" with hydra.sweep.dir={where}")
+    remedy += " runs what is missing"
     if "failed" in statuses:
-        remedy += ", with ablation.retry_failed=true also what failed"
+        remedy += "; ablation.retry_failed=true also what failed"
     raise PlanError(f"{folder.name}: {counted(statuses)}; {remedy}")
