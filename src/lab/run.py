@@ -1,6 +1,8 @@
 """One run from config to record: build, fit, test, show what was learned, write ``run.json``."""
 
 import logging
+import os
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ from lab.claim import claimed
 from lab.cli import seconds_since_start
 from lab.config.check import has_validation
 from lab.config.schema import Config
-from lab.interruption import Interruption, RunInterrupted
+from lab.interruption import Interruption, RunInterrupted, end_with_parent
 from lab.optim.groups import plan_parameters
 from lab.phases import Progress, plan_phases
 from lab.record import RunRecord
@@ -75,6 +77,8 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
         case "predict":
             predict(folder)
         case "fit":
+            if not _is_main_process():  # of no use without the others, whom it may wait for
+                end_with_parent(os.getppid(), signal.SIGKILL)
             with claimed(folder) if _is_main_process() else nullcontext():
                 return _fit_anew_or_on(config, folder, overrides)
     return None

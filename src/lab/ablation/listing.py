@@ -3,7 +3,7 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -74,25 +74,47 @@ class JobLines:
         self.total = total
         self.at_a_time = at_a_time
         self.ended = 0
-        self._started = time.monotonic()
-        self._console = console()
+        self.failed = 0
+        self.begun: dict[Path, float] = {}  # of running jobs, on the monotonic clock
+        self.console = console()
+        self._seconds: list[float] = []
+
+    def begin(self, folder: Path) -> None:
+        self.begun[folder] = time.monotonic()
 
     def running(self, folder: Path) -> AbstractContextManager[Any]:
-        """Says on a terminal what is going on, for as long as it does."""
-        if not self._console.is_terminal:
+        """Begins, and says on a terminal what is going on, for as long as it does."""
+        self.begin(folder)
+        if not self.console.is_terminal:
             return nullcontext()
         job = f"[{self.ended + 1}/{self.total}] {describe(RunRecord.read(folder))}"
-        return self._console.status(Text(f"{job}  log: {os.path.relpath(folder)}/run.log"))
+        return self.console.status(Text(f"{job}  log: {os.path.relpath(folder)}/run.log"))
 
     def end(self, folder: Path, error: BaseException | None = None) -> None:
         """``error`` is what kept a job from even writing its record."""
-        self.ended += 1
         record = RunRecord.read(folder)
-        left = (time.monotonic() - self._started) / self.ended * (self.total - self.ended)
-        told = "" if self.ended == self.total else f"  (about {duration(left)} left)"
+        self.ended += 1
+        self.failed += record.status != "done"
+        self._seconds.append(time.monotonic() - self.begun.pop(folder))
+        left = self.seconds_left()
+        told = f"  (about {duration(left)} left)" if left and left >= 1 else ""
         width = len(str(self.total))
         start = f"[{self.ended:>{width}}/{self.total}] {describe(record)}"
-        self._console.print(Text(f"{start}  {outcome(record, error)}{told}"), soft_wrap=True)
+        self.say(f"{start}  {outcome(record, error)}{told}")
+
+    def say(self, line: str) -> None:
+        self.console.print(Text(line), soft_wrap=True)
+
+    def seconds_left(self) -> float | None:
+        """If every job takes the mean of those that have ended; None before the first has."""
+        if not self._seconds:
+            return None
+        mean = sum(self._seconds) / len(self._seconds)
+        now = time.monotonic()
+        running = sum(max(mean - (now - begun), 0.0) for begun in self.begun.values())
+        waiting = self.total - self.ended - len(self.begun)
+        places = max(1, min(self.at_a_time, self.total - self.ended))
+        return (running + mean * waiting) / places
 
 
 def describe(record: RunRecord) -> str:
@@ -120,8 +142,16 @@ def error_line(kind: str, message: str) -> str:
     return f"{kind}: {first}" if first else kind
 
 
-def show_failures(jobs: Sequence[JobFolder], statuses: Sequence[Status], base: Path) -> None:
-    """Each job that is not done: what was wrong, and where its log is."""
+def show_failures(
+    jobs: Sequence[JobFolder],
+    statuses: Sequence[Status],
+    ends: Mapping[Path, str],
+    base: Path,
+) -> None:
+    """Each job that is not done: what was wrong, and where its log is.
+
+    ``ends``: how jobs ended whose records do not say it, such as one that was killed.
+    """
     out = console()
     for job, status in zip(jobs, statuses, strict=True):
         if status == "done":
@@ -130,6 +160,8 @@ def show_failures(jobs: Sequence[JobFolder], statuses: Sequence[Status], base: P
         log = job.path / "run.log"
         shown = log.relative_to(base) if log.is_relative_to(base) else log
         told = outcome(record) if status == "failed" else status
+        if job.path in ends:
+            told += f", {ends[job.path]}"
         out.print(Text(f"  {describe(record)}: {told}\n    log: {shown}"), soft_wrap=True)
 
 
