@@ -72,6 +72,7 @@ def learning_curves(table: Table) -> Picture | None:
     place.set_ylabel(column)
     if ends and min(ends) > 0 and max(ends) > 30 * min(ends):
         place.set_yscale("log")
+        place.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # its own needs TeX's
     plain(place)
     legend_below(figure, place)
     caption = "Means over runs."
