@@ -65,10 +65,10 @@ class CommandLine:
             if not override.is_sweep_override():
                 plain.append(override)
             elif override.is_discrete_sweep():
-                swept[key] = [_parsed(key, text) for text in override.sweep_string_iterator()]
+                swept[key] = [parse_value(key, text) for text in override.sweep_string_iterator()]
             else:
                 raise ConfigError(
-                    f"{key}: {override.get_value_element_as_str()} has no list of values; "
+                    f"{key}: {override.get_value_string()} has no list of values; "
                     f"hydra/sweeper=optuna searches in it"
                 )
         return cls(plain, swept)
@@ -170,7 +170,7 @@ def _job(point: Point, config: Config, command_line: CommandLine) -> Job:
     )
 
 
-def _parsed(key: str, text: str) -> Any:
+def parse_value(key: str, text: str) -> Any:
     if is_group(key):
         return text
     return OverridesParser.create().parse_override(f"++{key}={text}").value()

@@ -93,7 +93,8 @@ class JobLines:
         left = (time.monotonic() - self._started) / self.ended * (self.total - self.ended)
         told = "" if self.ended == self.total else f"  (about {duration(left)} left)"
         width = len(str(self.total))
-        start = f"[{self.ended:>{width}}/{self.total}] {describe(record)}"
+        count = f"[{self.ended:>{width}}/{self.total}] " if self.total > 1 else ""
+        start = f"{count}{describe(record)}"
         self._console.print(Text(f"{start}  {outcome(record, error)}{told}"), soft_wrap=True)
 
 

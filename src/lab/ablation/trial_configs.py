@@ -1,0 +1,63 @@
+"""The configs of a search's trials, all looked at before the first is run."""
+
+import functools
+from typing import Any
+
+from lab.ablation.compose import CommandLine, Compose, Job, compose_jobs
+from lab.ablation.plan import Plan, shown
+from lab.ablation.space import Parameter
+from lab.config.check import has_validation
+from lab.config.schema import Config
+from lab.errors import ConfigError
+from lab.record import identity
+
+
+class TrialConfigs:
+    """The configs of trials: points of a plan whose axes walk side by side."""
+
+    def __init__(self, space: list[Parameter], command_line: CommandLine, compose: Compose) -> None:
+        self.space = space
+        self._command_line = command_line
+        composed = functools.cache(lambda overrides: compose(list(overrides)))
+        self._compose: Compose = lambda overrides: composed(tuple(overrides))
+
+    def probe(self) -> Config:
+        """The config of a first point, after a look at the ends of every axis.
+
+        Raises:
+            ConfigError: with every fault of every point that was looked at.
+        """
+        count = max(len(p.probes) for p in self.space)
+        axes = {p.key: (p.probes + p.probes[-1:] * count)[:count] for p in self.space}
+        configs = [job.config for job in self._jobs(axes)]
+        if len({(c.objective.metric, c.objective.mode) for c in configs}) > 1:
+            raise ConfigError("objective.metric: is not the same in all trials; leave it out")
+        if not all(has_validation(c) for c in configs):
+            raise ConfigError(
+                "data.validation_fraction: a search chooses by the validation part, and there is "
+                "none; add data.validation_fraction=0.1, say"
+            )
+        return configs[0]
+
+    def job(self, drawn: dict[str, Any]) -> Job:
+        """Raises ConfigError."""
+        (job,) = self._jobs({p.key: [p.value(drawn[p.key])] for p in self.space})
+        return job
+
+    def _jobs(self, axes: dict[str, list[Any]]) -> list[Job]:
+        return compose_jobs(Plan(zip=axes), self._command_line, self._compose)
+
+
+def about(config: Config, space: list[Parameter]) -> dict[str, str]:
+    """What has to stay the same for trials to be compared: what runs compute, and the space."""
+    fixed = _flat(identity(config.model_dump(mode="json")))
+    return {k: shown(v) for k, v in fixed.items()} | {p.key: str(p) for p in space}
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
