@@ -44,7 +44,7 @@ def read_settings(values: Mapping[str, Any]) -> SearchSettings:
     except ValidationError as error:
         raise ConfigError(
             "\n".join(
-                f"hydra.sweeper.{e['loc'][0]}: {e['msg'].replace('Input should', 'should')} "
+                f"hydra.sweeper.{e['loc'][0]}: {e['msg'][e['msg'].find('should') :]} "
                 f"(it is {e['input']!r})"
                 for e in error.errors()
             )

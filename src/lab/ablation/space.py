@@ -78,13 +78,10 @@ def split_space(arguments: list[str]) -> tuple[list[Parameter], list[str]]:
         ConfigError: with all that cannot be searched, and if there is nothing to search.
     """
     space, rest, faults = [], [], []
-    said: set[str] = set()
     for override in OverridesParser.create().parse_overrides(arguments):
         key = override.key_or_group
         if key.partition(".")[0] == "ablation":
             faults.append(f"{key}: is of a plan, and a search has none; leave out one of them")
-        elif key in said:
-            faults.append(f"{key}: is said twice")
         elif not override.is_sweep_override():
             rest.append(str(override.input_line))
         elif key in _NOT_SEARCHED:
@@ -94,7 +91,11 @@ def split_space(arguments: list[str]) -> tuple[list[Parameter], list[str]]:
                 space.append(_parameter(key, override))
             except ValueError as error:
                 faults.append(f"{key}: {error}")
-        said.add(key)
+    searched = [parameter.key for parameter in space]
+    others = [override.key_or_group for override in OverridesParser.create().parse_overrides(rest)]
+    faults += [
+        f"{key}: is said twice" for key in dict.fromkeys(searched) if (searched + others).count(key) > 1
+    ]
     if not space and not faults:
         faults = [
             "hydra/sweeper=optuna: nothing to search in; add optim.lr=interval(1e-4,1e-1), say"

@@ -25,11 +25,19 @@ class TrialConfigs:
         """The config of a first point, after a look at the ends of every axis.
 
         Raises:
-            ConfigError: with every fault of every point that was looked at.
+            ConfigError: with the faults of all points that were looked at.
         """
-        count = max(len(p.probes) for p in self.space)
-        axes = {p.key: (p.probes + p.probes[-1:] * count)[:count] for p in self.space}
-        configs = [job.config for job in self._jobs(axes)]
+        configs = []
+        faults: dict[str, str] = {}  # one a key: several points may fail by the same
+        for number in range(max(len(p.probes) for p in self.space)):
+            try:
+                point = {p.key: p.probes[min(number, len(p.probes) - 1)] for p in self.space}
+                configs.append(self._job(point).config)
+            except ConfigError as error:
+                for fault in str(error).splitlines():
+                    faults.setdefault(fault.partition(":")[0], fault)
+        if faults:
+            raise ConfigError("\n".join(faults.values()))
         if len({(c.objective.metric, c.objective.mode) for c in configs}) > 1:
             raise ConfigError("objective.metric: is not the same in all trials; leave it out")
         if not all(has_validation(c) for c in configs):
@@ -41,11 +49,12 @@ class TrialConfigs:
 
     def job(self, drawn: dict[str, Any]) -> Job:
         """Raises ConfigError."""
-        (job,) = self._jobs({p.key: [p.value(drawn[p.key])] for p in self.space})
-        return job
+        return self._job({p.key: p.value(drawn[p.key]) for p in self.space})
 
-    def _jobs(self, axes: dict[str, list[Any]]) -> list[Job]:
-        return compose_jobs(Plan(zip=axes), self._command_line, self._compose)
+    def _job(self, point: dict[str, Any]) -> Job:
+        plan = Plan(zip={key: [value] for key, value in point.items()})
+        (job,) = compose_jobs(plan, self._command_line, self._compose)
+        return job
 
 
 def about(config: Config, space: list[Parameter]) -> dict[str, str]:
