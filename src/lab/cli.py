@@ -185,9 +185,7 @@ def as_user_error(error: BaseException) -> UserError | None:
     told = _without_append_advice(error)
     unknown = re.search(r"Could not override '([^']+)'", told)
     if unknown and "not in struct" in told:  # KEY=null: all others are forced past Hydra
-        told = f"{unknown[1]}: unknown key"
-        if not unknown[1].startswith("hydra."):
-            told += "; nothing of that name is there to be null"
+        told = f"{unknown[1]}: unknown key; nothing of that name is there to be null"
     return ConfigError(told)
 
 
