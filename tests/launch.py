@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -47,7 +50,13 @@ def command(*overrides: str) -> list[str]:
     return [sys.executable, str(ROOT / "train.py"), *overrides]
 
 
-def train(*overrides: str, cwd: Path, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+def environment(**variables: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **variables}
+
+
+def train(
+    *overrides: str, cwd: Path, timeout: float = 90, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """``python train.py OVERRIDES`` in a process of its own, from the folder ``cwd``."""
     return subprocess.run(
         command(*overrides),
@@ -55,6 +64,15 @@ def train(*overrides: str, cwd: Path, timeout: float = 90) -> subprocess.Complet
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
+        env=environment(**variables),
         check=False,
     )
+
+
+def wait_for(condition: Callable[[], Any], timeout: float = 60) -> None:
+    """Raises TimeoutError if ``condition`` does not come true."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what was waited for did not come")
+        time.sleep(0.02)

@@ -111,6 +111,8 @@ def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
         if cfg.run is not None and extra:
             told = ", ".join(o.removeprefix("++") for o in extra)
             raise ConfigError(f"run: a run folder brings its own config; leave out {told}")
+        if "ablation" in cfg:
+            raise ConfigError("ablation: a plan is many runs: python train.py -m ablation=NAME")
         config = check(cfg)
         refuse_new_phases(cfg, overrides)
     except ConfigError:

@@ -1,8 +1,8 @@
 """``run.json``: what a run is and was, in one file that is written last and always.
 
 Reports, resuming, notebooks and benchmarks read it, never a log or a folder's name. It exists from
-the start with status ``running``, or, for a job of a plan, before it as ``planned``; ``done`` proves
-a finished run.
+the start with status ``running``, for a job of a plan before it as ``planned``; ``done`` proves a
+finished run.
 """
 
 import functools

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from lab import terminal
+from lab.ablation.plan import label_of
 from lab.atomic import atomic_write
 from lab.build import (
     build_data,
@@ -31,6 +32,7 @@ from lab.interruption import Interruption, RunInterrupted
 from lab.optim.groups import plan_parameters
 from lab.phases import Progress, plan_phases
 from lab.record import RunRecord
+from lab.report.refresh import refresh_tables
 from lab.saved import (
     chosen_checkpoint,
     evaluator_for,
@@ -124,6 +126,8 @@ def _recorded_fit(
             before = record.seconds.pop("total", 0.0)  # so that it stays the last
             record.seconds["total"] = before + time.perf_counter() - started
             record.write(folder)
+            if record.plan:
+                refresh_tables(folder.parent)
     if main_process:
         terminal.say(f"\nrun folder: {folder}  ({record.seconds['total']:.1f} s in all)")
     return objective
@@ -263,8 +267,10 @@ def _attach(trackers: list[Tracker], config: Config, folder: Path, record: RunRe
     wandb_id = record.trackers.get("WandbTracker", {}).get("id")
     info = RunInfo(
         folder=folder,
-        name=config.name,
-        group=config.name,
+        name=label_of(record.plan["variant"], record.plan["settings"]) or config.name
+        if record.plan
+        else config.name,
+        group=record.plan.get("name", config.name),
         tags=(f"seed={config.seed}", *([f"commit={commit}"] if commit else [])),
         config=record.config,
         wandb_id=wandb_id,

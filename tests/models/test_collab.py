@@ -39,6 +39,19 @@ def test_the_formula_row_by_row(y_range: tuple[float, float] | None) -> None:
     torch.testing.assert_close(model(USERS, ITEMS).double(), torch.stack(expected))
 
 
+def test_without_biases_it_is_the_dot_product() -> None:
+    model = CollabFilter(4, 5, n_factors=3, y_range=None, biases=False)
+    assert [name for name, _ in model.named_parameters()] == ["u_weight.weight", "i_weight.weight"]
+    filled(model)
+    expected = torch.stack(
+        [
+            model.u_weight.weight[u] @ model.i_weight.weight[i]
+            for u, i in zip(USERS, ITEMS, strict=True)
+        ]
+    )
+    torch.testing.assert_close(model(USERS, ITEMS), expected)
+
+
 def test_a_row_lookup_is_the_product_with_a_one_hot_matrix() -> None:
     model = filled(CollabFilter(4, 5, n_factors=3, y_range=None))
     one_hot_users = torch.nn.functional.one_hot(USERS, 4).float()

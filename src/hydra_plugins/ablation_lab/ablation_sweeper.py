@@ -6,7 +6,7 @@ Hydra imports this in every process, so it imports nothing of its own before it 
 from pathlib import Path
 from typing import Any
 
-from hydra.plugins.launcher import Launcher
+from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -16,34 +16,38 @@ class AblationSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from hydra.core.plugins import Plugins
-
         self.config = config
         self.hydra_context = hydra_context
-        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+        self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def sweep(self, arguments: list[str]) -> None:
         from lab.ablation.folder import PlanFolder
         from lab.ablation.plan import read_plan
         from lab.ablation.sweep import run_plan
 
+        assert self.config is not None
+        assert self.launcher is not None
         values: Any = OmegaConf.to_container(self.config.get("ablation") or OmegaConf.create())
         path = Path(self.config.hydra.sweep.dir)
         chosen = self.config.hydra.runtime.choices.get("ablation")
-        folder = PlanFolder(path, chosen or f"{path.parent.name} {path.name}")
+        launch = self.launcher.launch
         run_plan(
             read_plan(values),
             arguments,
             self.compose,
-            lambda jobs: self.launcher.launch(jobs, initial_job_idx=0),
-            folder,
+            lambda jobs: launch(jobs, initial_job_idx=0),
+            PlanFolder(
+                path, chosen or f"{path.parent.name}/{path.name}", found_again=chosen is not None
+            ),
             Path(self.config.paths.runs),
         )
 
     def compose(self, overrides: list[str]) -> DictConfig:
         """As Hydra composes a job, without Hydra's own node."""
+        assert self.config is not None
+        assert self.hydra_context is not None
         config = self.hydra_context.config_loader.load_configuration(
             config_name=self.config.hydra.job.config_name,
             overrides=overrides,

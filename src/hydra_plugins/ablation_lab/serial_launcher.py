@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
@@ -49,6 +49,13 @@ class SerialLauncher(Launcher):
 
         if needs_own_processes(folder):
             return run_to_its_end(folder)
+        try:
+            return self._run_here(folder, overrides, number)
+        finally:  # the job's handlers write to its log
+            hydra = self.config.hydra
+            configure_log(hydra.hydra_logging, hydra.verbose)
+
+    def _run_here(self, folder: Path, overrides: list[str], number: int) -> JobReturn:
         with (
             (folder / "run.log").open("a", buffering=1) as log,
             contextlib.redirect_stdout(log),

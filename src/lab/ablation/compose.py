@@ -38,7 +38,10 @@ class Job:
     @property
     def folder_name(self) -> str:
         """Stable: the hash is that of the config, the rest is for people."""
-        words = [self.variant or "", *(f"{k.split('.')[-1]}-{_brief(v)}" for k, v in self.settings.items())]
+        words = [
+            self.variant or "",
+            *(f"{k.split('.')[-1]}-{_brief(v)}" for k, v in self.settings.items()),
+        ]
         start = "_".join(filter(None, words))[:60].rstrip("_")
         return "_".join([*([start] if start else []), f"seed{self.seed}", self.config_hash[:8]])
 
@@ -68,8 +71,8 @@ class CommandLine:
                 swept[key] = [parse_value(key, text) for text in override.sweep_string_iterator()]
             else:
                 raise ConfigError(
-                    f"{key}: {override.get_value_string()} has no list of values; "
-                    f"hydra/sweeper=optuna searches in it"
+                    f"{override.input_line}: has no list of values; hydra/sweeper=optuna "
+                    f"searches in it"
                 )
         return cls(plain, swept)
 

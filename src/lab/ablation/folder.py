@@ -1,22 +1,25 @@
 """What a plan keeps on disk: ``plan.json``, and a run folder for each of its jobs."""
 
+import contextlib
+import json
 import os
 import platform
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lab.ablation.compose import Job
 from lab.ablation.plan import Plan
 from lab.atomic import remove_leftovers, write_json
 from lab.claim import is_claimed
 from lab.errors import RunFolderError
-from lab.record import FILE_NAME, RunRecord, git_state
+from lab.record import FILE_NAME, RunRecord, Status, git_state
 
 PLAN_FILE = "plan.json"
 SCHEMA_VERSION = 1
-JobStatus = Literal["planned", "running", "done", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class JobFolder:
     job: Job
     path: Path
 
-    def status(self) -> JobStatus:
+    def status(self) -> Status:
         """What the record says; a run that nobody holds any more was killed: ``interrupted``."""
         if not (self.path / FILE_NAME).exists():
             return "planned"
@@ -50,28 +53,31 @@ class JobFolder:
 
 
 class PlanFolder:
-    """``plan.json`` says what belongs to the plan; other run folders are of earlier versions."""
+    """``plan.json`` says what belongs to the plan; other run folders are of earlier versions.
 
-    def __init__(self, path: Path, name: str) -> None:
+    ``found_again``: the same command comes to the same folder.
+    """
+
+    def __init__(self, path: Path, name: str, *, found_again: bool) -> None:
         self.path = path
         self.name = name
+        self.found_again = found_again
 
     def job_folders(self, jobs: list[Job]) -> list[JobFolder]:
         return [JobFolder(job, self.path / job.folder_name) for job in jobs]
 
+    def make(self) -> None:
+        """Raises RunFolderError."""
+        with _clear_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+
     def write(self, plan: Plan, jobs: list[Job]) -> None:
         """Raises RunFolderError if the folder cannot be written."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
+        with _clear_errors(self.path):
             remove_leftovers(self.path)
             write_json(self.path / PLAN_FILE, self._content(plan, jobs))
             for folder in self.job_folders(jobs):
                 folder.prepare(self.name)
-        except OSError as error:
-            raise RunFolderError(
-                f"{error.filename or self.path}: cannot be written ({error.strerror}); make room or "
-                f"choose another folder with paths.runs=…"
-            ) from error
 
     def _content(self, plan: Plan, jobs: list[Job]) -> dict[str, Any]:
         return {
@@ -84,6 +90,7 @@ class PlanFolder:
             "metrics": plan.metrics,
             "git": git_state(),
             "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "report_id": self._report_id(),
             "process": {"host": platform.node(), "pid": os.getpid()},
             "jobs": [
                 {
@@ -97,3 +104,21 @@ class PlanFolder:
                 for job in jobs
             ],
         }
+
+    def _report_id(self) -> str:
+        """Of the plan's table at W&B; kept from one start to the next."""
+        try:
+            return json.loads((self.path / PLAN_FILE).read_text())["report_id"]
+        except (OSError, ValueError, KeyError):
+            return uuid.uuid4().hex[:8]
+
+
+@contextlib.contextmanager
+def _clear_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(
+            f"{error.filename or folder}: cannot be written ({error.strerror}); make room or "
+            f"choose another folder with paths.runs=…"
+        ) from error

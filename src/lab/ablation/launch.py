@@ -42,18 +42,20 @@ def needs_own_processes(folder: Path) -> bool:
     return trainer.get("devices", "auto") not in (1, "1") or trainer.get("num_nodes", 1) != 1
 
 
-def start_job(folder: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def start_job(
+    folder: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """``python train.py run=FOLDER``, with all that it says in its ``run.log``.
 
     On Linux the job gets SIGTERM when this process ends, however that happens: it then writes a
     checkpoint and stops, and is not left behind.
     """
     inherited = {k: v for k, v in os.environ.items() if k not in _RANK_VARIABLES}
+    command = [sys.executable, str(CONF.parent / "train.py"), run_override(folder)]
     with (folder / "run.log").open("ab") as log:
         return subprocess.Popen(
             # the log is the process's own output, so it is not written twice
-            [sys.executable, str(CONF.parent / "train.py"), run_override(folder)]
-            + ["hydra.job_logging.root.handlers=[console]"],
+            [*command, "hydra.job_logging.root.handlers=[console]"],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -64,7 +66,7 @@ def start_job(folder: Path, environment: Mapping[str, str] | None = None) -> sub
 
 
 def run_to_its_end(folder: Path) -> JobReturn:
-    """``start_job``, waited for; if this process is told to stop, the job is too, and is waited for."""
+    """``start_job``, waited for; also when this process is told to stop, and passes that on."""
     job = start_job(folder)
     try:
         status = job.wait()

@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.ablation.estimate import Estimate
-from lab.ablation.folder import JobFolder, JobStatus
+from lab.ablation.folder import JobFolder
 from lab.ablation.plan import label_of
-from lab.record import RunRecord
+from lab.record import RunRecord, Status
 
-_ACTIONS: dict[JobStatus, str] = {
+_ACTIONS: dict[Status, str] = {
     "planned": "run",
     "running": "is running",
     "interrupted": "continue",
@@ -33,13 +33,15 @@ def console() -> Console:
 
 
 def show_jobs(
-    jobs: Sequence[JobFolder], statuses: Sequence[JobStatus], runs: Path, *, retry_failed: bool
+    jobs: Sequence[JobFolder], statuses: Sequence[Status], runs: Path, *, retry_failed: bool
 ) -> None:
     """The table of a dry run: every job, what would be done with it, and how long that takes."""
     actions = _ACTIONS | ({"failed": "failed; try again"} if retry_failed else {})
     estimate = Estimate(runs)
     left = [action_due(status, retry_failed=retry_failed) for status in statuses]
-    seconds = [estimate.seconds(job.job) if due else 0.0 for job, due in zip(jobs, left, strict=True)]
+    seconds = [
+        estimate.seconds(job.job) if due else 0.0 for job, due in zip(jobs, left, strict=True)
+    ]
     keys = list(dict.fromkeys(key for job in jobs for key in job.job.settings))
     variants = any(job.job.variant for job in jobs)
     table = Table()
@@ -49,7 +51,9 @@ def show_jobs(
         job = folder.job
         variant = " = ".join(filter(None, [job.variant, *job.same_as]))
         about = "?" if taken is None else ("" if taken == 0 else duration(taken))
-        settings = [label_of(None, {"": job.settings[k]})[1:] if k in job.settings else "" for k in keys]
+        settings = [
+            label_of(None, {"": job.settings[k]})[1:] if k in job.settings else "" for k in keys
+        ]
         cells = [str(number), *([variant] if variants else []), *settings, str(job.seed)]
         table.add_row(*map(Text, [*cells, folder.path.name, actions[status], about]))
     out = console()
@@ -64,7 +68,7 @@ def show_jobs(
     out.print(told)
 
 
-def action_due(status: JobStatus, *, retry_failed: bool) -> bool:
+def action_due(status: Status, *, retry_failed: bool) -> bool:
     """Whether running a plan does anything with a job in this state."""
     return status in ("planned", "interrupted") or (status == "failed" and retry_failed)
 
@@ -123,7 +127,7 @@ def error_line(kind: str, message: str) -> str:
     return f"{kind}: {first}" if first else kind
 
 
-def show_failures(jobs: Sequence[JobFolder], statuses: Sequence[JobStatus], base: Path) -> None:
+def show_failures(jobs: Sequence[JobFolder], statuses: Sequence[Status], base: Path) -> None:
     """Each job that is not done: what was wrong, and where its log is."""
     out = console()
     for job, status in zip(jobs, statuses, strict=True):
@@ -136,7 +140,7 @@ def show_failures(jobs: Sequence[JobFolder], statuses: Sequence[JobStatus], base
         out.print(Text(f"  {describe(record)}: {told}\n    log: {shown}"), soft_wrap=True)
 
 
-def counted(statuses: Sequence[JobStatus]) -> str:
+def counted(statuses: Sequence[Status]) -> str:
     """``18 done, 2 failed``"""
     return ", ".join(f"{n} {status}" for status, n in Counter(statuses).most_common())
 

@@ -25,15 +25,15 @@ class Plan(Section):
     """
 
     claim: Text = ""
-    base: Settings = {}
+    base: Settings = Field(default={})
     baseline: Text | Settings | None = None
-    variants: dict[FolderName, Settings | None] = {}
-    grid: dict[Text, Values] = {}
-    zip: dict[Text, Values] = {}
+    variants: dict[FolderName, Settings | None] = Field(default={})
+    grid: dict[Text, Values] = Field(default={})
+    zip: dict[Text, Values] = Field(default={})
     seeds: Count | Annotated[list[Seed], Field(min_length=1)] | None = None
-    exclude: list[Annotated[Settings, Field(min_length=1)]] = []
-    average: list[Text] = []
-    metrics: list[Text] = []
+    exclude: list[Annotated[Settings, Field(min_length=1)]] = Field(default=[])
+    average: list[Text] = Field(default=[])
+    metrics: list[Text] = Field(default=[])
     dry_run: Flag = False
     retry_failed: Flag = False
 

@@ -76,8 +76,8 @@ def run_search(
         command_line = CommandLine.parse([*rest, "++test=false"])  # nothing is chosen by it
     trials = TrialConfigs(space, command_line, compose)
     config = trials.probe()
-    folder = PlanFolder(searches / settings.study, settings.study)
-    folder.path.mkdir(parents=True, exist_ok=True)
+    folder = PlanFolder(searches / settings.study, settings.study, found_again=True)
+    folder.make()
     with claimed(folder.path):
         study = SearchStudy(folder.path, config.objective, space)
         study.agree(about(config, space))

@@ -15,6 +15,7 @@ from lab.ablation.plan import Plan
 from lab.claim import claimed
 from lab.errors import PlanError
 from lab.interruption import Interruption
+from lab.record import Status
 
 log = logging.getLogger(__name__)
 Launch = Callable[[list[list[str]]], Sequence[JobReturn]]  # overrides of each job -> how it ended
@@ -43,13 +44,13 @@ def run_plan(
     plan = command_line.over(plan)
     jobs = folder.job_folders(compose_jobs(plan, command_line, compose))
     if plan.dry_run:
-        statuses = [job.status() for job in jobs]
+        statuses: list[Status] = [job.status() for job in jobs]
         show_jobs(jobs, statuses, runs, retry_failed=plan.retry_failed)
         return
-    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.make()
     with claimed(folder.path):
         folder.write(plan, [job.job for job in jobs])
-        before = [job.status() for job in jobs]
+        before: list[Status] = [job.status() for job in jobs]
         due = [
             job
             for job, status in zip(jobs, before, strict=True)
@@ -62,7 +63,7 @@ def run_plan(
                     _launch(launch, due)
         finally:
             _report(folder.path)
-        _end(folder, jobs, plan.retry_failed)
+        _end(folder, jobs)
 
 
 def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFolder]) -> None:
@@ -74,7 +75,9 @@ def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFol
 def _launch(launch: Launch, due: list[JobFolder]) -> None:
     try:
         returns = launch([[run_override(job.path)] for job in due])
-    except Exception as error:  # a launcher that gives up; what its jobs did stands in their records
+    except (
+        Exception
+    ) as error:  # a launcher that gives up; what its jobs did stands in their records
         log.error("the launcher failed: %s: %s", type(error).__name__, error)
         return
     for job, ended in zip(due, returns, strict=True):
@@ -88,19 +91,23 @@ def _report(folder: Path) -> None:
     write_reports(folder)
 
 
-def _end(folder: PlanFolder, jobs: list[JobFolder], retry_failed: bool) -> None:
+def _end(folder: PlanFolder, jobs: list[JobFolder]) -> None:
+    from lab.ablation.tracking import send_table
     from lab.report import plan_table
 
     out = console()
     out.print(plan_table(folder.path))
     where = os.path.relpath(folder.path)
     out.print(f"{where}/report.html, .md, .csv, .tex", soft_wrap=True)
-    statuses = [job.status() for job in jobs]
-    if all(status == "done" for status in statuses):
+    statuses: list[Status] = [job.status() for job in jobs]
+    complete = all(status == "done" for status in statuses)
+    send_table(folder.path, jobs, complete=complete)
+    if complete:
         return
     out.print(f"\n{counted(statuses)}:")
     show_failures(jobs, statuses, Path.cwd())
-    remedy = "the same command runs what is missing"
+    remedy = "the same command" + ("" if folder.found_again else f" with hydra.sweep.dir={where}")
+    remedy += " runs what is missing"
     if "failed" in statuses:
-        remedy += ", with ablation.retry_failed=true also what failed"
+        remedy += "; ablation.retry_failed=true also what failed"
     raise PlanError(f"{folder.name}: {counted(statuses)}; {remedy}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lab.config.schema import Count, Number
+from lab.config.schema import Count, Flag, Number
 from lab.models.layers import embedding, in_range
 from lab.module import SupervisedModule
 from lab.optim.groups import BiasEmbedding
@@ -23,6 +23,7 @@ class CollabFilter(SupervisedModule):
         n_items: number of items, the unknown one included.
         n_factors: length of p_u and q_i.
         y_range: ends of the sigmoid, in ratings; None for a plain sum.
+        biases: whether there are b_u and b_i; without them an unknown row's score is 0.
     """
 
     def __init__(
@@ -31,18 +32,22 @@ class CollabFilter(SupervisedModule):
         n_items: Count,
         n_factors: Count = 40,
         y_range: tuple[Number, Number] | None = (0.0, 5.5),
+        biases: Flag = True,
     ) -> None:
         super().__init__()
         self.u_weight = embedding(n_users, n_factors)
         self.i_weight = embedding(n_items, n_factors)
-        self.u_bias = embedding(n_users, 1, BiasEmbedding)
-        self.i_bias = embedding(n_items, 1, BiasEmbedding)
+        if biases:
+            self.u_bias = embedding(n_users, 1, BiasEmbedding)
+            self.i_bias = embedding(n_items, 1, BiasEmbedding)
+        self.biases = biases
         self.y_range = y_range
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """users (B,), items (B,), both int64 -> predicted ratings (B,)."""
-        dot = (self.u_weight(users) * self.i_weight(items)).sum(dim=1)
-        score = dot + self.u_bias(users).squeeze(1) + self.i_bias(items).squeeze(1)
+        score = (self.u_weight(users) * self.i_weight(items)).sum(dim=1)
+        if self.biases:
+            score = score + self.u_bias(users).squeeze(1) + self.i_bias(items).squeeze(1)
         return in_range(score, self.y_range)
 
 

@@ -11,3 +11,7 @@ def write_reports(folder):
 
 def plan_table(folder):
     return ""
+
+
+def table_rows(folder):
+    return ["a"], [[1]]

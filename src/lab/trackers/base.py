@@ -19,6 +19,7 @@ class RunInfo:
     tags: tuple[str, ...]
     config: dict[str, Any]
     wandb_id: str | None = None
+    job_type: str = "fit"
 
 
 class Tracker(Logger):

@@ -145,7 +145,7 @@ class WandbTracker(Tracker):
             dir=info.folder,
             id=info.wandb_id,
             resume="allow",
-            job_type="fit",
+            job_type=info.job_type,
             settings=wandb.Settings(
                 init_timeout=self.init_timeout,
                 finish_timeout=self.finish_timeout,

@@ -1,0 +1,175 @@
+"""Plans as a user runs them: real processes, jobs that fail, and only what is missing is run."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.launch import command, environment, train, wait_for
+
+PLAN = """
+claim: decay helps
+base:
+  data: synthetic_ratings
+  model.n_factors: 2
+  trainer.accelerator: cpu
+  trainer.max_epochs: {epochs}
+  callbacks.crash: {{_target_: tests.callbacks.CrashAt, step: {crash_at}, flag: {flag}}}
+  logger: {logger}
+baseline: none
+variants:
+  none: {{optim.weight_decay.mode: none}}
+  decoupled:
+  l2: {{optim.weight_decay.mode: l2}}
+seeds: 2
+"""
+
+
+def write_plan(
+    tmp_path: Path, *, epochs: int = 2, crash_at: int = -1, flag: str = "null", logger: str = "csv"
+) -> list[str]:
+    """A plan in a folder of its own, and what makes Hydra find it there."""
+    folder = tmp_path / "own" / "ablation"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = PLAN.format(epochs=epochs, crash_at=crash_at, flag=flag, logger=logger)
+    (folder / "tiny.yaml").write_text(text)
+    return ["--config-dir", str(tmp_path / "own"), "-m", "ablation=tiny"]
+
+
+def run_plan(tmp_path: Path, arguments: list[str], *more: str) -> subprocess.CompletedProcess[str]:
+    return train(*arguments, *more, cwd=tmp_path, LAB_ALLOWED_TARGETS="tests")
+
+
+def records(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    folder = tmp_path / "runs" / "ablation" / "tiny"
+    plan = json.loads((folder / "plan.json").read_text())
+    return {
+        f"{job['variant']} {job['seed']}": json.loads(
+            (folder / job["folder"] / "run.json").read_text()
+        )
+        for job in plan["jobs"]
+    }
+
+
+def test_a_dry_run_shows_every_job_and_touches_nothing(tmp_path: Path) -> None:
+    done = run_plan(tmp_path, write_plan(tmp_path), "ablation.dry_run=true")
+    assert done.returncode == 0, done.stderr
+    assert "6 of 6 jobs to run" in done.stdout
+    assert done.stdout.count("decoupled_seed") == 2
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_finished_plan_is_done_and_a_new_variant_alone_is_run(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path)
+    first = run_plan(tmp_path, plan)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert {r["status"] for r in records(tmp_path).values()} == {"done"}
+    ended = {name: r["ended"] for name, r in records(tmp_path).items()}
+    file = tmp_path / "own" / "ablation" / "tiny.yaml"
+    file.write_text(file.read_text().replace("seeds: 2", "  more: {optim.lr: 0.02}\nseeds: 2"))
+    dry = run_plan(tmp_path, plan, "ablation.dry_run=true")
+    assert "2 of 8 jobs to run, about " in dry.stdout
+    second = run_plan(tmp_path, plan)
+    assert "tiny: 2 of 8 jobs to run" in second.stdout
+    after = records(tmp_path)
+    assert {name: r["ended"] for name, r in after.items() if name in ended} == ended
+    assert after["more 1"]["config"]["optim"]["lr"] == 0.02
+    folder = tmp_path / "runs" / "ablation" / "tiny"
+    for kind in ("md", "csv", "tex", "html"):
+        assert "decoupled" in (folder / f"report.{kind}").read_text()
+
+
+def test_a_plan_goes_past_failing_jobs_and_tries_again_when_asked(tmp_path: Path) -> None:
+    """The first job to get to its tenth step fails, once."""
+    plan = write_plan(tmp_path, crash_at=10, flag=str(tmp_path / "flag"))
+    first = run_plan(tmp_path, plan)
+    assert first.returncode == 1, first.stdout + first.stderr
+    status = {name: r["status"] for name, r in records(tmp_path).items()}
+    assert status.pop("none 0") == "failed"
+    assert set(status.values()) == {"done"}
+    assert "none seed=0: failed: ValueError: the data went bad" in first.stdout
+    log = next(line for line in first.stdout.splitlines() if "log: " in line).split("log: ")[1]
+    assert "the data went bad" in (tmp_path / log).read_text()
+    again = run_plan(tmp_path, plan)
+    assert again.returncode == 1
+    assert "0 of 6 jobs to run" in again.stdout
+    retried = run_plan(tmp_path, plan, "ablation.retry_failed=true")
+    assert retried.returncode == 0, retried.stdout + retried.stderr
+    assert "1 of 6 jobs to run" in retried.stdout
+    assert {r["status"] for r in records(tmp_path).values()} == {"done"}
+
+
+def test_a_fault_in_one_variant_stops_the_plan_before_anything_runs(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path)
+    file = tmp_path / "own" / "ablation" / "tiny.yaml"
+    file.write_text(file.read_text().replace("mode: l2", "mode: l3"))
+    done = run_plan(tmp_path, plan)
+    assert done.returncode == 2
+    assert "optim.weight_decay.mode: 'l3' is not known" in done.stderr
+    assert "(in l2)" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_yaml_that_is_edited_while_a_plan_runs_changes_nothing(tmp_path: Path) -> None:
+    """Also when the plan is killed: only starting it again reads the files anew."""
+    plan = write_plan(tmp_path, epochs=40)
+    folder = tmp_path / "runs" / "ablation" / "tiny"
+    with start_plan(tmp_path, plan) as process:
+        wait_for(lambda: list(folder.glob("*/checkpoints/manifest.json")))
+        file = tmp_path / "own" / "ablation" / "tiny.yaml"
+        file.write_text("not: a plan")
+        process.communicate(timeout=90)
+    assert process.returncode == 0
+    assert {r["config"]["trainer"]["max_epochs"] for r in records(tmp_path).values()} == {40}
+
+
+@pytest.mark.parametrize(("number", "exit_status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_plan_told_to_stop_stops_and_goes_on(
+    number: signal.Signals, exit_status: int, tmp_path: Path
+) -> None:
+    plan = write_plan(tmp_path, epochs=40)
+    folder = tmp_path / "runs" / "ablation" / "tiny"
+    with start_plan(tmp_path, plan) as process:
+        wait_for(lambda: list(folder.glob("*/checkpoints/manifest.json")))
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == exit_status
+    status = [r["status"] for r in records(tmp_path).values()]
+    assert sorted(status) == ["interrupted", *["planned"] * 5]
+    assert (folder / "report.html").exists()
+    rest = run_plan(tmp_path, plan)
+    assert rest.returncode == 0, rest.stdout + rest.stderr
+    first = records(tmp_path)["none 0"]
+    assert (first["status"], first["epochs"], len(first["continued"])) == ("done", 40, 1)
+
+
+def test_a_second_process_on_a_plan_is_refused(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, epochs=400)
+    folder = tmp_path / "runs" / "ablation" / "tiny"
+    with start_plan(tmp_path, plan) as process:
+        wait_for(lambda: list(folder.glob("*/checkpoints/manifest.json")))
+        second = run_plan(tmp_path, plan)
+        process.kill()
+    assert second.returncode == 2
+    assert f"process {process.pid} " in second.stderr
+
+
+def start_plan(tmp_path: Path, arguments: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(LAB_ALLOWED_TARGETS="tests"),
+    )
+
+
+def test_a_plan_without_minus_m_says_what_to_type(tmp_path: Path) -> None:
+    arguments = [a for a in write_plan(tmp_path) if a != "-m"]
+    done = train(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "python train.py -m ablation=NAME" in done.stderr
