@@ -77,9 +77,10 @@ def split_space(arguments: list[str]) -> tuple[list[Parameter], list[str]]:
     Raises:
         ConfigError: with all that cannot be searched, and if there is nothing to search.
     """
-    space, rest, faults = [], [], []
+    space, rest, said, faults = [], [], [], []
     for override in OverridesParser.create().parse_overrides(arguments):
         key = override.key_or_group
+        said.append(key)
         if key.partition(".")[0] == "ablation":
             faults.append(f"{key}: is of a plan, and a search has none; leave out one of them")
         elif not override.is_sweep_override():
@@ -91,17 +92,11 @@ def split_space(arguments: list[str]) -> tuple[list[Parameter], list[str]]:
                 space.append(_parameter(key, override))
             except ValueError as error:
                 faults.append(f"{key}: {error}")
-    searched = [parameter.key for parameter in space]
-    others = [override.key_or_group for override in OverridesParser.create().parse_overrides(rest)]
-    faults += [
-        f"{key}: is said twice" for key in dict.fromkeys(searched) if (searched + others).count(key) > 1
-    ]
+    faults += [f"{p.key}: is said twice" for p in space if said.count(p.key) > 1]
     if not space and not faults:
-        faults = [
-            "hydra/sweeper=optuna: nothing to search in; add optim.lr=interval(1e-4,1e-1), say"
-        ]
+        faults = ["hydra/sweeper=optuna: nothing to search in; try optim.lr=interval(1e-4,1e-1)"]
     if faults:
-        raise ConfigError("\n".join(faults))
+        raise ConfigError("\n".join(dict.fromkeys(faults)))
     return space, rest
 
 
