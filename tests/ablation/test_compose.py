@@ -61,6 +61,17 @@ def test_a_job_is_what_the_same_words_on_the_command_line_are() -> None:
     assert jobs["plain", 0.3].config.seeds.order == 3  # ${seed} is resolved after the seed is set
 
 
+def test_a_mapping_takes_the_place_of_the_one_before() -> None:
+    spread = "optim.lr_spread"
+    (job,) = jobs_of(
+        {
+            "base": {spread: {"kind": "geometric", "first": 1e-4}},
+            "variants": {"flat": {spread: {"kind": "flat", "div": 10.0}}},
+        }
+    )
+    assert job.config.optim.lr_spread.model_dump() == {"kind": "flat", "div": 10.0}
+
+
 def test_points_of_one_composition_do_not_leak_into_each_other() -> None:
     plan = {"variants": {"a": {"optim.lr": 0.5}, "b": None, "c": {"trainer.max_epochs": 2}}}
     a, b, c = jobs_of(plan)

@@ -147,16 +147,16 @@ def _composed(
     with open_dict(config):
         for key, value in changes:
             if not is_group(key):
-                _update(config, key, value)
+                _update(config, key, value, merge=False)
         for override in command_line.plain:
             if override.is_force_add():
-                _update(config, override.key_or_group, override.value())
+                _update(config, override.key_or_group, override.value(), merge=True)
     return config
 
 
-def _update(config: DictConfig, key: str, value: Any) -> None:
+def _update(config: DictConfig, key: str, value: Any, *, merge: bool) -> None:
     try:
-        OmegaConf.update(config, key, value, merge=True, force_add=True)
+        OmegaConf.update(config, key, value, merge=merge, force_add=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
 

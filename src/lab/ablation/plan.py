@@ -18,6 +18,10 @@ Values = Annotated[list[Any], Field(min_length=1)]
 class Plan(Section):
     """Every variant at every point of the grid, with every seed.
 
+    A change is ``key: value``, with the key as on the command line: ``optim.lr: 0.01`` sets a
+    value, ``optim: sgd`` chooses a file. A mapping takes the place of the one before, whole:
+    ``optim.lr_spread: {kind: flat}`` needs to know nothing of the kind that was there.
+
     ``base`` holds for all jobs, ``zip`` walks through lists of equal length side by side. A job is
     left out if its config agrees with every line of an entry of ``exclude``. ``baseline`` names a
     variant, or gives values on axes: each row of the report is compared with the row that has these

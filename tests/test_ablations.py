@@ -1,0 +1,61 @@
+"""Every shipped plan is a record that says what it claims, and composes as a whole."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from lab.ablation.compose import CommandLine, compose_jobs
+from lab.ablation.plan import read_plan
+from lab.cli import CONF, force_overrides, register_resolvers
+
+PLANS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml"))
+JOBS = {  # how many each comes to, worked out by hand; and what a user has to add
+    "adamw_heatmap": (2 * 7 * 7 * 3, []),
+    "collab_recipe": (5 * 5, []),
+    "discriminative_lr": (5 * 5, ["model.weights=folder"]),
+    "one_cycle": (8 * 5 * 5, []),
+    "weight_decay": (5 * 5, []),
+    "weight_decay_mnist": (5 * 5, []),
+}
+
+
+def test_each_plan_is_known_here() -> None:
+    assert sorted(JOBS) == PLANS
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_composes_and_says_what_it_claims(name: str) -> None:
+    text = (CONF / "ablation" / f"{name}.yaml").read_text()
+    plan = read_plan(OmegaConf.to_container(OmegaConf.create(text)))  # type: ignore[arg-type]
+    assert plan.claim
+    header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    for word in ("Source:", "Command:", "Expected:"):
+        assert re.search(rf"^# {word} +\S", header, re.MULTILINE), word
+    assert f"ablation={name}" in header
+    number, more = JOBS[name]
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        command_line = CommandLine.parse(force_overrides(more))
+        jobs = compose_jobs(plan, command_line, lambda words: compose("config", overrides=words))
+    assert len(jobs) == number
+    assert len({job.folder_name for job in jobs}) == number
+    seeds = {job.seed for job in jobs}
+    assert seeds == set(plan.seed_values)
+    for metric in plan.metrics:
+        stage, _, short = metric.partition("/")
+        assert short in {"loss", *jobs[0].config.objective.metrics}
+        if stage == "val":
+            assert all(job.config.data["validation_fraction"] > 0 for job in jobs)
+        else:
+            assert all(job.config.test for job in jobs)
+
+
+def test_the_spread_of_seeds_is_not_that_of_splits() -> None:
+    """All seeds of a plan see the same split, else the differences are not paired."""
+    for path in Path(CONF / "ablation").glob("*.yaml"):
+        assert "seeds.split" not in path.read_text()
