@@ -182,7 +182,7 @@ def test_a_job_that_is_stopped_is_left_for_the_same_command(
 
     with pytest.raises(PlanError, match=r"3 done, 1 stopped \(the same command"):
         search(tmp_path, *SPACE, trials=4, launch=Stopping())
-    assert "trial 1: was stopped" in capsys.readouterr().out
+    assert "trial 1: was stopped (ended by SIGKILL)" in capsys.readouterr().out
     states = [state for state, *_ in trials(tmp_path)]
     assert states == ["COMPLETE", "RUNNING", "COMPLETE", "COMPLETE"]
 

@@ -44,7 +44,12 @@ def test_a_refused_search_is_told_in_a_line_and_leaves_nothing(tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_killed_again_and_again_it_is_the_undisturbed_search(tmp_path: Path) -> None:
-    said = [*SEARCH, RATES, "optim.weight_decay.value=range(0.0,0.35,0.1)", "hydra.sweeper.trials=8"]
+    said = [
+        *SEARCH,
+        RATES,
+        "optim.weight_decay.value=range(0.0,0.35,0.1)",
+        "hydra.sweeper.trials=8",
+    ]
     said += ["trainer.max_epochs=20", "checkpoints.every_n_steps=10"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
@@ -31,11 +32,14 @@ def show_progress(study: SearchStudy, metric: str, total: int, pace: float) -> N
     console().print(f"  {ended} of {total} trials, {found}{left}", soft_wrap=True)
 
 
-def show_end(folder: Path, study: SearchStudy, metric: str, said: list[str]) -> str | None:
+def show_end(
+    folder: Path, study: SearchStudy, metric: str, said: list[str], stopped: Mapping[int, str]
+) -> str | None:
     """The best trials, what mattered, the command to go on with; then what has no value, and why.
 
     Args:
         said: the command line without the space.
+        stopped: numbers of trials that have begun and have no end, and why.
 
     Returns:
         A line about trials that have no value, None if all have one.
@@ -52,7 +56,7 @@ def show_end(folder: Path, study: SearchStudy, metric: str, said: list[str]) -> 
         out.print(Text(f"  {command(study, best[0], said)}"), soft_wrap=True)
     failed = [trial for trial in study.trials if trial.state is TrialState.FAIL]
     for trial in [*failed, *study.running()]:
-        told = trial.user_attrs["error"] if trial in failed else "was stopped"
+        told = trial.user_attrs["error"] if trial in failed else stopped[trial.number]
         name = trial.user_attrs.get("folder")
         log = f"\n    log: {os.path.relpath(folder)}/{name}/run.log" if name else ""
         out.print(Text(f"  trial {trial.number}: {told}{log}"), soft_wrap=True)

@@ -22,7 +22,7 @@ from lab.ablation.sweep import Launch
 from lab.ablation.trial_configs import TrialConfigs, about
 from lab.claim import claimed
 from lab.config.schema import Config, Count, FolderName, Section, Seed
-from lab.errors import ConfigError, PlanError, RunFolderError
+from lab.errors import ConfigError, PlanError, RunFolderError, UserError
 from lab.interruption import Interruption, RunInterrupted
 from lab.record import FILE_NAME, RunRecord
 
@@ -118,7 +118,7 @@ class Search:
         self._folder = folder
         self._launch = launch
         self._axes = Plan(zip={p.key: [None] for p in configs.space}, metrics=[metric])
-        self._left: set[int] = set()  # numbers of trials that were stopped and have no value yet
+        self._stopped: dict[int, str] = {}  # numbers of trials that have no value yet -> why
         self._jobs = self._jobs_so_far()
 
     def run(self) -> None:
@@ -133,13 +133,13 @@ class Search:
 
     def end(self, said: list[str]) -> None:
         """Raises PlanError if a trial has no value."""
-        told = show_end(self._folder.path, self._study, self.metric, said)
+        told = show_end(self._folder.path, self._study, self.metric, said, self._stopped)
         if told is not None:
             raise PlanError(f"{self._folder.name}: {told}")
 
     def _due(self) -> list[FrozenTrial]:
         def begun() -> list[FrozenTrial]:
-            return [trial for trial in self._study.running() if trial.number not in self._left]
+            return [trial for trial in self._study.running() if trial.number not in self._stopped]
 
         while (count := len(self._study.trials)) < self.settings.trials:
             if begun() and count % self.settings.batch == 0:
@@ -166,6 +166,8 @@ class Search:
         if due:
             try:
                 returns = self._launch([[run_override(f.path)] for f in due])
+            except UserError:
+                raise
             except Exception as error:
                 raise PlanError(
                     f"{self._folder.name}: the launcher failed "
@@ -193,7 +195,8 @@ class Search:
             error = ended._return_value
             self._study.tell_failed(number, error_line(type(error).__name__, str(error)))
         else:
-            self._left.add(number)
+            why = "" if ended is None else f" ({ended._return_value})"
+            self._stopped[number] = f"was stopped{why}"
 
     def _jobs_so_far(self) -> dict[str, Job]:
         """By the names of their folders, as their records have them."""
