@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +37,19 @@ class CrashAt(Callback):
                     return
                 Path(self.flag).touch()
             raise ValueError("the data went bad")
+
+
+class StuckAt(Callback):
+    """From ``step`` optimiser steps on the run does nothing, and does not listen to signals."""
+
+    def __init__(self, step: int, flag: str) -> None:
+        self.step, self.flag = step, flag
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if pl_module.total_steps == self.step:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            Path(self.flag).touch()
+            time.sleep(600)

@@ -4,10 +4,13 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from lab.errors import RunFolderError
+
+_PATIENCE = 0.5  # seconds; who only asks whether a folder is held, holds it for a moment
 
 
 @contextlib.contextmanager
@@ -19,14 +22,13 @@ def claimed(folder: Path) -> Iterator[None]:
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunFolderError(
-                f"{folder}: a run is going on there{_holder(folder)}; wait for it, or stop it"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
+        deadline = time.monotonic() + _PATIENCE
+        while not _take(descriptor):
+            if time.monotonic() > deadline:
+                raise RunFolderError(
+                    f"{folder}: a run is going on there{_holder(folder)}; wait for it, or stop it"
+                )
+            time.sleep(0.02)
         yield
     finally:
         os.close(descriptor)
@@ -34,11 +36,21 @@ def claimed(folder: Path) -> Iterator[None]:
 
 def is_claimed(folder: Path) -> bool:
     """Whether a living process holds ``folder``."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with claimed(folder):
-            return False
-    except RunFolderError:
-        return True
+        return not _take(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return True
 
 
 def _holder(folder: Path) -> str:

@@ -24,6 +24,13 @@ from lab.interruption import RunInterrupted
 
 _started: float | None = time.perf_counter()
 CONF = Path(__file__).resolve().parents[2] / "conf"
+# What torchrun, SLURM, LSF or Lightning leave in the environment of a rank's process.
+RANK_VARIABLES = (
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
+    *("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"),
+    *("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
+    "JSM_NAMESPACE_RANK",
+)
 _ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=")
 
 
@@ -147,6 +154,11 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise what it would print in its own words
     register_resolvers()
     sys.argv[1:] = force_overrides(sys.argv[1:])
+    if {"-m", "--multirun"} & set(
+        sys.argv
+    ):  # a sweep is nobody's rank, and its jobs start their own
+        for name in RANK_VARIABLES:
+            os.environ.pop(name, None)
     try:
         main()
     except RunInterrupted as stop:
@@ -186,8 +198,10 @@ def as_user_error(error: BaseException) -> UserError | None:
         )
     told = _without_append_advice(error)
     unknown = re.search(r"Could not override '([^']+)'", told)
-    if unknown and "not in struct" in told:  # KEY=null: all others are forced past Hydra
-        told = f"{unknown[1]}: unknown key; nothing of that name is there to be null"
+    if unknown and "not in struct" in told:  # KEY=null, or Hydra's: others are forced past Hydra
+        told = f"{unknown[1]}: unknown key"
+        if not unknown[1].startswith("hydra."):
+            told += "; nothing of that name is there to be null"
     return ConfigError(told)
 
 

@@ -4,11 +4,16 @@ Lightning turns both into exit statuses that look like a crash (1) or like succe
 interrupt in the middle of an optimiser step would leave a state that no undisturbed run passes.
 """
 
+import ctypes
+import os
 import signal
+import sys
 import threading
 from types import FrameType, TracebackType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 class RunInterrupted(BaseException):
@@ -64,3 +69,16 @@ class Interruption:
         self.requested = number
         if not (self.deferred and first):
             raise RunInterrupted(number)
+
+
+def end_with_parent(parent: int, number: int) -> None:
+    """From now on this process gets signal ``number`` when its parent ends (on Linux; else never).
+
+    Args:
+        parent: the parent's process id; the signal comes at once if it has ended already.
+    """
+    if _prctl is None:
+        return
+    _prctl(_SET_PARENT_DEATH_SIGNAL, number)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)

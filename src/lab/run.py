@@ -1,6 +1,8 @@
 """One run from config to record: build, fit, test, show what was learned, write ``run.json``."""
 
 import logging
+import os
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
@@ -28,7 +31,7 @@ from lab.claim import claimed
 from lab.cli import seconds_since_start
 from lab.config.check import has_validation
 from lab.config.schema import Config
-from lab.interruption import Interruption, RunInterrupted
+from lab.interruption import Interruption, RunInterrupted, end_with_parent
 from lab.optim.groups import plan_parameters
 from lab.phases import Progress, plan_phases
 from lab.record import RunRecord
@@ -74,6 +77,8 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
         case "predict":
             predict(folder)
         case "fit":
+            if not _is_main_process():  # of no use without the others, whom it may wait for
+                end_with_parent(os.getppid(), signal.SIGKILL)
             with claimed(folder) if _is_main_process() else nullcontext():
                 return _fit_anew_or_on(config, folder, overrides)
     return None
@@ -170,7 +175,7 @@ def _fit(
         plan_parameters(model, phase.optim)
     for phase in phases[before.phase :]:
         trainer = build_trainer(config, folder, trackers, interruption, phase, before)
-        record.device = f"{trainer.strategy.root_device} x {trainer.world_size}"
+        record.device = _device(trainer)
         record.deterministic = torch.are_deterministic_algorithms_enabled()
         model.begin_phase(phase, before)
         data.first_epoch = before.epochs
@@ -260,6 +265,13 @@ def _is_main_process() -> bool:
     """Rank 0; also before the processes of a run know each other (Lightning reads the launcher's
     environment when it is imported)."""
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def _device(trainer: Trainer) -> str:
+    """``cpu x 1``, ``cuda:0 x 2 (NVIDIA H100)``: of rank 0, times how many processes."""
+    device = trainer.strategy.root_device
+    name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return f"{device} x {trainer.world_size}{name}"
 
 
 def _attach(trackers: list[Tracker], config: Config, folder: Path, record: RunRecord) -> None:

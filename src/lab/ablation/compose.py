@@ -19,7 +19,7 @@ from lab.errors import ConfigError
 from lab.record import config_hash
 
 Compose = Callable[[list[str]], DictConfig]  # Hydra overrides -> a composed config
-_NOT_SWEPT = ("run", "task", "ablation")
+_NOT_SWEPT = ("run", "task")
 _ABSENT = object()
 
 
@@ -60,6 +60,8 @@ class CommandLine:
         for override in OverridesParser.create().parse_overrides(arguments):
             key = override.key_or_group
             if key.partition(".")[0] == "ablation":
+                if override.is_sweep_override():
+                    raise ConfigError("ablation: one plan at a time")
                 continue
             if key in _NOT_SWEPT and (override.is_sweep_override() or key == "run"):
                 raise ConfigError(f"{key}: is of a single run; leave out -m")

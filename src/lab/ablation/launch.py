@@ -1,21 +1,21 @@
 """How a sweeper names a job to a launcher: by its prepared run folder, and by nothing else."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
-from lab.cli import CONF
+from lab.cli import CONF, RANK_VARIABLES
 from lab.errors import ConfigError
+from lab.interruption import end_with_parent
 from lab.record import RunRecord
-
-# what a launcher of several processes leaves in the environment, and a job must not inherit
-_RANK_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 def run_override(folder: Path) -> str:
@@ -47,10 +47,10 @@ def start_job(
 ) -> subprocess.Popen[bytes]:
     """``python train.py run=FOLDER``, with all that it says in its ``run.log``.
 
-    On Linux the job gets SIGTERM when this process ends, however that happens: it then writes a
-    checkpoint and stops, and is not left behind.
+    To be called from the main thread: on Linux the job gets SIGTERM when the thread that started it
+    ends, however that happens; it then writes a checkpoint and stops, and is not left behind.
     """
-    inherited = {k: v for k, v in os.environ.items() if k not in _RANK_VARIABLES}
+    inherited = {k: v for k, v in os.environ.items() if k not in RANK_VARIABLES}
     command = [sys.executable, str(CONF.parent / "train.py"), run_override(folder)]
     with (folder / "run.log").open("ab") as log:
         return subprocess.Popen(
@@ -61,20 +61,57 @@ def start_job(
             stdin=subprocess.DEVNULL,
             env={**inherited, **(environment or {})},
             start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            preexec_fn=partial(_before_the_job, os.getpid()),
         )
 
 
+def _before_the_job(parent: int) -> None:
+    """In the new process: what schedulers send to all processes is for the one that started it."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    end_with_parent(parent, signal.SIGTERM)
+
+
+def end_job(job: subprocess.Popen[bytes]) -> JobReturn | None:
+    """How a job has ended, or None while it runs; of one that failed no process is left."""
+    status = job.poll()
+    if status is None:
+        return None
+    if status != 0:  # other ranks may wait for a rank 0 that is no more
+        _kill(job)
+    return job_return(status)
+
+
+def stop_jobs(jobs: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask jobs to write their checkpoints and end, and wait; if told again meanwhile, kill them."""
+    try:
+        for job in jobs:
+            job.terminate()
+        for job in jobs:
+            job.wait()
+    finally:
+        for job in jobs:
+            _kill(job)
+
+
+def _kill(job: subprocess.Popen[bytes]) -> None:
+    """A job and all processes that it has started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left
+        os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+
+
 def run_to_its_end(folder: Path) -> JobReturn:
-    """``start_job``, waited for; also when this process is told to stop, and passes that on."""
+    """``start_job``, waited for; if this process is told to stop, the job is too."""
     job = start_job(folder)
     try:
-        status = job.wait()
-    except BaseException:
-        job.terminate()
         job.wait()
+    except BaseException:
+        stop_jobs([job])
         raise
-    return job_return(status)
+    ended = end_job(job)
+    assert ended is not None
+    return ended
 
 
 def job_return(exit_status: int) -> JobReturn:
@@ -83,10 +120,3 @@ def job_return(exit_status: int) -> JobReturn:
         return JobReturn(status=JobStatus.COMPLETED)
     name = signal.Signals(-exit_status).name if exit_status < 0 else f"exit status {exit_status}"
     return JobReturn(status=JobStatus.FAILED, _return_value=ChildProcessError(f"ended by {name}"))
-
-
-def _end_with_parent() -> None:
-    import ctypes
-
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

@@ -1,15 +1,13 @@
 """What a plan shows at the terminal: its jobs before they run, a line for each, and its end."""
 
 import os
-import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +15,7 @@ from lab.ablation.estimate import Estimate
 from lab.ablation.folder import JobFolder
 from lab.ablation.plan import label_of
 from lab.record import RunRecord, Status
+from lab.report.write import console
 
 _ACTIONS: dict[Status, str] = {
     "planned": "run",
@@ -25,11 +24,6 @@ _ACTIONS: dict[Status, str] = {
     "failed": "failed; skip",
     "done": "done; skip",
 }
-
-
-def console() -> Console:
-    out = Console(file=sys.stdout, highlight=False)
-    return out if out.is_terminal else Console(file=sys.stdout, highlight=False, width=200)
 
 
 def show_jobs(
@@ -80,26 +74,47 @@ class JobLines:
         self.total = total
         self.at_a_time = at_a_time
         self.ended = 0
-        self._started = time.monotonic()
-        self._console = console()
+        self.failed = 0
+        self.begun: dict[Path, float] = {}  # of running jobs, on the monotonic clock
+        self.console = console()
+        self._seconds: list[float] = []
+
+    def begin(self, folder: Path) -> None:
+        self.begun[folder] = time.monotonic()
 
     def running(self, folder: Path) -> AbstractContextManager[Any]:
-        """Says on a terminal what is going on, for as long as it does."""
-        if not self._console.is_terminal:
+        """Begins, and says on a terminal what is going on, for as long as it does."""
+        self.begin(folder)
+        if not self.console.is_terminal:
             return nullcontext()
         job = f"[{self.ended + 1}/{self.total}] {describe(RunRecord.read(folder))}"
-        return self._console.status(Text(f"{job}  log: {os.path.relpath(folder)}/run.log"))
+        return self.console.status(Text(f"{job}  log: {os.path.relpath(folder)}/run.log"))
 
     def end(self, folder: Path, error: BaseException | None = None) -> None:
         """``error`` is what kept a job from even writing its record."""
-        self.ended += 1
         record = RunRecord.read(folder)
-        left = (time.monotonic() - self._started) / self.ended * (self.total - self.ended)
-        told = "" if self.ended == self.total else f"  (about {duration(left)} left)"
+        self.ended += 1
+        self.failed += record.status != "done"
+        self._seconds.append(time.monotonic() - self.begun.pop(folder))
+        left = self.seconds_left()
+        told = f"  (about {duration(left)} left)" if left and left >= 1 else ""
         width = len(str(self.total))
         count = f"[{self.ended:>{width}}/{self.total}] " if self.total > 1 else ""
-        start = f"{count}{describe(record)}"
-        self._console.print(Text(f"{start}  {outcome(record, error)}{told}"), soft_wrap=True)
+        self.say(f"{count}{describe(record)}  {outcome(record, error)}{told}")
+
+    def say(self, line: str) -> None:
+        self.console.print(Text(line), soft_wrap=True)
+
+    def seconds_left(self) -> float | None:
+        """If every job takes the mean of those that have ended; None before the first has."""
+        if not self._seconds:
+            return None
+        mean = sum(self._seconds) / len(self._seconds)
+        now = time.monotonic()
+        running = sum(max(mean - (now - begun), 0.0) for begun in self.begun.values())
+        waiting = self.total - self.ended - len(self.begun)
+        places = max(1, min(self.at_a_time, self.total - self.ended))
+        return (running + mean * waiting) / places
 
 
 def describe(record: RunRecord) -> str:
@@ -127,8 +142,16 @@ def error_line(kind: str, message: str) -> str:
     return f"{kind}: {first}" if first else kind
 
 
-def show_failures(jobs: Sequence[JobFolder], statuses: Sequence[Status], base: Path) -> None:
-    """Each job that is not done: what was wrong, and where its log is."""
+def show_failures(
+    jobs: Sequence[JobFolder],
+    statuses: Sequence[Status],
+    ends: Mapping[Path, str],
+    base: Path,
+) -> None:
+    """Each job that is not done: what was wrong, and where its log is.
+
+    ``ends``: how jobs ended whose records do not say it, such as one that was killed.
+    """
     out = console()
     for job, status in zip(jobs, statuses, strict=True):
         if status == "done":
@@ -137,6 +160,8 @@ def show_failures(jobs: Sequence[JobFolder], statuses: Sequence[Status], base: P
         log = job.path / "run.log"
         shown = log.relative_to(base) if log.is_relative_to(base) else log
         told = outcome(record) if status == "failed" else status
+        if job.path in ends:
+            told += f", {ends[job.path]}"
         out.print(Text(f"  {describe(record)}: {told}\n    log: {shown}"), soft_wrap=True)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,14 +11,16 @@ from hydra.core.utils import JobReturn, JobStatus
 from lab.ablation.compose import CommandLine, Compose, compose_jobs
 from lab.ablation.folder import JobFolder, PlanFolder
 from lab.ablation.launch import run_override
-from lab.ablation.listing import action_due, console, counted, show_failures, show_jobs
+from lab.ablation.listing import action_due, counted, show_failures, show_jobs
 from lab.ablation.plan import Plan
 from lab.claim import claimed
-from lab.errors import PlanError
+from lab.errors import PlanError, UserError
 from lab.interruption import Interruption
 from lab.record import Status
+from lab.report.write import console, print_plan, write_reports
 
 log = logging.getLogger(__name__)
+_PATIENCE = 30.0  # seconds, for jobs of a sweep that was killed to write their checkpoints
 Launch = Callable[[list[list[str]]], Sequence[JobReturn]]  # overrides of each job -> how it ended
 
 
@@ -50,6 +53,7 @@ def run_plan(
     folder.make()
     with claimed(folder.path):
         folder.write(plan, [job.job for job in jobs])
+        _wait_for_orphans(jobs)
         before: list[Status] = [job.status() for job in jobs]
         due = [
             job
@@ -57,13 +61,14 @@ def run_plan(
             if action_due(status, retry_failed=plan.retry_failed)
         ]
         _say_what_is_due(folder, jobs, due)
+        ends: dict[Path, str] = {}
         try:
             if due:
                 with Interruption():
-                    _launch(launch, due)
+                    ends = _launch(launch, due)
         finally:
             _report(folder.path)
-        _end(folder, jobs)
+        _end(folder, jobs, ends)
 
 
 def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFolder]) -> None:
@@ -72,31 +77,47 @@ def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFol
     console().print(f"{folder.name}: {len(due)} of {len(jobs)} jobs to run{skipped}; {where}")
 
 
-def _launch(launch: Launch, due: list[JobFolder]) -> None:
+def _wait_for_orphans(jobs: list[JobFolder]) -> None:
+    """The jobs of a sweep that was killed end by themselves, but not at once."""
+    held = [job for job in jobs if job.status() == "running"]
+    if held:
+        console().print(f"{len(held)} jobs still run from before; waiting for them to stop")
+    deadline = time.monotonic() + _PATIENCE
+    while held and time.monotonic() < deadline:
+        time.sleep(0.1)
+        held = [job for job in held if job.status() == "running"]
+
+
+def _launch(launch: Launch, due: list[JobFolder]) -> dict[Path, str]:
+    """What the launcher knows of jobs that ended before they could write it into their records.
+
+    Raises:
+        UserError: the launcher was asked for what it cannot do; nothing was run.
+    """
     try:
         returns = launch([[run_override(job.path)] for job in due])
-    except (
-        Exception
-    ) as error:  # a launcher that gives up; what its jobs did stands in their records
-        log.error("the launcher failed: %s: %s", type(error).__name__, error)
-        return
-    for job, ended in zip(due, returns, strict=True):
-        if ended.status is JobStatus.FAILED and job.status() not in ("failed", "interrupted"):
-            log.error("%s: %s", job.path.name, ended._return_value)
+    except UserError:
+        raise
+    except Exception as error:  # a launcher that gives up; what its jobs did is in their records
+        told = str(error).strip().splitlines() or [""]
+        log.error("the launcher failed: %s: %s", type(error).__name__, told[0])
+        return {}
+    return {
+        job.path: str(ended._return_value)
+        for job, ended in zip(due, returns, strict=True)
+        if ended.status is JobStatus.FAILED and job.status() != "failed"
+    }
 
 
 def _report(folder: Path) -> None:
-    from lab.report import write_reports
-
     write_reports(folder)
 
 
-def _end(folder: PlanFolder, jobs: list[JobFolder]) -> None:
+def _end(folder: PlanFolder, jobs: list[JobFolder], ends: dict[Path, str]) -> None:
     from lab.ablation.tracking import send_table
-    from lab.report import plan_table
 
     out = console()
-    out.print(plan_table(folder.path))
+    print_plan(folder.path, out)
     where = os.path.relpath(folder.path)
     out.print(f"{where}/report.html, .md, .csv, .tex", soft_wrap=True)
     statuses: list[Status] = [job.status() for job in jobs]
@@ -105,7 +126,7 @@ def _end(folder: PlanFolder, jobs: list[JobFolder]) -> None:
     if complete:
         return
     out.print(f"\n{counted(statuses)}:")
-    show_failures(jobs, statuses, Path.cwd())
+    show_failures(jobs, statuses, ends, Path.cwd())
     remedy = "the same command" + ("" if folder.found_again else f" with hydra.sweep.dir={where}")
     remedy += " runs what is missing"
     if "failed" in statuses:
