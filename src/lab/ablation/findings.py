@@ -9,8 +9,9 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 from rich.text import Text
 
-from lab.ablation.listing import console, duration
+from lab.ablation.listing import duration
 from lab.ablation.study import SearchStudy
+from lab.report.write import console
 
 _BEST = 5
 _SEEDS = "seed=0,1,2,3,4"

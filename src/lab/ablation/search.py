@@ -14,17 +14,18 @@ from lab.ablation.compose import CommandLine, Compose, Job
 from lab.ablation.findings import show_end, show_progress, show_start
 from lab.ablation.folder import JobFolder, PlanFolder
 from lab.ablation.launch import run_override
-from lab.ablation.listing import action_due, console, error_line
+from lab.ablation.listing import action_due, error_line
 from lab.ablation.plan import Plan
 from lab.ablation.space import split_space
 from lab.ablation.study import FrozenTrial, SearchStudy
-from lab.ablation.sweep import Launch
+from lab.ablation.sweep import Launch, wait_for_orphans
 from lab.ablation.trial_configs import TrialConfigs, about
 from lab.claim import claimed
 from lab.config.schema import Config, Count, FolderName, Section, Seed
 from lab.errors import ConfigError, PlanError, RunFolderError, UserError
 from lab.interruption import Interruption, RunInterrupted
 from lab.record import FILE_NAME, RunRecord
+from lab.report.write import console, write_reports
 
 
 class SearchSettings(Section):
@@ -89,9 +90,7 @@ def run_search(
             console().print("stopped; the same command goes on")
             raise
         finally:
-            from lab.report import write_reports
-
-            write_reports(folder.path)
+            search.report()
         search.end(rest)
 
 
@@ -131,6 +130,10 @@ class Search:
             pace = statistics.median(paces)
             show_progress(self._study, self.metric, self.settings.trials, pace)
 
+    def report(self) -> None:
+        if self._jobs:  # else there is no plan either
+            write_reports(self._folder.path)
+
     def end(self, said: list[str]) -> None:
         """Raises PlanError if a trial has no value."""
         told = show_end(self._folder.path, self._study, self.metric, said, self._stopped)
@@ -161,6 +164,7 @@ class Search:
     def _run(self, trials: Sequence[FrozenTrial]) -> None:
         names = dict.fromkeys(trial.user_attrs["folder"] for trial in trials)
         folders = self._folder.job_folders([self._jobs[name] for name in names])
+        wait_for_orphans(folders)
         due = [f for f in folders if action_due(f.status(), retry_failed=False)]
         returns: Sequence[JobReturn] = []
         if due:

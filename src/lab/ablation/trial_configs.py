@@ -10,6 +10,7 @@ from lab.config.check import has_validation
 from lab.config.schema import Config
 from lab.errors import ConfigError
 from lab.record import identity
+from lab.report.collect import flat
 
 
 class TrialConfigs:
@@ -59,14 +60,5 @@ class TrialConfigs:
 
 def about(config: Config, space: list[Parameter]) -> dict[str, str]:
     """What has to stay the same for trials to be compared: what runs compute, and the space."""
-    fixed = _flat(identity(config.model_dump(mode="json")))
-    return {k: shown(v) for k, v in fixed.items()} | {p.key: str(p) for p in space}
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat
+    fixed = flat(identity(config.model_dump(mode="json")))
+    return {k: shown(v) for k, v in fixed} | {p.key: str(p) for p in space}
