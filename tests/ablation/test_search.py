@@ -46,6 +46,7 @@ def test_a_trial_is_a_job_of_a_plan_and_leaves_the_test_part_unread(tmp_path: Pa
         assert record.config["optim"]["lr"] == params["optim.lr"]
         assert (record.config["test"], record.config["seed"]) == (False, 3)
         assert (state, value) == ("COMPLETE", distance(record.config))
+    assert "val/rmse over optim.lr" in (tmp_path / "s" / "report.html").read_text()
     search(tmp_path, *SPACE, "seed=3", "test=true", trials=4)
     job = json.loads((tmp_path / "s" / "plan.json").read_text())["jobs"][3]
     assert RunRecord.read(tmp_path / "s" / job["folder"]).config["test"] is True

@@ -46,6 +46,7 @@ def show_end(
         A line about trials that have no value, None if all have one.
     """
     out = console()
+    where = os.path.relpath(folder)
     best = study.best()
     if best:
         out.print(_best_table(study, metric))
@@ -55,11 +56,12 @@ def show_end(
             out.print(f"what decided over being among the best quarter: {told}", soft_wrap=True)
         out.print("the best, with several seeds and tested:", soft_wrap=True)
         out.print(Text(f"  {command(study, best[0], said)}"), soft_wrap=True)
+        out.print(f"{where}/report.html, .md, .csv, .tex", soft_wrap=True)
     failed = [trial for trial in study.trials if trial.state is TrialState.FAIL]
     for trial in [*failed, *study.running()]:
         told = trial.user_attrs["error"] if trial in failed else stopped[trial.number]
         name = trial.user_attrs.get("folder")
-        log = f"\n    log: {os.path.relpath(folder)}/{name}/run.log" if name else ""
+        log = f"\n    log: {where}/{name}/run.log" if name else ""
         out.print(Text(f"  trial {trial.number}: {told}{log}"), soft_wrap=True)
     counts = [
         *([f"{len(failed)} failed (hydra.sweeper.trials=… adds others)"] if failed else []),
