@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
-from lab.ablation.search import read_settings
+from lab.ablation.search import Search, read_settings
 from lab.ablation.study import SearchStudy
 from lab.errors import ConfigError, PlanError, RunFolderError
 from lab.record import RunRecord
@@ -52,7 +52,10 @@ def test_a_trial_is_a_job_of_a_plan_and_leaves_the_test_part_unread(tmp_path: Pa
     assert RunRecord.read(tmp_path / "s" / job["folder"]).config["test"] is True
 
 
-def test_more_trials_are_added_as_if_they_had_been_asked_for_at_once(tmp_path: Path) -> None:
+def test_more_trials_are_added_as_if_they_had_been_asked_for_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Search, "report", lambda self: None)
     search(tmp_path / "at once", *SPACE, trials=13)
     launcher = Launcher()
     for total in (5, 12, 12, 13):
@@ -71,6 +74,7 @@ def test_killed_at_any_moment_it_goes_on_as_if_it_had_not_been(
     batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before or after the study draws, adds or is told a trial, at random."""
+    monkeypatch.setattr(Search, "report", lambda self: None)  # it takes longer than all else
     search(tmp_path / "whole", *SPACE, trials=13, batch=batch)
     chance = random.Random(3)
     killed_at = []
