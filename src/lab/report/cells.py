@@ -55,8 +55,8 @@ def columns_of(table: Table) -> list[Column]:
 
 
 def row_name(row: Row) -> str:
-    """Its values: ``l2 = l2_again, 0.01``; empty for the only row of runs that are all alike."""
-    return ", ".join(_setting(row, key) for key, _ in row.variant)
+    """Its values, numbers to four digits: ``l2 = l2_again, 0.01``; empty where nothing varies."""
+    return ", ".join(_rounded(_setting(row, key)) for key, _ in row.variant)
 
 
 def shown_statuses(statuses: Mapping[str, int]) -> str:
@@ -67,6 +67,14 @@ def shown_statuses(statuses: Mapping[str, int]) -> str:
 def _setting(row: Row, key: str) -> str:
     value = dict(row.variant)[key]
     return " = ".join((value, *row.aliases)) if key == "variant" else value
+
+
+def _rounded(text: str) -> str:
+    try:
+        short = f"{float(text):.4g}"
+    except ValueError:
+        return text
+    return min(short, text, key=len)
 
 
 def _metric(row: Row, metric: str, decimals: int) -> str:

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from lab.report.grid import Group, grouped, numeric_axes
 from lab.report.pictures.style import (
     MARKERS,
+    MOST_BANDS,
     MOST_LINES,
     Picture,
     as_svg,
@@ -46,13 +47,18 @@ def curves(table: Table, metric: str) -> Picture | None:
             linewidth=1.5,
             label=shortened(group.name),
         )
-        place.fill_between(x, mean - std, mean + std, color=style["color"], alpha=0.15, linewidth=0)
+        if len(shown) <= MOST_BANDS:
+            place.fill_between(
+                x, mean - std, mean + std, color=style["color"], alpha=0.15, linewidth=0
+            )
     scale_x(place, sorted({x for group in shown for x, _, _ in _points(group, metric)}))
     place.set_xlabel(axes[0])
     place.set_ylabel(metric)
     plain(place)
     legend_below(figure, place)
-    caption = "Mean over seeds; the band is one standard deviation to each side."
+    caption = "Means over seeds."
+    if len(shown) <= MOST_BANDS:
+        caption += " The band is one standard deviation to each side."
     if len(shown) < len(groups):
         caption += f" The best {len(shown)} of {len(groups)}."
     return Picture(f"{metric} over {axes[0]}", caption, as_svg(figure))

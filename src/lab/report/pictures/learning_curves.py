@@ -12,6 +12,7 @@ from lab.report.cells import row_name
 from lab.report.comparison import Job, Variant
 from lab.report.pictures.choice import candidates, ranked, rows_named
 from lab.report.pictures.style import (
+    MOST_BANDS,
     MOST_LINES,
     Picture,
     as_svg,
@@ -23,7 +24,6 @@ from lab.report.pictures.style import (
 from lab.report.tables import Table
 
 _TRAINING = "train/loss"
-_MOST_BANDS = 6  # more would cover each other
 Curve = dict[int, float]  # optimiser step -> value
 
 
@@ -63,7 +63,7 @@ def learning_curves(table: Table) -> Picture | None:
         style = line_style(index)
         name = shortened(row_name(row))
         place.plot(steps, mean, **style, linewidth=1.5, label=name)
-        if len(rows) <= _MOST_BANDS:
+        if len(rows) <= MOST_BANDS:
             place.fill_between(
                 steps, mean - std, mean + std, color=style["color"], alpha=0.15, linewidth=0
             )
@@ -72,10 +72,11 @@ def learning_curves(table: Table) -> Picture | None:
     place.set_ylabel(column)
     if ends and min(ends) > 0 and max(ends) > 30 * min(ends):
         place.set_yscale("log")
+        place.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # its own needs TeX's
     plain(place)
     legend_below(figure, place)
     caption = "Means over runs."
-    if len(rows) <= _MOST_BANDS:
+    if len(rows) <= MOST_BANDS:
         caption += " The band is one standard deviation to each side."
     caption += choice + rows_named(table)
     return Picture("Learning curves", caption, as_svg(figure))

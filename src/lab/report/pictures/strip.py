@@ -42,6 +42,7 @@ def strips(table: Table, metric: str) -> Picture | None:
     place.set_yticks(range(len(rows)), names)
     place.set_ylim(len(rows) - 0.5, -0.5)
     place.set_xlabel(metric)
+    place.locator_params(axis="x", nbins=5)
     plain(place)
     caption = "A dot a seed; the bar is the mean."
     if baselines - {None}:
@@ -49,7 +50,9 @@ def strips(table: Table, metric: str) -> Picture | None:
     if paired and None not in baselines:
         caption += " A line joins the runs of one seed."
     if len(set(shown) & set(among)) < len(among):
-        choice += f" The best of {len(among)}, with their baselines."
+        choice += (
+            f" The best of {len(among)}{', with their baselines' if baselines - {None} else ''}."
+        )
     caption += choice + rows_named(table)
     return Picture(f"{metric} of each seed", caption, as_svg(figure))
 

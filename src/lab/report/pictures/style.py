@@ -19,6 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = "os^Dv<>P"
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", ":", (0, (5, 1, 1, 1)))
 MOST_LINES = 12
+MOST_BANDS = 6  # more would cover each other
 _LONGEST_NAME = 44
 
 
