@@ -218,3 +218,17 @@ def test_a_page_needs_no_window_system(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_points_on_no_grid_are_dots_over_each_axis(tmp_path: Path) -> None:
+    def result(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
+        return {"rmse": settings["optim.lr"] ** 2} if settings["optim.lr"] < 0.05 else "failed"
+
+    drawn = [{"optim.lr": 0.001 * 1.7**i, "optim.decay": (i * 5) % 8} for i in range(8)]
+    scattered = page_of(write_plan(tmp_path / "scattered", result, grid=drawn, seeds=(0,)))
+    assert "test/rmse over optim.lr, optim.decay" in scattered.words
+    assert "test/rmse over optim.lr and optim.decay" not in scattered.words
+    (picture,) = [p for p in scattered.pictures if "row of the table" in p]
+    assert "<!-- 0.01 -->" in picture  # a logarithmic axis, with plain numbers
+    grid = page_of(write_plan(tmp_path / "grid", lambda *_: {"rmse": 1.0}, grid=GRID))
+    assert not [p for p in grid.pictures if "row of the table" in p]

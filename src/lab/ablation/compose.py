@@ -70,7 +70,7 @@ class CommandLine:
             if not override.is_sweep_override():
                 plain.append(override)
             elif override.is_discrete_sweep():
-                swept[key] = [_parsed(key, text) for text in override.sweep_string_iterator()]
+                swept[key] = [parse_value(key, text) for text in override.sweep_string_iterator()]
             else:
                 raise ConfigError(
                     f"{override.input_line}: has no list of values; hydra/sweeper=optuna "
@@ -175,7 +175,7 @@ def _job(point: Point, config: Config, command_line: CommandLine) -> Job:
     )
 
 
-def _parsed(key: str, text: str) -> Any:
+def parse_value(key: str, text: str) -> Any:
     if is_group(key):
         return text
     return OverridesParser.create().parse_override(f"++{key}={text}").value()

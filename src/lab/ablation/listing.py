@@ -99,8 +99,8 @@ class JobLines:
         left = self.seconds_left()
         told = f"  (about {duration(left)} left)" if left and left >= 1 else ""
         width = len(str(self.total))
-        start = f"[{self.ended:>{width}}/{self.total}] {describe(record)}"
-        self.say(f"{start}  {outcome(record, error)}{told}")
+        count = f"[{self.ended:>{width}}/{self.total}] " if self.total > 1 else ""
+        self.say(f"{count}{describe(record)}  {outcome(record, error)}{told}")
 
     def say(self, line: str) -> None:
         self.console.print(Text(line), soft_wrap=True)

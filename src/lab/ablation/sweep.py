@@ -53,7 +53,7 @@ def run_plan(
     folder.make()
     with claimed(folder.path):
         folder.write(plan, [job.job for job in jobs])
-        _wait_for_orphans(jobs)
+        wait_for_orphans(jobs)
         before: list[Status] = [job.status() for job in jobs]
         due = [
             job
@@ -77,7 +77,7 @@ def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFol
     console().print(f"{folder.name}: {len(due)} of {len(jobs)} jobs to run{skipped}; {where}")
 
 
-def _wait_for_orphans(jobs: list[JobFolder]) -> None:
+def wait_for_orphans(jobs: list[JobFolder]) -> None:
     """The jobs of a sweep that was killed end by themselves, but not at once."""
     held = [job for job in jobs if job.status() == "running"]
     if held:

@@ -36,6 +36,19 @@ def numeric_axes(table: Table) -> list[str]:
     return axes
 
 
+def is_grid(table: Table) -> bool:
+    """Whether rows fill a third or more of the grid that their values on numeric axes span.
+
+    With fewer than two axes they always do.
+    """
+    axes = numeric_axes(table)
+    if len(axes) < 2:
+        return True
+    points = {_point(row, axes) for row in table.rows}
+    cells = math.prod(len({point[index] for point in points}) for index in range(len(axes)))
+    return 3 * len(points) >= cells
+
+
 def grouped(table: Table, axes: Sequence[str]) -> list[Group]:
     """A group for each value of the settings that are no axes.
 

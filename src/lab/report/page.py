@@ -49,6 +49,7 @@ def _pictures(table: Table) -> list[dict[str, str]]:
     from lab.report.pictures.curve import curves  # these import matplotlib
     from lab.report.pictures.heat_map import heat_maps
     from lab.report.pictures.learning_curves import learning_curves
+    from lab.report.pictures.scatter import scatters
     from lab.report.pictures.strip import strips
     from lab.report.pictures.style import styled
 
@@ -56,7 +57,7 @@ def _pictures(table: Table) -> list[dict[str, str]]:
         drawn = [
             draw(table, metric)
             for metric in table.comparison.metrics
-            for draw in (heat_maps, curves, strips)
+            for draw in (heat_maps, scatters, curves, strips)
         ]
         drawn.append(learning_curves(table))
     return [

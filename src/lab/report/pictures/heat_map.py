@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lab.report.cells import decimals
-from lab.report.grid import Group, grouped, numeric_axes
+from lab.report.grid import Group, grouped, is_grid, numeric_axes
 from lab.report.pictures.style import MOST_LINES, Picture, as_svg, shortened
 from lab.report.tables import Table, best_rows
 from lab.report.valley import Array
@@ -20,12 +20,12 @@ _ROOM_FOR_NUMBERS = 10  # cells a side
 
 
 def heat_maps(table: Table, metric: str) -> Picture | None:
-    """None without two numeric axes, or without a value on them.
+    """None without a grid on two numeric axes, or without a value on it.
 
     Cells have one size, so that values in equal ratios lie as on a logarithmic axis.
     """
     axes = numeric_axes(table)[:2]
-    if len(axes) < 2:
+    if len(axes) < 2 or not is_grid(table):
         return None
     means = [(group, _means(group, metric)) for group in grouped(table, axes)]
     means = [(group, values) for group, values in means if np.isfinite(values).any()]
