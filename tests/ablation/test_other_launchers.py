@@ -1,5 +1,6 @@
 """Plans under Hydra's other launchers: submitit on this machine and on SLURM, and Ray."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -108,3 +109,12 @@ def test_ray_on_this_machine(tmp_path: Path) -> None:
     cpus = "+hydra.launcher.ray.init.num_cpus=2"
     done = train(*FAILING, "hydra/launcher=ray", cpus, cwd=tmp_path, timeout=250)
     is_told(done, tmp_path)
+
+
+def test_a_launcher_that_is_not_installed_is_named_with_its_extra(tmp_path: Path) -> None:
+    if importlib.util.find_spec("ray"):
+        pytest.skip("Ray is installed")
+    done = train("-m", *TINY, "hydra/launcher=ray", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "'ray' is not installed; pip install -e '.[ray]'" in line
