@@ -31,6 +31,7 @@ RANK_VARIABLES = (
     *("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
     "JSM_NAMESPACE_RANK",
 )
+_EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  # optional launchers
 _ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=")
 
 
@@ -184,14 +185,20 @@ def as_user_error(error: BaseException) -> UserError | None:
         # OmegaConf names no cause when a resolver raises
         from_resolver = isinstance(cause, OmegaConfBaseException)
         cause = cause.__cause__ or (cause.__context__ if from_resolver else None)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        return ConfigError(f"{group}: no '{choice}'{suggestion(choice, list(error.options))}")
+        if choice in _EXTRAS:
+            return ConfigError(
+                f"{group}: '{choice}' is not installed; pip install -e '.[{_EXTRAS[choice]}]' "
+                f"(docs/launchers.md)"
+            )
+        if error.options:
+            return ConfigError(f"{group}: no '{choice}'{suggestion(choice, list(error.options))}")
     if not isinstance(error, HydraException | OmegaConfBaseException) and not _raised_by_hydra(
         error
     ):
         return None
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
         return RunFolderError(
             f"{error.filename}: the run folder cannot be made ({error.strerror}); "
             f"choose another with paths.runs=…"

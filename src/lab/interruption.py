@@ -31,9 +31,14 @@ class Interruption:
     """Handles signals for a ``with`` block: raises at once, or at the next ``raise_if_requested``.
 
     While ``deferred`` is true a first signal is only remembered; a second one raises at once.
+
+    Args:
+        at_once: what is raised by a signal itself; libraries that wait in C take nothing but a
+            KeyboardInterrupt.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: type[BaseException] = RunInterrupted) -> None:
+        self.at_once = at_once
         self.deferred = False
         self.requested: int | None = None
         self._previous: dict[int, signal._HANDLER] = {}
@@ -68,7 +73,7 @@ class Interruption:
         first = self.requested is None
         self.requested = number
         if not (self.deferred and first):
-            raise RunInterrupted(number)
+            raise self.at_once(number)
 
 
 def end_with_parent(parent: int, number: int) -> None:

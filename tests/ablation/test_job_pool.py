@@ -143,7 +143,7 @@ def test_where_a_job_stands(tmp_path: Path) -> None:
     assert position(tmp_path, config) == "starting"
     (tmp_path / "checkpoints").mkdir()
     manifest = tmp_path / "checkpoints" / "manifest.json"
-    manifest.write_text('{"checkpoints": [{"epoch": 1, "step": 7}, {"epoch": 2, "step": 14}]}')
+    manifest.write_text('{"checkpoints": [{"epoch": 0, "step": 7}, {"epoch": 1, "step": 14}]}')
     assert position(tmp_path, config) == "epoch 2/5, step 14"
     config["phases"] = {"head": {"epochs": 3}, "all": {"epochs": 6}}
     assert position(tmp_path, config) == "epoch 2/9, step 14"

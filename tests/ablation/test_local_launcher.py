@@ -1,19 +1,16 @@
 """``hydra/launcher=local`` as a user meets it: real runs, real signals."""
 
 import json
-import os
 import signal
 import subprocess
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.claim import is_claimed
-from tests.launch import ROOT, TINY, command, train
+from tests.launch import TINY, command, environment, train, wait_for
 
 LOCAL = ["-m", *TINY, "hydra/launcher=local", "hydra.launcher.jobs_at_a_time=2"]
 AGAIN = "hydra.sweep.dir=runs/again"  # so that the same command comes to the same folder
@@ -25,14 +22,6 @@ def records(runs: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(runs.rglob("run.json"))]
 
 
-def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "it did not come to this"
-        time.sleep(0.05)
-
-
 def start(*overrides: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command(*overrides),
@@ -40,7 +29,7 @@ def start(*overrides: str, cwd: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
+        env=environment(),
     )
 
 
@@ -108,7 +97,7 @@ def test_a_sweep_told_to_stop_lets_its_jobs_write_checkpoints_and_goes_on(
 ) -> None:
     arguments = [*LOCAL, *LONG, "seed=0,1,2", AGAIN]
     with start(*arguments, cwd=tmp_path) as process:
-        wait_until(lambda: all_have_checkpoints(tmp_path, 2), process)
+        wait_for(lambda: all_have_checkpoints(tmp_path, 2))
         process.send_signal(number)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number, output
@@ -130,7 +119,7 @@ def test_told_twice_a_sweep_stops_at_once(tmp_path: Path, monkeypatch: pytest.Mo
         f"callbacks.stuck.flag={tmp_path}/stuck",
     ]
     with start(*LOCAL, *stuck, cwd=tmp_path) as process:
-        wait_until((tmp_path / "stuck").exists, process)
+        wait_for((tmp_path / "stuck").exists)
         process.terminate()
         assert process.stdout is not None
         while "stopping 1 jobs" not in process.stdout.readline():
@@ -150,7 +139,7 @@ def test_a_killed_sweep_leaves_no_job_behind_and_is_continued(devices: int, tmp_
     arguments = [*LOCAL, *DDP, *LONG, f"trainer.devices={devices}", AGAIN]
     seeds = "seed=0,1" if devices == 1 else "seed=0"
     with start(*arguments, seeds, cwd=tmp_path) as process:
-        wait_until(lambda: all_have_checkpoints(tmp_path, seeds.count(",") + 1), process)
+        wait_for(lambda: all_have_checkpoints(tmp_path, seeds.count(",") + 1))
         process.kill()
     done = train(*arguments, seeds, cwd=tmp_path)  # at once: the jobs may still be writing
     assert done.returncode == 0, done.stdout + done.stderr

@@ -23,7 +23,6 @@ class SerialLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         self.hydra_context = hydra_context
-        self.task_function = task_function
         self.config = config
         self._composed: DictConfig | None = None
 
@@ -57,6 +56,8 @@ class SerialLauncher(Launcher):
             configure_log(hydra.hydra_logging, hydra.verbose)
 
     def _run_here(self, folder: Path, overrides: list[str], number: int) -> JobReturn:
+        from lab.cli import execute
+
         with (
             (folder / "run.log").open("a", buffering=1) as log,
             contextlib.redirect_stdout(log),
@@ -64,7 +65,7 @@ class SerialLauncher(Launcher):
         ):
             ended = run_job(
                 hydra_context=self.hydra_context,
-                task_function=self.task_function,
+                task_function=execute,
                 config=self._job_config(folder, overrides, number),
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",

@@ -11,11 +11,14 @@ from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
 
 from lab.cli import CONF, RANK_VARIABLES
 from lab.errors import ConfigError
 from lab.interruption import end_with_parent
 from lab.record import RunRecord
+
+_GRACE = 10.0  # seconds; a job that is told twice stops without a checkpoint
 
 
 def run_override(folder: Path) -> str:
@@ -112,6 +115,27 @@ def run_to_its_end(folder: Path) -> JobReturn:
     ended = end_job(job)
     assert ended is not None
     return ended
+
+
+def run_apart(config: DictConfig) -> None:
+    """What a launcher that is not ours calls for each job, wherever it does: the job's own command.
+
+    So a job is the same everywhere, its ranks are started with its own arguments, and a worker
+    process is left as it was.
+
+    Raises:
+        ChildProcessError: the job has not come to a good end.
+    """
+    job = start_job(Path(config.run))
+    try:
+        job.wait()
+    except BaseException:  # a scheduler that stops us may have told the job already
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            job.wait(_GRACE)
+        stop_jobs([job])
+        raise
+    if (error := end_job(job)) is not None and error.status is JobStatus.FAILED:
+        raise error._return_value
 
 
 def job_return(exit_status: int) -> JobReturn:

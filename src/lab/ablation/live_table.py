@@ -76,4 +76,5 @@ def position(folder: Path, config: Mapping[str, Any]) -> str:
         return "starting"
     of = sum(phase["epochs"] for phase in config["phases"].values())
     of = of or config["trainer"].get("max_epochs")
-    return f"epoch {newest['epoch']}{f'/{of}' if of else ''}, step {newest['step']}"
+    # epochs are counted from 0 there
+    return f"epoch {newest['epoch'] + 1}{f'/{of}' if of else ''}, step {newest['step']}"

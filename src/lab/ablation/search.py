@@ -18,7 +18,7 @@ from lab.ablation.listing import action_due, error_line
 from lab.ablation.plan import Plan
 from lab.ablation.space import split_space
 from lab.ablation.study import FrozenTrial, SearchStudy
-from lab.ablation.sweep import Launch, wait_for_orphans
+from lab.ablation.sweep import PATIENCE, Launch, wait_while_running
 from lab.ablation.trial_configs import TrialConfigs, about
 from lab.claim import claimed
 from lab.config.schema import Config, Count, FolderName, Section, Seed
@@ -164,7 +164,7 @@ class Search:
     def _run(self, trials: Sequence[FrozenTrial]) -> None:
         names = dict.fromkeys(trial.user_attrs["folder"] for trial in trials)
         folders = self._folder.job_folders([self._jobs[name] for name in names])
-        wait_for_orphans(folders)
+        wait_while_running(folders, PATIENCE)
         due = [f for f in folders if action_due(f.status(), retry_failed=False)]
         returns: Sequence[JobReturn] = []
         if due:

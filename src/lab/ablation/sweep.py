@@ -1,6 +1,7 @@
 """A plan from its config to its report: only what is missing is run, and nothing stops the rest."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from lab.record import Status
 from lab.report.write import console, print_plan, write_reports
 
 log = logging.getLogger(__name__)
-_PATIENCE = 30.0  # seconds, for jobs of a sweep that was killed to write their checkpoints
+PATIENCE = 30.0  # seconds, for jobs of a sweep that was killed to write their checkpoints
 Launch = Callable[[list[list[str]]], Sequence[JobReturn]]  # overrides of each job -> how it ended
 
 
@@ -53,7 +54,7 @@ def run_plan(
     folder.make()
     with claimed(folder.path):
         folder.write(plan, [job.job for job in jobs])
-        wait_for_orphans(jobs)
+        wait_while_running(jobs, PATIENCE)  # those of a sweep that was killed
         before: list[Status] = [job.status() for job in jobs]
         due = [
             job
@@ -64,8 +65,11 @@ def run_plan(
         ends: dict[Path, str] = {}
         try:
             if due:
-                with Interruption():
-                    ends = _launch(launch, due)
+                with Interruption(at_once=KeyboardInterrupt) as interruption:
+                    try:
+                        ends = _launch(launch, due)
+                    finally:
+                        interruption.raise_if_requested()
         finally:
             _report(folder.path)
         _end(folder, jobs, ends)
@@ -77,12 +81,14 @@ def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFol
     console().print(f"{folder.name}: {len(due)} of {len(jobs)} jobs to run{skipped}; {where}")
 
 
-def wait_for_orphans(jobs: list[JobFolder]) -> None:
-    """The jobs of a sweep that was killed end by themselves, but not at once."""
+def wait_while_running(jobs: list[JobFolder], seconds: float) -> None:
+    """For jobs that are nobody's any more: they end by themselves, but not at once."""
     held = [job for job in jobs if job.status() == "running"]
     if held:
-        console().print(f"{len(held)} jobs still run from before; waiting for them to stop")
-    deadline = time.monotonic() + _PATIENCE
+        console().print(
+            f"waiting for {len(held)} jobs that still run, with no sweep to wait for them"
+        )
+    deadline = time.monotonic() + seconds
     while held and time.monotonic() < deadline:
         time.sleep(0.1)
         held = [job for job in held if job.status() == "running"]
@@ -101,6 +107,7 @@ def _launch(launch: Launch, due: list[JobFolder]) -> dict[Path, str]:
     except Exception as error:  # a launcher that gives up; what its jobs did is in their records
         told = str(error).strip().splitlines() or [""]
         log.error("the launcher failed: %s: %s", type(error).__name__, told[0])
+        wait_while_running(due, math.inf)
         return {}
     return {
         job.path: str(ended._return_value)
