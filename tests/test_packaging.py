@@ -26,8 +26,9 @@ def pinned(name: str) -> Version:
 
 def requirements() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"].values()
-    named = [*project["dependencies"], *(r for extra in extras for r in extra)]
+    extras = project["optional-dependencies"]
+    of_dev = [r for name, extra in extras.items() if name != "ray" for r in extra]  # Ray is apart
+    named = [*project["dependencies"], *of_dev]
     return [Requirement(r) for r in named if not r.startswith(project["name"])]
 
 
