@@ -150,7 +150,7 @@ def test_a_multirun_goes_past_a_failing_job_and_is_reported(tmp_path: Path) -> N
     assert failed["error"]["type"] == "DataError"
     assert len({r["config_hash"] for r in records}) == 4
     report = subprocess.run(
-        [sys.executable, "-m", "lab.report", "--markdown", "runs"],
+        [sys.executable, "-m", "lab.report", "--format", "markdown", "runs"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -163,7 +163,7 @@ def test_a_multirun_goes_past_a_failing_job_and_is_reported(tmp_path: Path) -> N
     row = next(line for line in lines if line.startswith("| 2000 |"))
     assert f"{mean:.4f} ± " in row
     assert "(2)" in row
-    assert next(line for line in lines if line.startswith("| 1 |")).endswith("| 0 | 2 |")
+    assert next(line for line in lines if line.startswith("| 1 |")).startswith("| 1 | failed |")
 
 
 def test_a_sweep_told_to_stop_stops(tmp_path: Path) -> None:

@@ -192,8 +192,8 @@ def as_user_error(error: BaseException) -> UserError | None:
                 f"{group}: '{choice}' is not installed; pip install -e '.[{_EXTRAS[choice]}]' "
                 f"(docs/launchers.md)"
             )
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        return ConfigError(f"{group}: no '{choice}'{suggestion(choice, list(error.options))}")
+        if error.options:
+            return ConfigError(f"{group}: no '{choice}'{suggestion(choice, list(error.options))}")
     if not isinstance(error, HydraException | OmegaConfBaseException) and not _raised_by_hydra(
         error
     ):

@@ -25,6 +25,7 @@ from lab.errors import RunFolderError
 
 FILE_NAME = "run.json"
 SCHEMA_VERSION = 1
+# ``running`` while nobody holds the folder is a run that was killed
 Status = Literal["planned", "running", "done", "failed", "interrupted"]
 
 # Where a run is kept and how it is watched does not change what it computes.

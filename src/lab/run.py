@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
@@ -174,7 +175,7 @@ def _fit(
         plan_parameters(model, phase.optim)
     for phase in phases[before.phase :]:
         trainer = build_trainer(config, folder, trackers, interruption, phase, before)
-        record.device = f"{trainer.strategy.root_device} x {trainer.world_size}"
+        record.device = _device(trainer)
         record.deterministic = torch.are_deterministic_algorithms_enabled()
         model.begin_phase(phase, before)
         data.first_epoch = before.epochs
@@ -264,6 +265,13 @@ def _is_main_process() -> bool:
     """Rank 0; also before the processes of a run know each other (Lightning reads the launcher's
     environment when it is imported)."""
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def _device(trainer: Trainer) -> str:
+    """``cpu x 1``, ``cuda:0 x 2 (NVIDIA H100)``: of rank 0, times how many processes."""
+    device = trainer.strategy.root_device
+    name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return f"{device} x {trainer.world_size}{name}"
 
 
 def _attach(trackers: list[Tracker], config: Config, folder: Path, record: RunRecord) -> None:

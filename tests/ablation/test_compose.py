@@ -148,6 +148,7 @@ def test_excluded_are_jobs_that_agree_with_every_line_of_an_entry() -> None:
         ({"base": {"modle.n_factors": 3}}, (), "modle: unknown key; did you mean 'model'?"),
         ({"grid": {"optim.lr": [-1.0, 0.1]}}, (), "optim.lr: should be greater than 0"),
         ({}, ("optim.lr=interval(0,1)",), "hydra/sweeper=optuna searches in it"),
+        ({}, ("ablation=a,b",), "ablation: one plan at a time"),
         ({}, ("run=a,b",), "run: is of a single run"),
         ({}, ("task=test",), "task: test is of a single run"),
         ({}, ("phases.hed.epochs=1",), "phases.hed: no such phase"),

@@ -13,7 +13,7 @@ from lab.errors import DataError, UserError
 from lab.interpret.embedding_features import FEATURE_SETS, FILE, embedding_features, features
 from lab.models.tabular import EntityEmbedding
 from lab.report.embedding_features import gain, main, read_scores
-from lab.report.tables import Spread
+from lab.report.rows import Spread
 from tests.launch import launch
 from tests.models.test_tabular import TABLE
 

@@ -1,16 +1,11 @@
 """Differences are taken seed by seed, and their interval covers the mean as often as it says."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lab.errors import UserError
-from lab.report.collect import collect
-from lab.report.paired import paired_difference
-from lab.report.tables import find_row, summarise
-from tests.report.test_tables import record_run
+from lab.report.paired import Interval, paired_difference
 
 
 def test_pairs_take_out_what_seeds_have_in_common() -> None:
@@ -33,26 +28,41 @@ def test_only_common_seeds_count() -> None:
     assert math.isnan(alone.low)
 
 
-def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
-    """At five seeds, which is what there mostly is; a bootstrap covers it 80 times in 100."""
+@pytest.mark.parametrize(
+    ("interval", "n", "draws", "expected"),
+    [
+        ("student", 3, 4000, 0.95),
+        ("student", 5, 4000, 0.95),
+        ("student", 10, 4000, 0.95),
+        ("bootstrap", 3, 400, 0.72),
+        ("bootstrap", 5, 400, 0.84),
+        ("bootstrap", 10, 400, 0.90),
+    ],
+)
+def test_intervals_cover_the_mean_as_often_as_they_say(
+    interval: Interval, n: int, draws: int, expected: float
+) -> None:
+    """A bootstrap does so less often; the docstring says how often, which is held here."""
     random = np.random.default_rng(1)
     covered = 0
-    for _ in range(1000):
-        ours = {str(i): value for i, value in enumerate(random.normal(1.0, 2.0, 5).tolist())}
-        found = paired_difference(ours, dict.fromkeys(ours, 0.0))
+    for _ in range(draws):
+        ours = {str(i): value for i, value in enumerate(random.normal(1.0, 2.0, n).tolist())}
+        found = paired_difference(ours, dict.fromkeys(ours, 0.0), interval)
         assert found is not None
         covered += found.low <= 1.0 <= found.high
-    assert 0.93 <= covered / 1000 <= 0.97
+    error = 3 * math.sqrt(expected * (1 - expected) / draws)
+    assert covered / draws == pytest.approx(expected, abs=error + 0.01)
 
 
-def test_a_baseline_is_named_by_its_settings(tmp_path: Path) -> None:
-    for lr in (0.1, 0.2):
-        for seed in range(2):
-            settings = {"lr": lr, "seed": seed}
-            record_run(tmp_path / f"{lr}-{seed}", settings, 0.5 + lr + seed / 10)
-    rows = summarise(collect([tmp_path]), ["test/rmse"])
-    row = find_row(rows, "optim.lr=0.1")
-    assert row.variant == (("optim.lr", "0.1"),)
-    assert sorted(row.per_seed["test/rmse"].values()) == pytest.approx([0.6, 0.7])
-    with pytest.raises(UserError, match="is 0 of these variants"):
-        find_row(rows, "optim.lr=0.3")
+@pytest.mark.parametrize("interval", ["student", "bootstrap"])
+def test_an_interval_is_the_same_each_time_and_takes_any_values(interval: Interval) -> None:
+    zero = dict.fromkeys("abc", 0.0)
+    values = {"a": 1.0, "b": 2.5, "c": 2.0}
+    assert paired_difference(values, zero, interval) == paired_difference(values, zero, interval)
+    nearly = {"a": 0.1 + 0.2, "b": 0.3, "c": 0.3}  # equal but for rounding
+    found = paired_difference(nearly, zero, interval)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((0.3, 0.3))
+    diverged = paired_difference({"a": math.inf, "b": -math.inf}, zero, interval)
+    assert diverged is not None
+    assert math.isnan(diverged.mean)

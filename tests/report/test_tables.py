@@ -13,14 +13,16 @@ import pytest
 from lab.errors import RunFolderError
 from lab.record import RunRecord
 from lab.report.collect import collect, varying_keys
-from lab.report.tables import Spread, summarise
+from lab.report.comparison import compare
+from lab.report.rows import Spread, summarise
+from lab.report.tables import build_table
 
 
 def record_run(
     folder: Path, settings: dict[str, Any], rmse: float | None, status: str = "done"
 ) -> None:
     config = {
-        "name": "n",
+        "name": settings.get("name", "n"),
         "seed": settings.get("seed", 0),
         "seeds": {"split": 42, "init": settings.get("seed", 0), "order": settings.get("seed", 0)},
         "data": {"root": str(folder), "split": settings.get("split", "u1")},
@@ -43,31 +45,49 @@ def test_a_row_for_each_variant_over_its_seeds(tmp_path: Path) -> None:
             record_run(tmp_path / f"{lr}" / str(seed), {"lr": lr, "seed": seed}, rmse)
     record_run(tmp_path / "crashed", {"lr": 0.2, "seed": 9}, None, "failed")
     record_run(tmp_path / "half", {"lr": 0.2, "seed": 8}, 0.1, "interrupted")
-    runs = collect([tmp_path])
-    assert varying_keys(runs) == ["optim.lr"]  # neither seeds nor folders
-    first, second = summarise(runs, ["test/rmse"])
+    assert varying_keys(collect([tmp_path])) == ["optim.lr"]  # neither seeds nor folders
+    first, second = summarise(compare([tmp_path]))
     assert (first.variant, second.variant) == ((("optim.lr", "0.1"),), (("optim.lr", "0.2"),))
     spread = first.metrics["test/rmse"]
     assert spread == Spread(statistics.fmean(values[0.1]), statistics.stdev(values[0.1]), 3)
     assert second.metrics["test/rmse"].n == 2
-    assert (second.runs, second.unfinished) == (2, 2)
+    assert second.statuses == {"done": 2, "failed": 1, "interrupted": 1}
+    assert (first.complete("test/rmse"), second.complete("test/rmse")) == (True, False)
 
 
 def test_folds_are_averaged_before_the_spread_over_seeds(tmp_path: Path) -> None:
     rmse = {("u1", 0): 0.90, ("u2", 0): 0.80, ("u1", 1): 0.92, ("u2", 1): 0.82, ("u1", 2): 0.5}
     for (split, seed), value in rmse.items():
         record_run(tmp_path / f"{split}{seed}", {"split": split, "seed": seed}, value)
-    (row,) = summarise(collect([tmp_path]), ["test/rmse"], average_over="data.split")
+    (row,) = summarise(compare([tmp_path], average=["data.split"]))
     spread = row.metrics["test/rmse"]
     assert spread.n == 2  # seed 2 lacks a fold
     assert spread.mean == pytest.approx(0.86)
     assert spread.std == pytest.approx(statistics.stdev([0.85, 0.87]))
 
 
+def test_runs_of_any_folders_are_compared_by_name(tmp_path: Path) -> None:
+    """Each with the baseline's run of the same settings, or with the only one that it has."""
+    for name, lr in (("a", 0.1), ("b", 0.1), ("b", 0.2), ("c", 0.2)):
+        for seed in range(2):
+            settings = {"name": name, "lr": lr, "seed": seed}
+            record_run(tmp_path / name / f"{lr}" / str(seed), settings, lr + seed)
+    folders = [tmp_path / name for name in "abc"]
+    table = build_table(compare(folders, baseline={"name": "a"}))
+    assert [dict(row.variant)["optim.lr"] for row in table.rows] == ["0.1", "0.1", "0.2", "0.2"]
+    assert table.baselines == [0, 0, 0, 0]
+    assert table.differences[3]["test/rmse"].mean == pytest.approx(0.1)
+    assert build_table(compare(folders, baseline={"name": "b"})).baselines == [1, 1, 2, 2]
+    assert table.directions == {"test/rmse": "min"}  # by the objective
+    assert table.best["test/rmse"] == {0, 1}
+
+
 def test_one_value_has_no_spread() -> None:
     spread = Spread.of([0.5])
     assert (spread.mean, spread.n) == (0.5, 1)
     assert math.isnan(spread.std)
+    for diverged in ([math.inf, 1.0], [math.nan], [math.inf, -math.inf]):
+        assert math.isnan(Spread.of(diverged).mean)
 
 
 def test_jobs_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:

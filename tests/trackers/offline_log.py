@@ -16,6 +16,7 @@ class OfflineRun:
     id: str = ""
     name: str = ""
     group: str = ""
+    job_type: str = ""
     tags: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -37,6 +38,7 @@ def read_offline_run(path: Path) -> OfflineRun:
                     record.run.display_name,
                     record.run.run_group,
                 )
+                run.job_type = record.run.job_type
                 run.tags = list(record.run.tags)
                 run.config |= {i.key: json.loads(i.value_json) for i in record.run.config.update}
             case "history":

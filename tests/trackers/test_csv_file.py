@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lab.errors import ConfigError, RunFolderError
+from lab.history import read_history
 from lab.trackers import CSVTracker, RunInfo
-from lab.trackers.csv_file import read_history
 
 
 def attached(folder: Path) -> CSVTracker:

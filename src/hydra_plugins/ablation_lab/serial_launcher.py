@@ -40,6 +40,7 @@ class SerialLauncher(Launcher):
                 ended = self._run(folder, list(overrides), number)
             failed = ended.status is JobStatus.FAILED
             lines.end(folder, ended._return_value if failed else None)
+            ended.cfg = ended.hydra_cfg = None  # those of hundreds of jobs take memory
             returns.append(ended)
         return returns
 

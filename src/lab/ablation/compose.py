@@ -19,7 +19,7 @@ from lab.errors import ConfigError
 from lab.record import config_hash
 
 Compose = Callable[[list[str]], DictConfig]  # Hydra overrides -> a composed config
-_NOT_SWEPT = ("run", "task", "ablation")
+_NOT_SWEPT = ("run", "task")
 _ABSENT = object()
 
 
@@ -60,6 +60,8 @@ class CommandLine:
         for override in OverridesParser.create().parse_overrides(arguments):
             key = override.key_or_group
             if key.partition(".")[0] == "ablation":
+                if override.is_sweep_override():
+                    raise ConfigError("ablation: one plan at a time")
                 continue
             if key in _NOT_SWEPT and (override.is_sweep_override() or key == "run"):
                 raise ConfigError(f"{key}: is of a single run; leave out -m")
@@ -68,7 +70,7 @@ class CommandLine:
             if not override.is_sweep_override():
                 plain.append(override)
             elif override.is_discrete_sweep():
-                swept[key] = [_parsed(key, text) for text in override.sweep_string_iterator()]
+                swept[key] = [parse_value(key, text) for text in override.sweep_string_iterator()]
             else:
                 raise ConfigError(
                     f"{override.input_line}: has no list of values; hydra/sweeper=optuna "
@@ -173,7 +175,7 @@ def _job(point: Point, config: Config, command_line: CommandLine) -> Job:
     )
 
 
-def _parsed(key: str, text: str) -> Any:
+def parse_value(key: str, text: str) -> Any:
     if is_group(key):
         return text
     return OverridesParser.create().parse_override(f"++{key}={text}").value()

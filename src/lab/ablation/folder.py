@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import platform
+import shlex
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,6 +86,7 @@ class PlanFolder:
             "schema": SCHEMA_VERSION,
             "name": self.name,
             "claim": plan.claim,
+            "command": _command(),
             "baseline": plan.baseline_settings,
             "average": plan.average,
             "axes": plan.axes,
@@ -111,6 +114,10 @@ class PlanFolder:
             return json.loads((self.path / PLAN_FILE).read_text())["report_id"]
         except (OSError, ValueError, KeyError):
             return uuid.uuid4().hex[:8]
+
+
+def _command() -> str:
+    return shlex.join(["python", *(argument.removeprefix("++") for argument in sys.argv)])
 
 
 @contextlib.contextmanager

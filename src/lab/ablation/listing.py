@@ -1,7 +1,6 @@
 """What a plan shows at the terminal: its jobs before they run, a line for each, and its end."""
 
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +15,7 @@ from lab.ablation.estimate import Estimate
 from lab.ablation.folder import JobFolder
 from lab.ablation.plan import label_of
 from lab.record import RunRecord, Status
+from lab.report.write import console
 
 _ACTIONS: dict[Status, str] = {
     "planned": "run",
@@ -25,11 +24,6 @@ _ACTIONS: dict[Status, str] = {
     "failed": "failed; skip",
     "done": "done; skip",
 }
-
-
-def console() -> Console:
-    out = Console(file=sys.stdout, highlight=False)
-    return out if out.is_terminal else Console(file=sys.stdout, highlight=False, width=200)
 
 
 def show_jobs(
@@ -105,8 +99,8 @@ class JobLines:
         left = self.seconds_left()
         told = f"  (about {duration(left)} left)" if left and left >= 1 else ""
         width = len(str(self.total))
-        start = f"[{self.ended:>{width}}/{self.total}] {describe(record)}"
-        self.say(f"{start}  {outcome(record, error)}{told}")
+        count = f"[{self.ended:>{width}}/{self.total}] " if self.total > 1 else ""
+        self.say(f"{count}{describe(record)}  {outcome(record, error)}{told}")
 
     def say(self, line: str) -> None:
         self.console.print(Text(line), soft_wrap=True)

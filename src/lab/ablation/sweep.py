@@ -12,15 +12,16 @@ from hydra.core.utils import JobReturn, JobStatus
 from lab.ablation.compose import CommandLine, Compose, compose_jobs
 from lab.ablation.folder import JobFolder, PlanFolder
 from lab.ablation.launch import run_override
-from lab.ablation.listing import action_due, console, counted, show_failures, show_jobs
+from lab.ablation.listing import action_due, counted, show_failures, show_jobs
 from lab.ablation.plan import Plan
 from lab.claim import claimed
 from lab.errors import PlanError, UserError
 from lab.interruption import Interruption
 from lab.record import Status
+from lab.report.write import console, print_plan, write_reports
 
 log = logging.getLogger(__name__)
-_PATIENCE = 30.0  # seconds, for jobs of a sweep that was killed to write their checkpoints
+PATIENCE = 30.0  # seconds, for jobs of a sweep that was killed to write their checkpoints
 Launch = Callable[[list[list[str]]], Sequence[JobReturn]]  # overrides of each job -> how it ended
 
 
@@ -53,7 +54,7 @@ def run_plan(
     folder.make()
     with claimed(folder.path):
         folder.write(plan, [job.job for job in jobs])
-        _wait_while_running(jobs, _PATIENCE)  # those of a sweep that was killed
+        wait_while_running(jobs, PATIENCE)  # those of a sweep that was killed
         before: list[Status] = [job.status() for job in jobs]
         due = [
             job
@@ -80,7 +81,7 @@ def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFol
     console().print(f"{folder.name}: {len(due)} of {len(jobs)} jobs to run{skipped}; {where}")
 
 
-def _wait_while_running(jobs: list[JobFolder], seconds: float) -> None:
+def wait_while_running(jobs: list[JobFolder], seconds: float) -> None:
     """For jobs that are nobody's any more: they end by themselves, but not at once."""
     held = [job for job in jobs if job.status() == "running"]
     if held:
@@ -106,7 +107,7 @@ def _launch(launch: Launch, due: list[JobFolder]) -> dict[Path, str]:
     except Exception as error:  # a launcher that gives up; what its jobs did is in their records
         told = str(error).strip().splitlines() or [""]
         log.error("the launcher failed: %s: %s", type(error).__name__, told[0])
-        _wait_while_running(due, math.inf)
+        wait_while_running(due, math.inf)
         return {}
     return {
         job.path: str(ended._return_value)
@@ -116,17 +117,14 @@ def _launch(launch: Launch, due: list[JobFolder]) -> dict[Path, str]:
 
 
 def _report(folder: Path) -> None:
-    from lab.report import write_reports
-
     write_reports(folder)
 
 
 def _end(folder: PlanFolder, jobs: list[JobFolder], ends: dict[Path, str]) -> None:
     from lab.ablation.tracking import send_table
-    from lab.report import plan_table
 
     out = console()
-    out.print(plan_table(folder.path))
+    print_plan(folder.path, out)
     where = os.path.relpath(folder.path)
     out.print(f"{where}/report.html, .md, .csv, .tex", soft_wrap=True)
     statuses: list[Status] = [job.status() for job in jobs]

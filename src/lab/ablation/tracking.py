@@ -12,7 +12,7 @@ from lab.trackers import RunInfo, WandbTracker
 
 def send_table(folder: Path, jobs: Sequence[JobFolder], *, complete: bool) -> None:
     """A W&B run ``report``, the same one each time, if any job was tracked there; else nothing."""
-    from lab.report import table_rows
+    from lab.report import plan_numbers
 
     tracked = next((job for job in jobs if _tracked(job)), None)
     if tracked is None:
@@ -33,7 +33,7 @@ def send_table(folder: Path, jobs: Sequence[JobFolder], *, complete: bool) -> No
             job_type="report",
         )
     )
-    columns, rows = table_rows(folder)
+    columns, rows = plan_numbers(folder)
     tracker.log_table("plan", columns, rows)
     tracker.finish(0 if complete else 1)
 

@@ -1,94 +1,112 @@
-"""``python -m lab.report FOLDER…``: a table of runs, from their records alone."""
+"""``python -m lab.report FOLDER…``: a table of runs, from their records alone.
+``python -m lab.report diff RUN_A RUN_B``: in what two of them differ."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from lab.errors import UserError
-from lab.report.collect import collect
-from lab.report.paired import CONFIDENCE, paired_difference
-from lab.report.tables import Row, Spread, find_row, metric_names, summarise
+from lab.report.comparison import compare
+from lab.report.differences import show_differences
+from lab.report.tables import Table, build_table
+from lab.report.write import FORMATS, console, print_table, rendered, save
 
 
 def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if arguments[:1] == ["diff"]:
+            _diff(arguments[1:])
+        else:
+            _report(_parser().parse_args(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def _diff(arguments: list[str]) -> None:
+    """Raises RunFolderError if there is no run to be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.report diff", description="In what two runs differ, and nothing else."
+    )
+    parser.add_argument("a", type=Path, metavar="RUN_A", help="a run folder")
+    parser.add_argument("b", type=Path, metavar="RUN_B", help="another")
+    options = parser.parse_args(arguments)
+    show_differences((options.a, options.b), console())
+
+
+def _report(options: argparse.Namespace) -> None:
+    """Raises UserError for what was asked and cannot be had."""
+    wanted = _parts(options.baseline)
+    comparison = compare(
+        options.folders, average=options.average, metrics=options.metric, baseline=wanted
+    )
+    table = build_table(comparison, options.interval)
+    if wanted and not any(baseline is not None for baseline in table.baselines):
+        raise UserError(_no_baseline(table, options.baseline))
+    if options.output is not None:
+        save(options.output, rendered(table, options.format or _format_of(options.output)))
+    elif options.format in (None, "terminal"):
+        print_table(table, console())
+    else:
+        print(rendered(table, options.format), end="")  # noqa: T201
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lab.report",
-        description="Mean ± standard deviation (n seeds), a row for each variant; runs of one seed "
-        "are averaged first.",
+        description="Mean ± standard deviation (n seeds), a row for each variant: of a plan, or of "
+        "any runs, by the settings in which they differ.",
+        epilog="python -m lab.report diff RUN_A RUN_B: in what two runs differ.",
     )
     parser.add_argument(
-        "folders", nargs="+", type=Path, help="folders that hold runs, at any depth"
+        "folders", nargs="+", type=Path, help="a plan's folder, or folders that hold runs"
     )
     parser.add_argument(
         "--average",
         metavar="KEY",
+        action="append",
+        default=[],
         help="average over this setting first, so that the spread is over seeds: data.split",
     )
-    parser.add_argument("--metric", action="append", help="only this metric, such as test/rmse")
+    parser.add_argument(
+        "--metric", action="append", default=[], help="only this metric, such as test/rmse"
+    )
     parser.add_argument(
         "--baseline",
-        metavar="KEY=VALUE",
-        help="show each row's difference to this one, paired by seed: name=digits_scratch",
+        metavar="KEY=VALUE,…",
+        help="show differences, paired by seed, to the row with these values in place of its own: "
+        "name=digits_scratch",
     )
-    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
-    options = parser.parse_args(arguments)
-    try:
-        runs = collect(options.folders)
-        metrics = options.metric or metric_names(runs)
-        rows = summarise(runs, metrics, average_over=options.average)
-        baseline = find_row(rows, options.baseline) if options.baseline else None
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    cells = [_cells(row, metrics, baseline) for row in rows]
-    header = [*(key for key, _ in rows[0].variant), *metrics]
-    if baseline is not None:
-        header += [f"Δ {metric} [{CONFIDENCE:.0%}]" for metric in metrics]
-    header += ["runs", "unfinished"]
-    if not any(row.unfinished for row in rows):
-        header, cells = header[:-1], [line[:-1] for line in cells]
-    if options.markdown:
-        lines = [header, ["---"] * len(header), *cells]
-        print("\n".join(f"| {' | '.join(line)} |" for line in lines))  # noqa: T201
-        return 0
-    table = Table()
-    for name in header:
-        table.add_column(name, justify="right" if name in metrics else "left", overflow="fold")
-    for line in cells:
-        table.add_row(*map(Text, line))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=300)  # a file has no edge; rich would cut words to fit 80 columns
-    console.print(table)
-    return 0
+    parser.add_argument(
+        "--interval",
+        choices=("student", "bootstrap"),
+        default="student",
+        help="of differences; a bootstrap is too narrow for few seeds",
+    )
+    parser.add_argument("--format", choices=FORMATS, help="by default what --output ends in")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="instead of the terminal")
+    return parser
 
 
-def _cells(row: Row, metrics: list[str], baseline: Row | None) -> list[str]:
-    values = [_shown(row.metrics.get(metric)) for metric in metrics]
-    if baseline is not None:
-        values += [_difference(row, baseline, metric) for metric in metrics]
-    return [*(value for _, value in row.variant), *values, str(row.runs), str(row.unfinished)]
+def _format_of(output: Path) -> str:
+    endings = {ending: name for name, ending in FORMATS.items()}
+    return endings.get(output.suffix, "terminal")
 
 
-def _shown(spread: Spread | None) -> str:
-    if spread is None:
-        return "-"
-    if spread.n == 1:
-        return f"{spread.mean:.4f} (1)"
-    return f"{spread.mean:.4f} ± {spread.std:.4f} ({spread.n})"
+def _parts(baseline: str | None) -> dict[str, str] | None:
+    if baseline is None:
+        return None
+    parts = [part.partition("=") for part in baseline.split(",")]
+    if not all(separator for _, separator, _ in parts):
+        raise UserError(f"--baseline is KEY=VALUE,…, not '{baseline}'")
+    return {key: value for key, _, value in parts}
 
 
-def _difference(row: Row, baseline: Row, metric: str) -> str:
-    if row is baseline:
-        return "baseline"
-    found = paired_difference(row.per_seed.get(metric, {}), baseline.per_seed.get(metric, {}))
-    if found is None:
-        return "-"
-    return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}] ({found.n})"
+def _no_baseline(table: Table, wanted: str) -> str:
+    variants = "\n".join(",".join(f"{k}={v}" for k, v in row.variant) for row in table.rows)
+    return f"baseline '{wanted}' is none of these variants:\n{variants}"
 
 
 if __name__ == "__main__":

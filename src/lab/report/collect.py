@@ -7,6 +7,7 @@ from typing import Any
 
 from lab.errors import RunFolderError
 from lab.record import FILE_NAME, RunRecord, identity
+from lab.report.plan_file import PLAN_FILE, Plan
 
 SEED_KEYS = ("seed", "seeds.init", "seeds.order", "data.order_seed")  # the last ones follow
 
@@ -19,20 +20,27 @@ class Run:
 
 
 def collect(folders: list[Path]) -> list[Run]:
-    """Every run under ``folders``, in the order of their paths.
+    """Every run under ``folders``, in the order of their paths, but what a plan has left behind:
+    run folders beside a ``plan.json`` that does not name them.
 
     Raises:
-        RunFolderError: a folder does not exist, holds no run, or holds a damaged record.
+        RunFolderError: a folder does not exist, holds no run, or holds a damaged record or plan.
     """
     paths: list[Path] = []
     for folder in folders:
         if not folder.is_dir():
             raise RunFolderError(f"{folder}: no such folder")
         paths += sorted(folder.rglob(FILE_NAME), key=_job_order)
+    jobs = {
+        plan: {job.folder for job in Plan.read(plan).jobs}
+        for plan in {path.parent.parent for path in paths}
+        if (plan / PLAN_FILE).is_file()
+    }
+    paths = [p for p in paths if p.parent.name in jobs.get(p.parent.parent, {p.parent.name})]
     if not paths:
         raise RunFolderError(f"no run.json under {', '.join(map(str, folders))}")
     records = [(path.parent, RunRecord.read(path.parent)) for path in paths]
-    return [Run(folder, record, dict(_flat(identity(record.config)))) for folder, record in records]
+    return [Run(folder, record, dict(flat(identity(record.config)))) for folder, record in records]
 
 
 def varying_keys(runs: list[Run]) -> list[str]:
@@ -46,14 +54,15 @@ def varying_keys(runs: list[Run]) -> list[str]:
     ]
 
 
+def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and their values; an empty dict is a value."""
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def _job_order(path: Path) -> list[tuple[int, str]]:
     """Job 2 before job 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in path.parts]
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -15,7 +15,7 @@ from rich.table import Table
 from lab.errors import RunFolderError, UserError
 from lab.interpret.embedding_features import FILE
 from lab.report.collect import Run, collect, varying_keys
-from lab.report.tables import Spread
+from lab.report.rows import Spread
 
 METRICS = ("mae", "rmsle", "rmse")
 Variant = tuple[str, ...]

@@ -1,125 +1,85 @@
-"""Mean ± standard deviation (n) of metrics over seeds, for each variant among a set of runs."""
+"""A table of variants × metrics: spreads over seeds, differences to a baseline, the best."""
 
 import math
-import statistics
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lab.errors import UserError
-from lab.report.collect import SEED_KEYS, Run, varying_keys
-
-Variant = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Sample mean and standard deviation (n - 1; nan for n = 1) of ``n`` values."""
-
-    mean: float
-    std: float
-    n: int
-
-    @classmethod
-    def of(cls, values: list[float]) -> "Spread":
-        std = statistics.stdev(values) if len(values) > 1 else math.nan
-        return cls(statistics.fmean(values), std, len(values))
+from lab.record import RunRecord
+from lab.report.baseline import pair_with_baselines
+from lab.report.comparison import Comparison
+from lab.report.paired import Interval, PairedDifference, paired_difference
+from lab.report.rows import Row, summarise
 
 
 @dataclass(frozen=True)
-class Row:
-    """``per_seed`` holds each metric's value (a mean, where a seed has several) by seed."""
+class Table:
+    """``baselines`` and ``best`` are indices of rows; ``differences`` are by row and metric.
 
-    variant: Variant
-    metrics: dict[str, Spread]
-    per_seed: dict[str, dict[str, float]]
-    runs: int
-    unfinished: int
-
-
-def summarise(runs: list[Run], metrics: list[str], *, average_over: str | None = None) -> list[Row]:
-    """One row a variant: all runs that agree in every setting but the seed.
-
-    With ``average_over`` (``data.split``), a seed's value is first the mean over that setting, and
-    only seeds that have all of its values count, so that the spread is that of the seeds.
+    A metric without a known direction (``min``, ``max``) has no best.
     """
-    by_name: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        by_name[run.record.name].append(run)
-    varying = dict.fromkeys(
-        key
-        for named in by_name.values()
-        for key in varying_keys(named)
-        if all(key in run.settings for run in named)  # what only some have, their model or data say
+
+    comparison: Comparison
+    rows: list[Row]
+    directions: dict[str, str]
+    baselines: list[int | None]
+    differences: list[dict[str, PairedDifference]]
+    best: dict[str, frozenset[int]]
+    interval: Interval
+
+
+def build_table(comparison: Comparison, interval: Interval = "student") -> Table:
+    rows = summarise(comparison)
+    known = directions(comparison)
+    baselines = pair_with_baselines(rows, comparison.baseline)
+    differences: list[dict[str, PairedDifference]] = []
+    for index, (row, baseline) in enumerate(zip(rows, baselines, strict=True)):
+        found = {
+            metric: paired_difference(values, rows[baseline].per_seed.get(metric, {}), interval)
+            for metric, values in row.per_seed.items()
+            if baseline not in (None, index)
+        }
+        differences.append({metric: value for metric, value in found.items() if value is not None})
+    return Table(
+        comparison=comparison,
+        rows=rows,
+        directions=known,
+        baselines=baselines,
+        differences=differences,
+        best={m: best_rows(rows, m, known.get(m)) for m in comparison.metrics},
+        interval=interval,
     )
-    keys = ["name"] if len(by_name) > 1 else []  # which says what all of its runs have in common
-    keys += [key for key in varying if key != average_over]
-    groups: dict[Variant, list[Run]] = defaultdict(list)
-    for run in runs:
-        groups[tuple((key, str(run.settings.get(key, ""))) for key in keys)].append(run)
-    rows = []
-    for variant, members in groups.items():
-        done = [run for run in members if run.record.status == "done"]
-        spreads, means = {}, {}
-        for metric in metrics:
-            values = _per_seed(done, average_over, lambda run, m=metric: _metric(run, m))
-            if values:
-                # a seed that was run twice is still one seed
-                means[metric] = {seed: statistics.fmean(v) for seed, v in values.items()}
-                spreads[metric] = Spread.of(list(means[metric].values()))
-        rows.append(Row(variant, spreads, means, len(done), len(members) - len(done)))
-    return rows
 
 
-def find_row(rows: list[Row], chosen: str) -> Row:
-    """The row of the variant ``KEY=VALUE,…``, of which every part must agree.
+def directions(comparison: Comparison) -> dict[str, str]:
+    """``min`` or ``max`` for each metric of which the records say it, and all say the same."""
+    found: dict[str, str] = {}
+    records = [job.record for job in comparison.jobs if job.record is not None]
+    for metric in comparison.metrics:
+        said = {_direction(record, metric.partition("/")[2]) for record in records} - {None}
+        if len(said) == 1:
+            found[metric] = str(said.pop())
+    return found
 
-    Raises:
-        UserError: none, or several, do.
+
+def best_rows(rows: Sequence[Row], metric: str, direction: str | None) -> frozenset[int]:
+    """Indices of the best mean, several in a tie; none among fewer than two, or undirected.
+
+    Where some rows have all of their seeds, the others cannot be best: a mean of the seeds that
+    did not fail is too good.
     """
-    parts = [tuple(part.split("=", 1)) for part in chosen.split(",")]
-    found = [row for row in rows if all(part in row.variant for part in parts)]
-    if len(found) != 1:
-        variants = "\n".join(",".join(f"{k}={v}" for k, v in row.variant) for row in rows)
-        raise UserError(
-            f"baseline '{chosen}' is {len(found)} of these variants, not one:\n{variants}"
-        )
-    return found[0]
-
-
-def metric_names(runs: list[Run]) -> list[str]:
-    """``test/…`` of every run, then the objective on the validation part where there is one."""
-    names = {f"test/{name}": None for run in runs for name in run.record.metrics.get("test", {})}
-    objective = {
-        f"val/{run.record.objective['metric']}": None
-        for run in runs
-        if f"val/{run.record.objective['metric']}" in run.record.metrics.get("chosen", {})
+    means = {
+        index: row.metrics[metric].mean
+        for index, row in enumerate(rows)
+        if metric in row.metrics and math.isfinite(row.metrics[metric].mean)
     }
-    return [*(name for name in names if name != "test/loss"), *objective]
+    if direction is None or len(means) < 2:
+        return frozenset()
+    complete = {i: mean for i, mean in means.items() if rows[i].complete(metric)} or means
+    best = min(complete.values()) if direction == "min" else max(complete.values())
+    return frozenset(index for index, mean in complete.items() if mean == best)
 
 
-def _metric(run: Run, name: str) -> float | None:
-    stage, _, short = name.partition("/")
-    if stage == "test":
-        return run.record.metrics.get("test", {}).get(short)
-    return run.record.metrics.get("chosen", {}).get(name)
-
-
-def _per_seed(
-    runs: list[Run], average_over: str | None, value_of: Callable[[Run], float | None]
-) -> dict[str, list[float]]:
-    by_seed: dict[str, dict[str, float]] = defaultdict(dict)
-    for run in runs:
-        value = value_of(run)
-        if value is not None:
-            seed = repr([run.settings.get(key) for key in SEED_KEYS])
-            part = repr(run.settings.get(average_over)) if average_over else str(run.folder)
-            by_seed[seed][part] = value
-    if average_over is None:
-        return {seed: list(parts.values()) for seed, parts in by_seed.items()}
-    complete = max((len(parts) for parts in by_seed.values()), default=0)
-    return {
-        seed: [statistics.fmean(parts.values())]
-        for seed, parts in by_seed.items()
-        if len(parts) == complete
-    }
+def _direction(record: RunRecord, short: str) -> str | None:
+    if short in record.directions:
+        return record.directions[short]
+    return record.objective["mode"] if record.objective["metric"] == short else None

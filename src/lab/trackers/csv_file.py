@@ -11,9 +11,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from lab.atomic import atomic_write
 from lab.config.schema import Text
 from lab.errors import ConfigError, RunFolderError
+from lab.history import FILE_NAME, read_history
 from lab.trackers.base import RunInfo, Tracker
-
-FILE_NAME = "metrics.csv"
 
 
 class CSVTracker(Tracker):
@@ -88,18 +87,3 @@ class CSVTracker(Tracker):
             f"{self.path}: cannot be written ({error.strerror}); make room, then continue with "
             f"python train.py task=fit run={self._file.parent}"
         )
-
-
-def read_history(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns and rows of a history, cells as text; a last row that is cut short is left out."""
-    if not path.is_file():
-        return [], []
-    with path.open(newline="", encoding="utf-8") as file:
-        text = file.read()
-    whole = text[: text.rfind("\n") + 1]
-    reader = csv.reader(io.StringIO(whole, newline=""))
-    columns = next(reader, [])
-    rows = [
-        dict(zip(columns, cells, strict=True)) for cells in reader if len(cells) == len(columns)
-    ]
-    return columns, rows

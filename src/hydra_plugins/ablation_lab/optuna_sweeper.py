@@ -1,0 +1,38 @@
+"""``python train.py -m hydra/sweeper=optuna 'optim.lr=tag(log,interval(1e-4,1e-1))'``: a search.
+
+Hydra imports this in every process, so it imports nothing of its own before it is used.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hydra_plugins.ablation_lab.ablation_sweeper import AblationSweeper
+
+
+class OptunaSweeper(AblationSweeper):
+    """Composes and launches as a plan does, but each job is chosen after the results so far."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def sweep(self, arguments: list[str]) -> None:
+        from lab.errors import ConfigError
+
+        if find_spec("optuna") is None:
+            raise ConfigError(
+                "hydra/sweeper=optuna: needs Optuna; pip install 'ablation-lab[search]'"
+            )
+        from lab.ablation.search import read_settings, run_search
+
+        assert self.config is not None
+        assert self.launcher is not None
+        launch = self.launcher.launch
+        run_search(
+            read_settings(self.settings),
+            arguments,
+            self.compose,
+            lambda jobs: launch(jobs, initial_job_idx=0),
+            Path(self.config.paths.runs) / "search",
+        )

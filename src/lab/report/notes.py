@@ -1,0 +1,95 @@
+"""What has to be said beside a table: how to read it, which code ran, what it cost, what failed."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.report.comparison import Job
+from lab.report.paired import CONFIDENCE
+from lab.report.tables import Table
+
+LOG_FILE = "run.log"
+_INTERVALS = {"student": "Student's", "bootstrap": "a bootstrap's (BCa)"}
+_MOST_VARIANTS = 12
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that has ended without a result, and why, in a line."""
+
+    folder: Path
+    status: str
+    error: str
+
+    @property
+    def log(self) -> Path:
+        return self.folder / LOG_FILE
+
+
+def notes_of(table: Table) -> list[str]:
+    """Lines to stand under the table."""
+    comparison = table.comparison
+    spread = "mean ± standard deviation (n seeds)"
+    if comparison.average:
+        spread += f"; a seed's value is the mean over {', '.join(comparison.average)}"
+    notes = [spread]
+    if any(table.best.values()):
+        notes[0] += "; the best is marked"
+    if any(baseline is not None for baseline in table.baselines):
+        told = ", ".join(f"{key} {value}" for key, value in comparison.baseline.items())
+        notes.append(
+            f"Δ: difference to {told}, paired by seed, and {_INTERVALS[table.interval]} "
+            f"{100 * CONFIDENCE:.0f} % interval"
+        )
+    return [*notes, *_code(comparison.jobs), *_cost(table)]
+
+
+def failures_of(jobs: Sequence[Job]) -> list[Failure]:
+    found = []
+    for job in jobs:
+        if job.status == "failed" and job.record is not None and job.record.error is not None:
+            error = job.record.error
+            first = (error["message"].strip().splitlines() or [""])[0]
+            found.append(Failure(job.folder, job.status, f"{error['type']}: {first}"[:200]))
+        elif job.status in ("failed", "killed", "unreadable"):
+            found.append(Failure(job.folder, job.status, ""))
+    return found
+
+
+def _code(jobs: Sequence[Job]) -> list[str]:
+    """Which commits the jobs ran on, where that is not one and the same for all."""
+    began = [job.record for job in jobs if job.record is not None and job.status != "planned"]
+    counts: Counter[str] = Counter()
+    for record in began:
+        commit = record.git.get("commit", "unknown")[:10]
+        counts[commit + (", uncommitted changes" if record.git.get("dirty") else "")] += 1
+    if len(counts) < 2 and not any(record.git.get("dirty") for record in began):
+        return []
+    told = "; ".join(f"{commit} ({_count(n, 'job')})" for commit, n in counts.items())
+    what = "not all jobs ran on the same code" if len(counts) > 1 else "the code was not committed"
+    return [f"{what}: {told}"]
+
+
+def _cost(table: Table) -> list[str]:
+    costs = [row.cost for row in table.rows]
+    hours, of_devices = sum(c.hours for c in costs), sum(c.device_hours for c in costs)
+    if not hours:
+        return []
+    told = f"cost: {hours:.3g} hours"
+    devices = list(dict.fromkeys(device for cost in costs for device in cost.devices))
+    if of_devices != hours:
+        told += f", {of_devices:.3g} device-hours"
+    if devices:
+        told += f" on {', '.join(devices)}"
+    by_variant: dict[str, float] = defaultdict(float)
+    for row in table.rows:
+        by_variant[dict(row.variant).get("variant", "")] += row.cost.device_hours
+    if 1 < len(by_variant) < min(len(table.rows), _MOST_VARIANTS + 1):
+        each = ", ".join(f"{name} {spent:.3g}" for name, spent in by_variant.items())
+        told += f" ({each})"
+    return [told]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

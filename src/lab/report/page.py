@@ -1,0 +1,71 @@
+"""One HTML page of a table: no script, no network, pictures within."""
+
+import base64
+from importlib.resources import files
+from typing import Any
+
+from lab.report.cells import Column, columns_of
+from lab.report.grid import valley_lines
+from lab.report.notes import failures_of, notes_of
+from lab.report.tables import Table
+
+TEMPLATE = "page.html.jinja"
+
+
+def page(table: Table) -> str:
+    """The page as text; every name that comes from a config or a folder is escaped."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(files("lab.report").joinpath(TEMPLATE).read_text("utf-8"))
+    comparison = table.comparison
+    return template.render(
+        title=comparison.title,
+        claim=comparison.plan.claim if comparison.plan else None,
+        command=comparison.plan.command if comparison.plan else None,
+        overrides=" ".join(_common_overrides(table)),
+        columns=[_shown(column) for column in columns_of(table)],
+        rows=range(len(table.rows)),
+        notes=[*notes_of(table), *valley_lines(table)],
+        failures=failures_of(comparison.jobs),
+        pictures=_pictures(table),
+    )
+
+
+def _shown(column: Column) -> dict[str, Any]:
+    right = column.kind in ("metric", "cost")
+    return {"title": column.title, "cells": column.cells, "best": column.best, "right": right}
+
+
+def _common_overrides(table: Table) -> list[str]:
+    """What all runs were told, in the words of the first."""
+    said = [job.record.overrides for job in table.comparison.jobs if job.record is not None]
+    return [o for o in said[0] if all(o in overrides for overrides in said)] if said else []
+
+
+def _pictures(table: Table) -> list[dict[str, str]]:
+    from lab.report.pictures.curve import curves  # these import matplotlib
+    from lab.report.pictures.heat_map import heat_maps
+    from lab.report.pictures.learning_curves import learning_curves
+    from lab.report.pictures.scatter import scatters
+    from lab.report.pictures.strip import strips
+    from lab.report.pictures.style import styled
+
+    with styled():
+        drawn = [
+            draw(table, metric)
+            for metric in table.comparison.metrics
+            for draw in (heat_maps, scatters, curves, strips)
+        ]
+        drawn.append(learning_curves(table))
+    return [
+        {
+            "title": picture.title,
+            "caption": picture.caption,
+            "source": f"data:image/svg+xml;base64,{base64.b64encode(picture.svg).decode()}",
+        }
+        for picture in drawn
+        if picture is not None
+    ]

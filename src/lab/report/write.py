@@ -1,0 +1,99 @@
+"""Reports as files and at the terminal."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab.atomic import atomic_write
+from lab.errors import RunFolderError
+from lab.report import formats, numbers
+from lab.report.comparison import compare
+from lab.report.tables import Table, build_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+FORMATS = {"terminal": ".txt", "markdown": ".md", "csv": ".csv", "latex": ".tex", "html": ".html"}
+_WITHOUT_EDGE = 300  # characters; a file has no edge, and rich would cut words to fit 80 columns
+
+
+def write_tables(folder: Path) -> None:
+    """Write ``report.md``, ``.csv`` and ``.tex`` of the plan in ``folder``, each atomically.
+
+    Raises:
+        RunFolderError: there is no plan that can be read, or a file cannot be written.
+    """
+    table = build_table(compare([folder]))
+    for name in ("markdown", "csv", "latex"):
+        save(folder / f"report{FORMATS[name]}", rendered(table, name))
+
+
+def write_reports(folder: Path) -> None:
+    """As ``write_tables``, and ``report.html`` with its pictures."""
+    table = build_table(compare([folder]))
+    for name in ("markdown", "csv", "latex", "html"):
+        save(folder / f"report{FORMATS[name]}", rendered(table, name))
+
+
+def plan_table(folder: Path, *, width: int | None = None) -> "RichTable":
+    """The table of the plan in ``folder`` for ``rich``, of at most ``width`` characters."""
+    return formats.terminal(build_table(compare([folder])), width=width)
+
+
+def plan_numbers(folder: Path) -> tuple[list[str], list[list[Any]]]:
+    """Columns and lines of ``report.csv``, as a tracker's table takes them; None for gaps."""
+    return numbers.tidy(build_table(compare([folder])))
+
+
+def rendered(table: Table, form: str) -> str:
+    """``table`` in one of ``FORMATS``."""
+    match form:
+        case "markdown":
+            return formats.markdown(table)
+        case "csv":
+            return numbers.tidy_csv(table)
+        case "latex":
+            return formats.latex(table)
+        case "html":
+            from lab.report.page import page
+
+            return page(table)
+    return _as_text(table)
+
+
+def save(path: Path, text: str) -> None:
+    """Raises RunFolderError if the file cannot be written."""
+    try:
+        with atomic_write(path) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise RunFolderError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def console() -> "Console":
+    """For standard output; where that is a file, without an edge."""
+    from rich.console import Console
+
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=_WITHOUT_EDGE)
+
+
+def print_plan(folder: Path, target: "Console") -> None:
+    """Print the table of the plan in ``folder``, and its notes."""
+    print_table(build_table(compare([folder])), target)
+
+
+def print_table(table: Table, target: "Console") -> None:
+    """Print ``table`` and its notes."""
+    target.print(formats.terminal(table, width=target.width))
+    for line in formats.notes_and_failures(table):
+        target.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _as_text(table: Table) -> str:
+    from rich.console import Console
+
+    plain = Console(width=_WITHOUT_EDGE, no_color=True, force_terminal=False)
+    with plain.capture() as captured:
+        print_table(table, plain)
+    return captured.get()
