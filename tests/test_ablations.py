@@ -14,7 +14,7 @@ from lab.cli import CONF, force_overrides, register_resolvers
 
 PLANS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml"))
 JOBS = {  # how many each comes to, worked out by hand; and what a user has to add
-    "adamw_heatmap": ((7 + 8) * 7 * 3, []),
+    "adamw_heatmap": ((7 + 9) * 7 * 3, []),
     "collab_recipe": (5 * 5, []),
     "discriminative_lr": (5 * 5, ["model.weights=folder"]),
     "one_cycle": (8 * 5 * 5, []),

@@ -12,6 +12,7 @@ import pytest
 from lab.claim import is_claimed
 from tests.launch import TINY, command, environment, train, wait_for
 
+pytestmark = pytest.mark.timeout(300)  # two cores may have other work
 LOCAL = ["-m", *TINY, "hydra/launcher=local", "hydra.launcher.jobs_at_a_time=2"]
 AGAIN = "hydra.sweep.dir=runs/again"  # so that the same command comes to the same folder
 DDP = ["trainer=ddp", "trainer.accelerator=cpu"]
@@ -37,6 +38,7 @@ def all_have_checkpoints(runs: Path, number: int) -> bool:
     return len(list(runs.rglob("manifest.json"))) == number
 
 
+@pytest.mark.slow
 def test_a_killed_job_stops_no_other_and_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +79,7 @@ def test_ddp_in_a_sweep_beside_jobs_of_one_process(
         *("-m", *TINY, *DDP, f"hydra/launcher={launcher}"),
         *("trainer.devices=1,2", "seed=0,1"),  # jobs of 1, 2, 1, 2 processes
         cwd=tmp_path,
-        timeout=110,
+        timeout=200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     ended = records(tmp_path)
@@ -105,7 +107,7 @@ def test_a_sweep_told_to_stop_lets_its_jobs_write_checkpoints_and_goes_on(
     stopped = records(tmp_path)
     assert Counter(r["status"] for r in stopped) == {"interrupted": 2, "planned": 1}
     assert {r["exit_code"] for r in stopped} == {None, 128 + signal.SIGTERM}
-    done = train(*arguments, cwd=tmp_path)
+    done = train(*arguments, cwd=tmp_path, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert Counter(len(r["continued"]) for r in records(tmp_path)) == {1: 2, 0: 1}
 
@@ -141,7 +143,9 @@ def test_a_killed_sweep_leaves_no_job_behind_and_is_continued(devices: int, tmp_
     with start(*arguments, seeds, cwd=tmp_path) as process:
         wait_for(lambda: all_have_checkpoints(tmp_path, seeds.count(",") + 1))
         process.kill()
-    done = train(*arguments, seeds, cwd=tmp_path)  # at once: the jobs may still be writing
+    done = train(
+        *arguments, seeds, cwd=tmp_path, timeout=200
+    )  # at once: the jobs may still be writing
     assert done.returncode == 0, done.stdout + done.stderr
     assert {r["status"] for r in records(tmp_path)} == {"done"}
     assert {len(r["continued"]) for r in records(tmp_path)} == {1}
