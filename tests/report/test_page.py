@@ -14,6 +14,7 @@ import pytest
 
 from lab.history import FILE_NAME
 from lab.report import write_reports
+from lab.report.__main__ import main
 from lab.report.pictures.choice import candidates
 from lab.report.pictures.learning_curves import mean_curve
 from lab.report.pictures.style import is_geometric, shortened
@@ -93,6 +94,15 @@ def test_a_page_holds_table_notes_failures_and_pictures(tmp_path: Path) -> None:
     assert "<!-- val/rmse -->" in curves
     first = page.html
     assert page_of(folder).html == first  # the same records, the same file
+
+
+def test_the_pictures_of_a_page_can_be_had_as_files(tmp_path: Path) -> None:
+    folder = write_plan(tmp_path / "p", rmse, variants=["none", "l2"])
+    add_histories(folder, "val/rmse")
+    assert main([str(folder), "--pictures", str(tmp_path / "new" / "folder")]) == 0
+    saved = {path.name: path.read_text() for path in (tmp_path / "new" / "folder").iterdir()}
+    assert sorted(saved) == ["Learning_curves.svg", "test_rmse_of_each_seed.svg"]
+    assert sorted(saved.values()) == sorted(page_of(folder).pictures)
 
 
 def test_what_names_hold_is_never_run(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from lab.errors import UserError
 from lab.report.comparison import compare
 from lab.report.differences import show_differences
 from lab.report.tables import Table, build_table
-from lab.report.write import FORMATS, console, print_table, rendered, save
+from lab.report.write import FORMATS, console, print_table, rendered, save, save_pictures
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +45,10 @@ def _report(options: argparse.Namespace) -> None:
     table = build_table(comparison, options.interval)
     if wanted and not any(baseline is not None for baseline in table.baselines):
         raise UserError(_no_baseline(table, options.baseline))
-    if options.output is not None:
+    if options.pictures is not None:
+        for path in save_pictures(options.pictures, table):
+            print(path)  # noqa: T201
+    elif options.output is not None:
         save(options.output, rendered(table, options.format or _format_of(options.output)))
     elif options.format in (None, "terminal"):
         print_table(table, console())
@@ -87,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--format", choices=FORMATS, help="by default what --output ends in")
     parser.add_argument("--output", type=Path, metavar="FILE", help="instead of the terminal")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="save the page's pictures as SVG, no table"
+    )
     return parser
 
 

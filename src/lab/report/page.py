@@ -46,26 +46,13 @@ def _common_overrides(table: Table) -> list[str]:
 
 
 def _pictures(table: Table) -> list[dict[str, str]]:
-    from lab.report.pictures.curve import curves  # these import matplotlib
-    from lab.report.pictures.heat_map import heat_maps
-    from lab.report.pictures.learning_curves import learning_curves
-    from lab.report.pictures.scatter import scatters
-    from lab.report.pictures.strip import strips
-    from lab.report.pictures.style import styled
+    from lab.report.pictures.every import draw  # imports matplotlib
 
-    with styled():
-        drawn = [
-            draw(table, metric)
-            for metric in table.comparison.metrics
-            for draw in (heat_maps, scatters, curves, strips)
-        ]
-        drawn.append(learning_curves(table))
     return [
         {
             "title": picture.title,
             "caption": picture.caption,
             "source": f"data:image/svg+xml;base64,{base64.b64encode(picture.svg).decode()}",
         }
-        for picture in drawn
-        if picture is not None
+        for picture in draw(table)
     ]

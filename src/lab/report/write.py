@@ -1,5 +1,6 @@
 """Reports as files and at the terminal."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,11 +62,27 @@ def rendered(table: Table, form: str) -> str:
     return _as_text(table)
 
 
-def save(path: Path, text: str) -> None:
+def save_pictures(folder: Path, table: Table) -> list[Path]:
+    """Each picture of the page as an SVG file, named by its title, in ``folder``.
+
+    Raises:
+        RunFolderError: a file cannot be written.
+    """
+    from lab.report.pictures.every import draw  # imports matplotlib
+
+    paths = []
+    for picture in draw(table):
+        paths.append(folder / f"{re.sub(r'[^0-9A-Za-z]+', '_', picture.title).strip('_')}.svg")
+        save(paths[-1], picture.svg)
+    return paths
+
+
+def save(path: Path, content: str | bytes) -> None:
     """Raises RunFolderError if the file cannot be written."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
-            file.write(text.encode())
+            file.write(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written ({error.strerror})") from error
 
