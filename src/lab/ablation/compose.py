@@ -73,7 +73,7 @@ class CommandLine:
                 swept[key] = [parse_value(key, text) for text in override.sweep_string_iterator()]
             else:
                 raise ConfigError(
-                    f"{override.input_line}: has no list of values; hydra/sweeper=optuna "
+                    f"{key}: has no list of values; hydra/sweeper=optuna "
                     f"searches in it"
                 )
         return cls(plain, swept)
