@@ -11,12 +11,12 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lab.ablation.plan import Plan, Point, expand, shown
+from lab.ablation.plan import Plan, Point, as_list, expand, shown
 from lab.cli import is_group, refuse_new_phases
 from lab.config.check import check
 from lab.config.schema import Config
 from lab.errors import ConfigError
-from lab.record import config_hash
+from lab.record import NOT_IDENTITY, config_hash
 
 Compose = Callable[[list[str]], DictConfig]  # Hydra overrides -> a composed config
 _NOT_SWEPT = ("run", "task")
@@ -106,9 +106,17 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
     composed: dict[tuple[str, ...], DictConfig] = {}
     jobs: dict[str, Job] = {}
     faults: dict[str, list[str]] = {}
+    for axis in plan.axes:
+        if axis.partition(".")[0] in NOT_IDENTITY:
+            fault = f"ablation.grid: '{axis}' is no axis, since runs that differ in it are the same"
+            faults[fault] = [""]
     exclude_keys = {key for entry in plan.exclude for key in entry}
     unmatched = set(exclude_keys)
     for point in expand(plan):
+        own = {"variant": point.variant, **point.settings}
+        if any(_agrees(own, entry) for entry in plan.exclude):  # it need not be a config at all
+            unmatched -= own.keys()
+            continue
         try:
             config = check(_composed(point, command_line, compose, composed))
         except ConfigError as error:
@@ -141,6 +149,8 @@ def _composed(
     fixed = {override.key_or_group for override in command_line.plain}
     changes = [(key, value) for key, value in point.changes if key not in fixed]
     choices = {key: f"{key}={shown(value)}" for key, value in changes if is_group(key)}
+    if empty := [key for key, value in changes if key in choices and value is None]:
+        raise ConfigError("\n".join(f"{key}: names a file, and cannot be null" for key in empty))
     overrides = (*choices.values(), *(str(o.input_line) for o in command_line.plain))
     if overrides not in composed:
         composed[overrides] = compose(list(overrides))
@@ -150,6 +160,7 @@ def _composed(
         for key, value in changes:
             if not is_group(key):
                 _update(config, key, value, merge=False)
+        refuse_new_phases(config, [f"++{key}={shown(value)}" for key, value in changes])
         for override in command_line.plain:
             if override.is_force_add():
                 _update(config, override.key_or_group, override.value(), merge=True)
@@ -190,10 +201,7 @@ def _values_at(keys: set[str], point: Point, config: Config) -> dict[str, Any]:
 
 
 def _agrees(values: dict[str, Any], entry: dict[str, Any]) -> bool:
-    return all(
-        key in values and values[key] in (wanted if isinstance(wanted, list) else [wanted])
-        for key, wanted in entry.items()
-    )
+    return all(key in values and values[key] in as_list(wanted) for key, wanted in entry.items())
 
 
 def _at(values: Any, key: str) -> Any:
