@@ -167,6 +167,16 @@ def test_what_is_excluded_need_not_be_a_config_at_all() -> None:
         ({}, ("phases.hed.epochs=1",), "phases.hed: no such phase"),
         ({"grid": {"threads": [1, 2]}}, (), "'threads' is no axis"),
         ({}, ("logger=csv,default",), "'logger' is no axis"),
+        (
+            {"metrics": ["test/loss", "val/rmsee", "train/loss_epoch"]},
+            (),
+            "ablation.metrics: no job measures 'val/rmsee'; did you mean 'val/rmse'?",
+        ),
+        (
+            {"metrics": ["val/rmse"], "base": {"data.validation_fraction": 0}},
+            (),
+            "no job measures 'val/rmse'",
+        ),
         ({"base": {"logger": None}}, (), "logger: names a file, and cannot be null"),
         (
             {"base": {"experiment": "digits_transfer", "phases.al.epochs": 1}},

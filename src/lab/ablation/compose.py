@@ -13,8 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lab.ablation.plan import Plan, Point, as_list, expand, shown
 from lab.cli import is_group, refuse_new_phases
-from lab.config.check import check
+from lab.config.check import check, has_validation
 from lab.config.schema import Config
+from lab.config.suggestions import suggestion
 from lab.errors import ConfigError
 from lab.record import NOT_IDENTITY, config_hash
 
@@ -112,6 +113,7 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
             faults[fault] = [""]
     exclude_keys = {key for entry in plan.exclude for key in entry}
     unmatched = set(exclude_keys)
+    unmeasured = {metric for metric in plan.metrics if not metric.startswith("train/")}
     for point in expand(plan):
         own = {"variant": point.variant, **point.settings}
         if any(_agrees(own, entry) for entry in plan.exclude):  # it need not be a config at all
@@ -128,10 +130,17 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
         if any(_agrees(values, entry) for entry in plan.exclude):
             continue
         job = _job(point, config, command_line)
+        unmeasured -= _measured(config)
         first = jobs.setdefault(job.config_hash, job)
         if first is not job and job.variant not in (None, first.variant, *first.same_as):
             first.same_as.append(str(job.variant))
     faults |= {f"ablation.exclude: no job has '{key}'": [""] for key in unmatched if not faults}
+    if jobs and not faults:
+        names = sorted(set().union(*(_measured(job.config) for job in jobs.values())))
+        faults |= {
+            f"ablation.metrics: no job measures '{metric}'{suggestion(metric, names)}": [""]
+            for metric in sorted(unmeasured)
+        }
     if faults:
         raise ConfigError("\n".join(_told(fault, labels) for fault, labels in faults.items()))
     if not jobs:
@@ -190,6 +199,12 @@ def parse_value(key: str, text: str) -> Any:
     if is_group(key):
         return text
     return OverridesParser.create().parse_override(f"++{key}={text}").value()
+
+
+def _measured(config: Config) -> set[str]:
+    names = ("loss", *(name for name, node in config.objective.metrics.items() if node))
+    stages = ("test", "val") if has_validation(config) else ("test",)
+    return {f"{stage}/{name}" for stage in stages for name in names}
 
 
 def _values_at(keys: set[str], point: Point, config: Config) -> dict[str, Any]:
