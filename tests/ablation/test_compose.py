@@ -165,8 +165,8 @@ def test_what_is_excluded_need_not_be_a_config_at_all() -> None:
         ({}, ("run=a,b",), "run: is of a single run"),
         ({}, ("task=test",), "task: test is of a single run"),
         ({}, ("phases.hed.epochs=1",), "phases.hed: no such phase"),
-        ({"grid": {"threads": [1, 2]}}, (), "'threads' is no axis"),
-        ({}, ("logger=csv,default",), "'logger' is no axis"),
+        ({"grid": {"threads": [1, 2]}}, (), "threads: is no axis"),
+        ({}, ("logger=csv,default",), "logger: is no axis"),
         (
             {"metrics": ["test/loss", "val/rmsee", "train/loss_epoch"]},
             (),

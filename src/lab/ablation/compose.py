@@ -80,13 +80,25 @@ class CommandLine:
         return cls(plain, swept)
 
     def over(self, plan: Plan) -> Plan:
-        """The plan with what is swept here as axes of its own, and without what is fixed here."""
+        """The plan with what is swept here as axes of its own, and without what is fixed here.
+
+        Raises:
+            ConfigError: an axis makes no difference to what runs compute, so all but one of its
+                values would be left out.
+        """
         fixed = {override.key_or_group for override in self.plain}
         said = fixed | self.swept.keys()
         grid = {k: v for k, v in plan.grid.items() if k not in said}
         grid |= {k: v for k, v in self.swept.items() if k != "seed"}
         zipped = {k: v for k, v in plan.zip.items() if k not in said}
         axes = {*grid, *zipped, "variant"}
+        if same := [axis for axis in (*grid, *zipped) if axis.partition(".")[0] in NOT_IDENTITY]:
+            raise ConfigError(
+                "\n".join(
+                    f"{axis}: is no axis, since runs that differ in it are the same"
+                    for axis in same
+                )
+            )
         changes: dict[str, Any] = {
             "grid": grid,
             "zip": zipped,
@@ -107,10 +119,6 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
     composed: dict[tuple[str, ...], DictConfig] = {}
     jobs: dict[str, Job] = {}
     faults: dict[str, list[str]] = {}
-    for axis in plan.axes:
-        if axis.partition(".")[0] in NOT_IDENTITY:
-            fault = f"ablation.grid: '{axis}' is no axis, since runs that differ in it are the same"
-            faults[fault] = [""]
     exclude_keys = {key for entry in plan.exclude for key in entry}
     unmatched = set(exclude_keys)
     unmeasured = {metric for metric in plan.metrics if not metric.startswith("train/")}
