@@ -29,7 +29,7 @@ SCHEMA_VERSION = 1
 Status = Literal["planned", "running", "done", "failed", "interrupted"]
 
 # Where a run is kept and how it is watched does not change what it computes.
-_NOT_IDENTITY = (
+NOT_IDENTITY = (
     "paths",
     "run",
     "task",
@@ -147,7 +147,7 @@ class RunRecord:
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a resolved config that says what a run computes: no paths, trackers and such."""
-    kept = {key: value for key, value in config.items() if key not in _NOT_IDENTITY}
+    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     kept["data"] = {key: value for key, value in kept["data"].items() if key != "cache"}
     if kept["data"].get("root") == config["paths"].get("data"):  # else it says which data these are
         del kept["data"]["root"]

@@ -137,6 +137,19 @@ def test_excluded_are_jobs_that_agree_with_every_line_of_an_entry() -> None:
     assert left == [("none", 0.0), ("l2", 0.1), ("l2", 0.2)]
 
 
+def test_what_is_excluded_need_not_be_a_config_at_all() -> None:
+    jobs = jobs_of(
+        {
+            "grid": {"optim": ["sgd", "adam"], "optim.momentum": [0.0, 0.9]},
+            "exclude": [{"optim": "adam"}],
+        }
+    )
+    assert [(j.settings["optim"], j.settings["optim.momentum"]) for j in jobs] == [
+        ("sgd", 0.0),
+        ("sgd", 0.9),
+    ]
+
+
 @pytest.mark.parametrize(
     ("plan", "arguments", "told"),
     [
@@ -152,6 +165,24 @@ def test_excluded_are_jobs_that_agree_with_every_line_of_an_entry() -> None:
         ({}, ("run=a,b",), "run: is of a single run"),
         ({}, ("task=test",), "task: test is of a single run"),
         ({}, ("phases.hed.epochs=1",), "phases.hed: no such phase"),
+        ({"grid": {"threads": [1, 2]}}, (), "threads: is no axis"),
+        ({}, ("logger=csv,default",), "logger: is no axis"),
+        (
+            {"metrics": ["test/loss", "val/rmsee", "train/loss_epoch"]},
+            (),
+            "ablation.metrics: no job measures 'val/rmsee'; did you mean 'val/rmse'?",
+        ),
+        (
+            {"metrics": ["val/rmse"], "base": {"data.validation_fraction": 0}},
+            (),
+            "no job measures 'val/rmse'",
+        ),
+        ({"base": {"logger": None}}, (), "logger: names a file, and cannot be null"),
+        (
+            {"base": {"experiment": "digits_transfer", "phases.al.epochs": 1}},
+            ("model.weights=x",),
+            "phases.al: no such phase; did you mean 'all'?",
+        ),
         ({"exclude": [{"optim.lrr": 1.0}]}, (), "ablation.exclude: no job has 'optim.lrr'"),
         ({"exclude": [{"seed": 0}]}, (), "ablation.exclude: leaves no job"),
     ],

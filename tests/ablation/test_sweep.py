@@ -102,6 +102,49 @@ def test_a_plan_goes_past_failing_jobs_and_tries_again_when_asked(tmp_path: Path
     assert {r["status"] for r in records(tmp_path).values()} == {"done"}
 
 
+def test_a_wrong_path_can_be_mended(tmp_path: Path) -> None:
+    """Where data lie does not change what a job computes, so it is the same job, and goes on."""
+    folder = tmp_path / "own" / "ablation"
+    folder.mkdir(parents=True)
+    (folder / "far.yaml").write_text("base: {data: movielens, logger: csv}\nseeds: 1\n")
+    arguments = ["--config-dir", str(tmp_path / "own"), "-m", "ablation=far"]
+    (tmp_path / "file").touch()  # no folder can be made in it
+    assert run_plan(tmp_path, arguments, "paths.data=file").returncode == 1
+    (record,) = (tmp_path / "runs" / "ablation" / "far").glob("*/run.json")
+    assert json.loads(record.read_text())["config"]["data"]["root"] == "file"
+    again = run_plan(tmp_path, arguments, "paths.data=file/other", "ablation.retry_failed=true")
+    assert again.returncode == 1
+    after = json.loads(record.read_text())
+    assert after["config"]["data"]["root"] == "file/other"
+    assert "file/other" in after["error"]["message"]
+
+
+def test_a_job_without_a_log_and_a_report_without_a_place_stop_nothing(tmp_path: Path) -> None:
+    plan = [*write_plan(tmp_path, epochs=1), "ablation.seeds=1", "paths.runs='[/odd] runs'"]
+    folder = tmp_path / "[/odd] runs" / "ablation" / "tiny"
+    dry = run_plan(tmp_path, plan, "ablation.dry_run=true")
+    name = next(word for word in dry.stdout.split() if word.startswith("none_seed0"))
+    (folder / name / "run.log").mkdir(parents=True)
+    (folder / "report.md").mkdir()
+    done = run_plan(tmp_path, plan)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "none seed=0  failed: IsADirectoryError" in done.stdout
+    assert "report.md: cannot be written" in done.stdout + done.stderr
+    assert "error: tiny: 2 done, 1 planned" in done.stderr
+
+
+def test_a_damaged_record_is_told_with_what_to_do(tmp_path: Path) -> None:
+    plan = [*write_plan(tmp_path, epochs=1), "ablation.seeds=1"]
+    assert run_plan(tmp_path, plan).returncode == 0
+    folder = next((tmp_path / "runs" / "ablation" / "tiny").glob("l2_*"))
+    (folder / "run.json").write_text("{")
+    (folder.parent / "plan.json").write_text("[]")
+    again = run_plan(tmp_path, plan)
+    assert again.returncode == 2
+    assert again.stderr.count("\n") == 1
+    assert f"remove runs/ablation/tiny/{folder.name} to run that job anew" in again.stderr
+
+
 def test_a_fault_in_one_variant_stops_the_plan_before_anything_runs(tmp_path: Path) -> None:
     plan = write_plan(tmp_path)
     file = tmp_path / "own" / "ablation" / "tiny.yaml"
@@ -139,11 +182,12 @@ def test_a_plan_told_to_stop_stops_and_goes_on(
     with start_plan(tmp_path, plan) as process:
         wait_for(lambda: list(folder.glob("*/checkpoints/manifest.json")))
         process.send_signal(number)
-        process.communicate(timeout=60)
+        told, _ = process.communicate(timeout=60)
     assert process.returncode == exit_status
     status = [r["status"] for r in records(tmp_path).values()]
     assert sorted(status) == ["interrupted", "planned", "planned"]
     assert (folder / "report.html").exists()
+    assert "stopped; the same command runs what is missing" in told
     rest = run_plan(tmp_path, plan)
     assert rest.returncode == 0, rest.stdout + rest.stderr
     first = records(tmp_path)["none 0"]

@@ -144,6 +144,8 @@ def test_the_ending_of_a_file_says_its_format(ending: str, tmp_path: Path) -> No
         ),
         (["--baseline", "optm.lr=1"], "baseline 'optm.lr=1' is none of these variants"),
         (["--baseline", "l2"], "--baseline is KEY=VALUE,…, not 'l2'"),
+        (["--average", "variant"], "'variant' is no axis of the plan, to average over"),
+        (["--metric", "test/rmsee"], "no run has measured 'test/rmsee'; did you mean 'test/rmse'"),
         (["--output", "/none/x.md"], "/none/x.md: cannot be written"),
     ],
 )

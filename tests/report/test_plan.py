@@ -1,6 +1,7 @@
 """The report of a plan folder: who belongs to a row, what it is compared with, what is missing."""
 
 import json
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,48 @@ def test_unfinished_jobs_are_told_and_cannot_be_best(tmp_path: Path) -> None:
     ]
     assert failures[0].error == "TrainingError: the loss is nan"  # its first line
     assert failures[0].log == folder / "l2_seed1" / "run.log"
+
+
+@pytest.mark.parametrize(
+    ("done", "best"),
+    [
+        ({"none": 3, "l2": 3}, {1}),
+        ({"none": 3, "l2": 2}, set()),  # nothing to be better than
+        ({"none": 2, "l2": 2}, {1}),  # so far
+        ({"none": 2, "l2": 1}, set()),  # means over other seeds
+    ],
+)
+def test_the_best_is_one_of_rows_that_can_be_compared(
+    done: dict[str, int], best: set[int], tmp_path: Path
+) -> None:
+    def result(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
+        return rmse(variant, settings, seed) if seed < done[str(variant)] else "planned"
+
+    folder = write_plan(tmp_path / "p", result, variants=["none", "l2"])
+    assert table_of(folder).best == {"test/rmse": best}
+
+
+def test_a_mean_over_some_of_the_folds_is_compared_with_none(tmp_path: Path) -> None:
+    """Also where the plan excludes the others."""
+    grid = [{"data.split": "u1"}, {"data.split": "u2"}]
+    content = {"average": ["data.split"], "baseline": {"variant": "none"}}
+    folder = write_plan(tmp_path / "p", rmse, variants=["none", "l2"], grid=grid, **content)
+    plan = json.loads((folder / "plan.json").read_text())
+    plan["jobs"] = [j for j in plan["jobs"] if (j["variant"], j["settings"]) != ("l2", grid[1])]
+    (folder / "plan.json").write_text(json.dumps(plan))
+    table = table_of(folder)
+    assert table.rows[0].metrics["test/rmse"].n == 3
+    assert (table.rows[1].metrics, table.differences[1]) == ({}, {})
+
+
+def test_numbers_of_a_run_that_diverged_stay_short(tmp_path: Path) -> None:
+    def result(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
+        return {"rmse": {"none": 0.9, "l2": math.nan, "decoupled": 1e30}[str(variant)]}
+
+    variants = ["none", "l2", "decoupled"]
+    folder = write_plan(tmp_path / "p", result, variants=variants, baseline={"variant": "none"})
+    assert cells(table_of(folder), "Δ test/rmse [95 %]")[1] == "nan"
+    assert cells(table_of(folder), "test/rmse")[2].startswith("1.000e+30 ± ")
 
 
 def test_the_best_is_marked_by_the_direction_of_its_metric(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab.errors import RunFolderError
+from lab.errors import RunFolderError, UserError
 from lab.record import RunRecord
 from lab.report.collect import collect, varying_keys
 from lab.report.comparison import compare
@@ -80,6 +80,21 @@ def test_runs_of_any_folders_are_compared_by_name(tmp_path: Path) -> None:
     assert build_table(compare(folders, baseline={"name": "b"})).baselines == [1, 1, 2, 2]
     assert table.directions == {"test/rmse": "min"}  # by the objective
     assert table.best["test/rmse"] == {0, 1}
+
+
+def test_a_run_in_two_of_the_folders_is_one_run(tmp_path: Path) -> None:
+    for name in "ab":
+        record_run(tmp_path / name, {}, 1.0)
+    assert len(collect([tmp_path, tmp_path / "a", tmp_path / "b" / ".." / "b"])) == 2
+
+
+@pytest.mark.parametrize(
+    "asked", [{"average": ["data.spilt"]}, {"metrics": ["test/rmsee"]}, {"metrics": ["rmse"]}]
+)
+def test_what_no_run_has_is_told(asked: dict[str, list[str]], tmp_path: Path) -> None:
+    record_run(tmp_path / "a", {}, 1.0)
+    with pytest.raises(UserError, match=r"^no run has .*'(data\.spilt|test/rmsee|rmse)'"):
+        compare([tmp_path], **asked)  # type: ignore[arg-type]
 
 
 def test_one_value_has_no_spread() -> None:

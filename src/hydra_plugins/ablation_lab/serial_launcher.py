@@ -51,6 +51,8 @@ class SerialLauncher(Launcher):
             return run_to_its_end(folder)
         try:
             return self._run_here(folder, overrides, number)
+        except OSError as error:  # no log can be written, which is this job's trouble alone
+            return JobReturn(_return_value=error, status=JobStatus.FAILED)
         finally:  # the job's handlers write to its log
             hydra = self.config.hydra
             configure_log(hydra.hydra_logging, hydra.verbose)

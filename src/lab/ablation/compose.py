@@ -11,12 +11,13 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lab.ablation.plan import Plan, Point, expand, shown
+from lab.ablation.plan import Plan, Point, as_list, expand, shown
 from lab.cli import is_group, refuse_new_phases
-from lab.config.check import check
+from lab.config.check import check, has_validation
 from lab.config.schema import Config
+from lab.config.suggestions import suggestion
 from lab.errors import ConfigError
-from lab.record import config_hash
+from lab.record import NOT_IDENTITY, config_hash
 
 Compose = Callable[[list[str]], DictConfig]  # Hydra overrides -> a composed config
 _NOT_SWEPT = ("run", "task")
@@ -73,19 +74,30 @@ class CommandLine:
                 swept[key] = [parse_value(key, text) for text in override.sweep_string_iterator()]
             else:
                 raise ConfigError(
-                    f"{key}: has no list of values; hydra/sweeper=optuna "
-                    f"searches in it"
+                    f"{key}: has no list of values; hydra/sweeper=optuna searches in it"
                 )
         return cls(plain, swept)
 
     def over(self, plan: Plan) -> Plan:
-        """The plan with what is swept here as axes of its own, and without what is fixed here."""
+        """The plan with what is swept here as axes of its own, and without what is fixed here.
+
+        Raises:
+            ConfigError: an axis makes no difference to what runs compute, so all but one of its
+                values would be left out.
+        """
         fixed = {override.key_or_group for override in self.plain}
         said = fixed | self.swept.keys()
         grid = {k: v for k, v in plan.grid.items() if k not in said}
         grid |= {k: v for k, v in self.swept.items() if k != "seed"}
         zipped = {k: v for k, v in plan.zip.items() if k not in said}
         axes = {*grid, *zipped, "variant"}
+        if same := [axis for axis in (*grid, *zipped) if axis.partition(".")[0] in NOT_IDENTITY]:
+            raise ConfigError(
+                "\n".join(
+                    f"{axis}: is no axis, since runs that differ in it are the same"
+                    for axis in same
+                )
+            )
         changes: dict[str, Any] = {
             "grid": grid,
             "zip": zipped,
@@ -108,7 +120,12 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
     faults: dict[str, list[str]] = {}
     exclude_keys = {key for entry in plan.exclude for key in entry}
     unmatched = set(exclude_keys)
+    unmeasured = {metric for metric in plan.metrics if not metric.startswith("train/")}
     for point in expand(plan):
+        own = {"variant": point.variant, **point.settings}
+        if any(_agrees(own, entry) for entry in plan.exclude):  # it need not be a config at all
+            unmatched -= own.keys()
+            continue
         try:
             config = check(_composed(point, command_line, compose, composed))
         except ConfigError as error:
@@ -120,10 +137,17 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
         if any(_agrees(values, entry) for entry in plan.exclude):
             continue
         job = _job(point, config, command_line)
+        unmeasured -= _measured(config)
         first = jobs.setdefault(job.config_hash, job)
         if first is not job and job.variant not in (None, first.variant, *first.same_as):
             first.same_as.append(str(job.variant))
     faults |= {f"ablation.exclude: no job has '{key}'": [""] for key in unmatched if not faults}
+    if jobs and not faults:
+        names = sorted(set().union(*(_measured(job.config) for job in jobs.values())))
+        faults |= {
+            f"ablation.metrics: no job measures '{metric}'{suggestion(metric, names)}": [""]
+            for metric in sorted(unmeasured)
+        }
     if faults:
         raise ConfigError("\n".join(_told(fault, labels) for fault, labels in faults.items()))
     if not jobs:
@@ -141,6 +165,8 @@ def _composed(
     fixed = {override.key_or_group for override in command_line.plain}
     changes = [(key, value) for key, value in point.changes if key not in fixed]
     choices = {key: f"{key}={shown(value)}" for key, value in changes if is_group(key)}
+    if empty := [key for key, value in changes if key in choices and value is None]:
+        raise ConfigError("\n".join(f"{key}: names a file, and cannot be null" for key in empty))
     overrides = (*choices.values(), *(str(o.input_line) for o in command_line.plain))
     if overrides not in composed:
         composed[overrides] = compose(list(overrides))
@@ -150,6 +176,7 @@ def _composed(
         for key, value in changes:
             if not is_group(key):
                 _update(config, key, value, merge=False)
+        refuse_new_phases(config, [f"++{key}={shown(value)}" for key, value in changes])
         for override in command_line.plain:
             if override.is_force_add():
                 _update(config, override.key_or_group, override.value(), merge=True)
@@ -181,6 +208,12 @@ def parse_value(key: str, text: str) -> Any:
     return OverridesParser.create().parse_override(f"++{key}={text}").value()
 
 
+def _measured(config: Config) -> set[str]:
+    names = ("loss", *(name for name, node in config.objective.metrics.items() if node))
+    stages = ("test", "val") if has_validation(config) else ("test",)
+    return {f"{stage}/{name}" for stage in stages for name in names}
+
+
 def _values_at(keys: set[str], point: Point, config: Config) -> dict[str, Any]:
     """What a job has at ``keys``; those that it does not have are left out."""
     values = config.model_dump(mode="json")
@@ -190,10 +223,7 @@ def _values_at(keys: set[str], point: Point, config: Config) -> dict[str, Any]:
 
 
 def _agrees(values: dict[str, Any], entry: dict[str, Any]) -> bool:
-    return all(
-        key in values and values[key] in (wanted if isinstance(wanted, list) else [wanted])
-        for key, wanted in entry.items()
-    )
+    return all(key in values and values[key] in as_list(wanted) for key, wanted in entry.items())
 
 
 def _at(values: Any, key: str) -> Any:

@@ -8,7 +8,7 @@ import shlex
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,17 @@ class JobFolder:
     path: Path
 
     def status(self) -> Status:
-        """What the record says; a run that nobody holds any more was killed: ``interrupted``."""
+        """What the record says; a run that nobody holds any more was killed: ``interrupted``.
+
+        Raises:
+            RunFolderError: the record is damaged.
+        """
         if not (self.path / FILE_NAME).exists():
             return "planned"
-        status = RunRecord.read(self.path).status
+        try:
+            status = self.record().status
+        except RunFolderError as error:
+            raise RunFolderError(f"{error}; remove {self.path} to run that job anew") from error
         if status == "running" and not is_claimed(self.path):
             return "interrupted"
         return status
@@ -52,6 +59,17 @@ class JobFolder:
         job = self.job
         about = {"name": plan_name, "variant": job.variant, "settings": job.settings}
         RunRecord.planned(job.config.model_dump(mode="json"), job.overrides, about).write(self.path)
+
+    def refresh(self) -> None:
+        """Freeze the config anew, ahead of running or continuing the job.
+
+        The folder is named for what the job computes, so only paths, trackers and such can differ:
+        what is said of them now counts, or a job that failed by a wrong path would fail for ever.
+        """
+        record, config = self.record(), self.job.config.model_dump(mode="json")
+        if record.config != config:
+            said = [word.removeprefix("++") for word in self.job.overrides]
+            replace(record, config=config, overrides=said).write(self.path)
 
 
 class PlanFolder:
@@ -112,7 +130,7 @@ class PlanFolder:
         """Of the plan's table at W&B; kept from one start to the next."""
         try:
             return json.loads((self.path / PLAN_FILE).read_text())["report_id"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return uuid.uuid4().hex[:8]
 
 

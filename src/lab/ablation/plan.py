@@ -12,7 +12,10 @@ from lab.config.suggestions import suggestion
 from lab.errors import ConfigError
 
 Settings = dict[str, Any]  # "optim.lr" -> 0.01, or a group's choice: "optim" -> "sgd"
+Key = Annotated[Text, Field(pattern=r"^\w[\w./@-]*$")]
+Changes = dict[Key, Any]  # Settings that are checked
 Values = Annotated[list[Any], Field(min_length=1)]
+_NOT_OF_A_JOB = ("run", "task", "paths.runs")
 
 
 class Plan(Section):
@@ -29,11 +32,11 @@ class Plan(Section):
     """
 
     claim: Text = ""
-    base: Settings = Field(default={})
+    base: Changes = Field(default={})
     baseline: Text | Settings | None = None
-    variants: dict[FolderName, Settings | None] = Field(default={})
-    grid: dict[Text, Values] = Field(default={})
-    zip: dict[Text, Values] = Field(default={})
+    variants: dict[FolderName, Changes | None] = Field(default={})
+    grid: dict[Key, Values] = Field(default={})
+    zip: dict[Key, Values] = Field(default={})
     seeds: Count | Annotated[list[Seed], Field(min_length=1)] | None = None
     exclude: list[Annotated[Settings, Field(min_length=1)]] = Field(default=[])
     average: list[Text] = Field(default=[])
@@ -59,6 +62,9 @@ class Plan(Section):
             return [None]
         return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
 
+    def _parts(self) -> list[Mapping[str, Any]]:
+        return [self.base, *(v or {} for v in self.variants.values()), self.grid, self.zip]
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Plan":
         for key in self.baseline_settings:
@@ -73,6 +79,17 @@ class Plan(Section):
                 raise ValueError(f"average: no axis '{axis}'{suggestion(axis, self.axes)}")
         if both := self.grid.keys() & self.zip.keys():
             raise ValueError(f"zip: {', '.join(both)} stands in grid as well")
+        for key in dict.fromkeys(key for part in self._parts() for key in part):
+            if key in _NOT_OF_A_JOB or key.partition("/")[0] == "hydra":
+                raise ValueError(f"base: {key} is for the command line, not for a job of a plan")
+        for entry in self.exclude:
+            for name in as_list(entry.get("variant", [])):
+                if name not in self.variants:
+                    told = suggestion(str(name), list(self.variants))
+                    raise ValueError(f"exclude: no variant '{name}'{told}")
+        for key, value in self.baseline_settings.items():
+            if key != "variant" and value not in {**self.grid, **self.zip}[key]:
+                raise ValueError(f"baseline: {key} is never {shown(value)}")
         if "seed" in self.axes:
             raise ValueError("grid: the seed is no axis; list seeds under seeds")
         lengths = {key: len(values) for key, values in self.zip.items()}
@@ -112,6 +129,10 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ",".join(f"{k}:{shown(v)}" for k, v in value.items()) + "}"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def read_plan(values: Mapping[str, Any]) -> Plan:

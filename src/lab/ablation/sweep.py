@@ -15,8 +15,8 @@ from lab.ablation.launch import run_override
 from lab.ablation.listing import action_due, counted, show_failures, show_jobs
 from lab.ablation.plan import Plan
 from lab.claim import claimed
-from lab.errors import PlanError, UserError
-from lab.interruption import Interruption
+from lab.errors import PlanError, RunFolderError, UserError
+from lab.interruption import Interruption, RunInterrupted
 from lab.record import Status
 from lab.report.write import console, print_plan, write_reports
 
@@ -61,8 +61,11 @@ def run_plan(
             for job, status in zip(jobs, before, strict=True)
             if action_due(status, retry_failed=plan.retry_failed)
         ]
+        for job in due:
+            job.refresh()
         _say_what_is_due(folder, jobs, due)
         ends: dict[Path, str] = {}
+        unwritten = None
         try:
             if due:
                 with Interruption(at_once=KeyboardInterrupt) as interruption:
@@ -70,9 +73,14 @@ def run_plan(
                         ends = _launch(launch, due)
                     finally:
                         interruption.raise_if_requested()
+        except RunInterrupted:
+            console().print(f"stopped; {_remedy(folder)}", soft_wrap=True)
+            raise
         finally:
-            _report(folder.path)
+            unwritten = _report(folder.path)
         _end(folder, jobs, ends)
+        if unwritten is not None:
+            raise unwritten
 
 
 def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFolder]) -> None:
@@ -116,8 +124,19 @@ def _launch(launch: Launch, due: list[JobFolder]) -> dict[Path, str]:
     }
 
 
-def _report(folder: Path) -> None:
-    write_reports(folder)
+def _report(folder: Path) -> RunFolderError | None:
+    """Gives back why it cannot be written: how a plan ended is to be told before that."""
+    try:
+        write_reports(folder)
+    except RunFolderError as error:
+        log.error("the report cannot be written: %s", error)
+        return error
+    return None
+
+
+def _remedy(folder: PlanFolder) -> str:
+    option = "" if folder.found_again else f" with hydra.sweep.dir={os.path.relpath(folder.path)}"
+    return f"the same command{option} runs what is missing"
 
 
 def _end(folder: PlanFolder, jobs: list[JobFolder], ends: dict[Path, str]) -> None:
@@ -134,8 +153,7 @@ def _end(folder: PlanFolder, jobs: list[JobFolder], ends: dict[Path, str]) -> No
         return
     out.print(f"\n{counted(statuses)}:")
     show_failures(jobs, statuses, ends, Path.cwd())
-    remedy = "the same command" + ("" if folder.found_again else f" with hydra.sweep.dir={where}")
-    remedy += " runs what is missing"
+    remedy = _remedy(folder)
     if "failed" in statuses:
         remedy += "; ablation.retry_failed=true also what failed"
     raise PlanError(f"{folder.name}: {counted(statuses)}; {remedy}")

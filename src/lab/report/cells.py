@@ -124,4 +124,7 @@ def decimals(rows: Sequence[Row], metric: str) -> int:
 
 
 def _number(value: float, decimals: int, sign: str = "") -> str:
-    return f"{value:{sign}.3e}" if decimals > 8 else f"{value:{sign}.{decimals}f}"
+    if math.isnan(value):
+        return "nan"
+    long = decimals > 8 or abs(value) >= 1e9
+    return f"{value:{sign}.3e}" if long else f"{value:{sign}.{decimals}f}"

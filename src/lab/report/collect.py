@@ -37,6 +37,7 @@ def collect(folders: list[Path]) -> list[Run]:
         if (plan / PLAN_FILE).is_file()
     }
     paths = [p for p in paths if p.parent.name in jobs.get(p.parent.parent, {p.parent.name})]
+    paths = list({path.resolve(): path for path in paths}.values())  # folders may overlap
     if not paths:
         raise RunFolderError(f"no run.json under {', '.join(map(str, folders))}")
     records = [(path.parent, RunRecord.read(path.parent)) for path in paths]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.claim import is_claimed
-from lab.errors import RunFolderError
+from lab.config.suggestions import suggestion
+from lab.errors import RunFolderError, UserError
 from lab.record import FILE_NAME, RunRecord
 from lab.report.collect import SEED_KEYS, Run, collect, varying_keys
 from lab.report.plan_file import PLAN_FILE, Plan
@@ -61,10 +62,19 @@ def compare(
 
     Raises:
         RunFolderError: a folder does not exist, holds no run, or holds a damaged record or plan.
+        UserError: no run has a setting of ``average`` or a metric of ``metrics``.
     """
-    if len(folders) == 1 and (folders[0] / PLAN_FILE).is_file():
-        return _of_plan(folders[0], average, metrics, baseline)
-    return _of_runs(folders, average, metrics, baseline)
+    is_plan = len(folders) == 1 and (folders[0] / PLAN_FILE).is_file()
+    found = (
+        _of_plan(folders[0], average, metrics, baseline)
+        if is_plan
+        else _of_runs(folders, average, metrics, baseline)
+    )
+    known = {key for job in found.jobs if job.record for key in measured(job.record)}
+    for metric in metrics:
+        if metric not in known:
+            raise UserError(f"no run has measured '{metric}'{suggestion(metric, sorted(known))}")
+    return found
 
 
 def _of_plan(
@@ -75,6 +85,10 @@ def _of_plan(
 ) -> Comparison:
     plan = Plan.read(folder)
     averaged = tuple(average) or plan.average
+    for axis in average:
+        if axis not in plan.axes:
+            told = suggestion(axis, list(plan.axes))
+            raise UserError(f"'{axis}' is no axis of the plan, to average over{told}")
     axes = [axis for axis in plan.axes if axis not in averaged]
     named = ["variant"] if any(job.variant is not None for job in plan.jobs) else []
     jobs = []
@@ -111,6 +125,9 @@ def _of_runs(
     baseline: Mapping[str, str] | None,
 ) -> Comparison:
     runs = collect(list(folders))
+    for key in average:
+        if all(key not in run.settings for run in runs):
+            raise UserError(f"no run has a setting '{key}', to average over")
     keys = _keys(runs, average)
     jobs = tuple(
         Job(
@@ -147,6 +164,12 @@ def _keys(runs: list[Run], average: Sequence[str]) -> tuple[str, ...]:
     )
     names = ["name"] if len(by_name) > 1 else []  # which says what all of its runs have in common
     return (*names, *(key for key in varying if key not in average))
+
+
+def measured(record: RunRecord) -> set[str]:
+    """Names of all metrics that a run has, of its test and of its chosen checkpoint."""
+    test = {f"test/{name}" for name in record.metrics.get("test", {})}
+    return {*test, *record.metrics.get("chosen", {})}
 
 
 def metric_names(records: Iterable[RunRecord]) -> list[str]:

@@ -60,14 +60,16 @@ def summarise(comparison: Comparison) -> list[Row]:
     """One row a variant: all jobs that agree in every setting but the seed.
 
     Where settings are averaged (``data.split``), a seed's value is first the mean over them, and
-    only seeds that have all of their values count, so that the spread is that of the seeds.
+    only seeds that have all of their values count, so that the spread is that of the seeds, and
+    rows are means over the same settings.
     """
     groups: dict[Variant, list[Job]] = defaultdict(list)
     for job in comparison.jobs:
         groups[job.variant].append(job)
+    parts = {job.part for job in comparison.jobs}
     rows = []
     for variant, jobs in groups.items():
-        per_seed = {metric: _per_seed(jobs, metric) for metric in comparison.metrics}
+        per_seed = {metric: _per_seed(jobs, parts, metric) for metric in comparison.metrics}
         rows.append(
             Row(
                 variant=variant,
@@ -91,8 +93,7 @@ def _value(job: Job, metric: str) -> float | None:
     return job.record.metrics.get("chosen", {}).get(metric)
 
 
-def _per_seed(jobs: Sequence[Job], metric: str) -> dict[str, float]:
-    parts = {job.part for job in jobs}
+def _per_seed(jobs: Sequence[Job], parts: set[str], metric: str) -> dict[str, float]:
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for job in jobs:
         value = _value(job, metric)

@@ -65,18 +65,20 @@ def best_rows(rows: Sequence[Row], metric: str, direction: str | None) -> frozen
     """Indices of the best mean, several in a tie; none among fewer than two, or undirected.
 
     Where some rows have all of their seeds, the others cannot be best: a mean of the seeds that
-    did not fail is too good.
+    did not fail is too good. Where none has, all need to have the same ones.
     """
     means = {
         index: row.metrics[metric].mean
         for index, row in enumerate(rows)
         if metric in row.metrics and math.isfinite(row.metrics[metric].mean)
     }
-    if direction is None or len(means) < 2:
+    comparable = {index: mean for index, mean in means.items() if rows[index].complete(metric)}
+    if not comparable and len({frozenset(rows[index].per_seed[metric]) for index in means}) == 1:
+        comparable = means
+    if direction is None or len(comparable) < 2:
         return frozenset()
-    complete = {i: mean for i, mean in means.items() if rows[i].complete(metric)} or means
-    best = min(complete.values()) if direction == "min" else max(complete.values())
-    return frozenset(index for index, mean in complete.items() if mean == best)
+    best = min(comparable.values()) if direction == "min" else max(comparable.values())
+    return frozenset(index for index, mean in comparable.items() if mean == best)
 
 
 def _direction(record: RunRecord, short: str) -> str | None:

@@ -91,8 +91,8 @@ def console() -> "Console":
     """For standard output; where that is a file, without an edge."""
     from rich.console import Console
 
-    terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=_WITHOUT_EDGE)
+    terminal = Console(markup=False)  # brackets in the name of a folder are no markup
+    return terminal if terminal.is_terminal else Console(width=_WITHOUT_EDGE, markup=False)
 
 
 def print_plan(folder: Path, target: "Console") -> None:
