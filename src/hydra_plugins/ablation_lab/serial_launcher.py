@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import gc
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,9 @@ class SerialLauncher(Launcher):
                 ended = self._run(folder, list(overrides), number)
             failed = ended.status is JobStatus.FAILED
             lines.end(folder, ended._return_value if failed else None)
-            ended.cfg = ended.hydra_cfg = None  # those of hundreds of jobs take memory
+            _let_go(ended)
+            if number == initial_job_idx:
+                gc.freeze()  # what imports have made stays, and need not be looked through again
             returns.append(ended)
         return returns
 
@@ -91,3 +94,13 @@ class SerialLauncher(Launcher):
             # the log is the job's output, so it is not written twice
             config.hydra.job_logging.root.handlers = ["console"]
         return config
+
+
+def _let_go(ended: JobReturn) -> None:
+    """Free what a job leaves: its configs, its frames, and its model and optimiser, whose reference
+    cycles Python collects too late, since it counts objects and not the memory behind them."""
+    ended.cfg = ended.hydra_cfg = None
+    if isinstance(ended._return_value, BaseException):
+        ended._return_value.__traceback__ = None
+        ended._return_value.__context__ = ended._return_value.__cause__ = None
+    gc.collect()

@@ -64,18 +64,9 @@ def run_plan(
         for job in due:
             job.refresh()
         _say_what_is_due(folder, jobs, due)
-        ends: dict[Path, str] = {}
         unwritten = None
         try:
-            if due:
-                with Interruption(at_once=KeyboardInterrupt) as interruption:
-                    try:
-                        ends = _launch(launch, due)
-                    finally:
-                        interruption.raise_if_requested()
-        except RunInterrupted:
-            console().print(f"stopped; {_remedy(folder)}", soft_wrap=True)
-            raise
+            ends = _launch_until_told_to_stop(launch, due, folder) if due else {}
         finally:
             unwritten = _report(folder.path)
         _end(folder, jobs, ends)
@@ -100,6 +91,21 @@ def wait_while_running(jobs: list[JobFolder], seconds: float) -> None:
     while held and time.monotonic() < deadline:
         time.sleep(0.1)
         held = [job for job in held if job.status() == "running"]
+
+
+def _launch_until_told_to_stop(
+    launch: Launch, due: list[JobFolder], folder: PlanFolder
+) -> dict[Path, str]:
+    """As ``_launch``. Raises RunInterrupted, once the jobs have stopped."""
+    try:
+        with Interruption(at_once=KeyboardInterrupt) as interruption:
+            try:
+                return _launch(launch, due)
+            finally:
+                interruption.raise_if_requested()
+    except RunInterrupted:
+        console().print(f"stopped; {_remedy(folder)}", soft_wrap=True)
+        raise
 
 
 def _launch(launch: Launch, due: list[JobFolder]) -> dict[Path, str]:
