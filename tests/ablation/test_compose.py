@@ -124,6 +124,27 @@ def test_the_very_same_config_is_run_once() -> None:
     assert first.folder_name == moved.folder_name
 
 
+def test_grid_points_of_one_config_are_one_job_that_says_so() -> None:
+    """Choosing a file brings its own values, so that a value of base is lost on purpose here."""
+    grid = {"schedule": ["constant", "one_cycle"], "optim": ["sgd", "momentum"]}
+    jobs = jobs_of({"grid": {**grid, "optim.momentum": [0.0, 0.9]}, "seeds": 2})
+    first = jobs[0]
+    assert len(jobs) == 2 * 2 * 2
+    assert first.settings == {"schedule": "constant", "optim": "sgd", "optim.momentum": 0.0}
+    assert first.same_as == ["schedule=constant optim=momentum optim.momentum=0"]
+
+
+def test_axes_of_the_command_line_can_be_averaged_and_compared_with() -> None:
+    words = ("data.split=u1,u2", "optim.lr=0.1,0.2", "seed=0,1")
+    plan = {"average": ["data.split"], "baseline": {"optim.lr": 0.1}}
+    assert len(jobs_of(plan, *words)) == 8
+    with pytest.raises(ConfigError, match="average: no axis"):
+        jobs_of(plan, *words[1:])
+    assert len(jobs_of(plan, "data.split=u1", *words[1:])) == 4  # fixed, so nothing is averaged
+    with pytest.raises(ConfigError, match="is never"):
+        jobs_of(plan, words[0], "optim.lr=0.3,0.4")
+
+
 def test_excluded_are_jobs_that_agree_with_every_line_of_an_entry() -> None:
     plan = {
         "variants": {"none": {"optim.weight_decay.mode": "none"}, "l2": None},

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lab.ablation.plan import expand, label_of, read_plan, shown
+from lab.ablation.plan import check_axes, expand, label_of, read_plan, shown
 from lab.errors import ConfigError
 
 
@@ -63,7 +63,7 @@ def test_without_seeds_the_config_keeps_its_own() -> None:
         ({"variants": {"a": {"hydra/launcher": "local"}}}, "hydra/launcher is for the command"),
         ({"base": {"": 1}}, "ablation.base"),
         ({"variants": {"none": {}}, "baseline": "nne"}, "no variant 'nne'; did you mean 'none'?"),
-        ({"grid": {"a": [1]}, "baseline": {"b": 1}}, "'b' is no axis"),
+        ({"grid": {"a": [1]}, "baseline": {"b": 1}}, "baseline: no axis 'b'"),
         ({"grid": {"data.split": ["u1"]}, "average": ["data.spilt"]}, "mean 'data.split'?"),
         ({"variants": {"../up": {}}}, "ablation.variants.../up"),
         ({"exclude": [{}]}, "ablation.exclude.0"),
@@ -71,7 +71,7 @@ def test_without_seeds_the_config_keeps_its_own() -> None:
 )
 def test_a_fault_of_a_plan_is_told(values: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        read_plan(values)
+        check_axes(read_plan(values))
     assert told in str(raised.value)
 
 

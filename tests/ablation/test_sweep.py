@@ -76,6 +76,9 @@ def test_a_finished_plan_is_done_and_a_new_variant_alone_is_run(tmp_path: Path) 
     assert "tiny: 2 of 8 jobs to run" in second.stdout
     after = records(tmp_path)
     assert {name: r["ended"] for name, r in after.items() if name in ended} == ended
+    file.write_text(file.read_text().replace("  l2: {", "  coupled: {"))
+    renamed = run_plan(tmp_path, plan, "ablation.dry_run=true")
+    assert "0 of 8 jobs to run" in renamed.stdout  # a new name does not make another run
     assert after["more 1"]["config"]["optim"]["lr"] == 0.02
     folder = tmp_path / "runs" / "ablation" / "tiny"
     for kind in ("md", "csv", "tex", "html"):

@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lab.ablation.plan import Plan, Point, as_list, expand, shown
+from lab.ablation.plan import Plan, Point, as_list, check_axes, expand, label_of, shown
 from lab.cli import is_group, refuse_new_phases
 from lab.config.check import check, has_validation
 from lab.config.schema import Config
@@ -26,7 +26,7 @@ _ABSENT = object()
 
 @dataclass
 class Job:
-    """One run to be. ``same_as`` are other variants that came to the very same config."""
+    """One run to be. ``same_as`` are the labels of others that came to the very same config."""
 
     variant: str | None
     settings: dict[str, Any]
@@ -90,7 +90,6 @@ class CommandLine:
         grid = {k: v for k, v in plan.grid.items() if k not in said}
         grid |= {k: v for k, v in self.swept.items() if k != "seed"}
         zipped = {k: v for k, v in plan.zip.items() if k not in said}
-        axes = {*grid, *zipped, "variant"}
         if same := [axis for axis in (*grid, *zipped) if axis.partition(".")[0] in NOT_IDENTITY]:
             raise ConfigError(
                 "\n".join(
@@ -101,8 +100,8 @@ class CommandLine:
         changes: dict[str, Any] = {
             "grid": grid,
             "zip": zipped,
-            "average": [axis for axis in plan.average if axis in axes],
-            "baseline": {k: v for k, v in plan.baseline_settings.items() if k in axes},
+            "average": [axis for axis in plan.average if axis not in fixed],
+            "baseline": {k: v for k, v in plan.baseline_settings.items() if k not in fixed},
         }
         if "seed" in said:
             changes["seeds"] = self.swept.get("seed")
@@ -115,6 +114,7 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
     Raises:
         ConfigError: with every fault of every job, each told once; nothing has been run then.
     """
+    check_axes(plan)
     composed: dict[tuple[str, ...], DictConfig] = {}
     jobs: dict[str, Job] = {}
     faults: dict[str, list[str]] = {}
@@ -139,8 +139,9 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
         job = _job(point, config, command_line)
         unmeasured -= _measured(config)
         first = jobs.setdefault(job.config_hash, job)
-        if first is not job and job.variant not in (None, first.variant, *first.same_as):
-            first.same_as.append(str(job.variant))
+        label = point.label
+        if label not in (label_of(first.variant, first.settings), *first.same_as):
+            first.same_as.append(label)
     faults |= {f"ablation.exclude: no job has '{key}'": [""] for key in unmatched if not faults}
     if jobs and not faults:
         names = sorted(set().union(*(_measured(job.config) for job in jobs.values())))

@@ -63,13 +63,19 @@ class JobFolder:
     def refresh(self) -> None:
         """Freeze the config anew, ahead of running or continuing the job.
 
-        The folder is named for what the job computes, so only paths, trackers and such can differ:
-        what is said of them now counts, or a job that failed by a wrong path would fail for ever.
+        The folder is named for what the job computes, so only paths, trackers, names and such can
+        differ: what is said of them now counts, or a job that failed by a wrong path would fail
+        for ever.
         """
-        record, config = self.record(), self.job.config.model_dump(mode="json")
-        if record.config != config:
-            said = [word.removeprefix("++") for word in self.job.overrides]
-            replace(record, config=config, overrides=said).write(self.path)
+        record, job = self.record(), self.job
+        anew = replace(
+            record,
+            config=job.config.model_dump(mode="json"),
+            overrides=[word.removeprefix("++") for word in job.overrides],
+            plan={**record.plan, "variant": job.variant, "settings": job.settings},
+        )
+        if anew != record:
+            anew.write(self.path)
 
 
 class PlanFolder:
@@ -84,7 +90,15 @@ class PlanFolder:
         self.found_again = found_again
 
     def job_folders(self, jobs: list[Job]) -> list[JobFolder]:
-        return [JobFolder(job, self.path / job.folder_name) for job in jobs]
+        """Found by what they compute, so that a variant with a new name keeps its runs."""
+        there = {
+            path.parent.name.rpartition("_")[2]: path.parent
+            for path in self.path.glob(f"*/{FILE_NAME}")
+        }
+        return [
+            JobFolder(job, there.get(job.config_hash[:8], self.path / job.folder_name))
+            for job in jobs
+        ]
 
     def make(self) -> None:
         """Raises RunFolderError."""
@@ -95,11 +109,12 @@ class PlanFolder:
         """Raises RunFolderError if the folder cannot be written."""
         with _clear_errors(self.path):
             remove_leftovers(self.path)
-            write_json(self.path / PLAN_FILE, self._content(plan, jobs))
-            for folder in self.job_folders(jobs):
+            folders = self.job_folders(jobs)
+            write_json(self.path / PLAN_FILE, self._content(plan, folders))
+            for folder in folders:
                 folder.prepare(self.name)
 
-    def _content(self, plan: Plan, jobs: list[Job]) -> dict[str, Any]:
+    def _content(self, plan: Plan, folders: list[JobFolder]) -> dict[str, Any]:
         return {
             "schema": SCHEMA_VERSION,
             "name": self.name,
@@ -115,14 +130,14 @@ class PlanFolder:
             "process": {"host": platform.node(), "pid": os.getpid()},
             "jobs": [
                 {
-                    "folder": job.folder_name,
-                    "variant": job.variant,
-                    "same_as": job.same_as,
-                    "settings": job.settings,
-                    "seed": job.seed,
-                    "config_hash": job.config_hash,
+                    "folder": folder.path.name,
+                    "variant": folder.job.variant,
+                    "same_as": folder.job.same_as,
+                    "settings": folder.job.settings,
+                    "seed": folder.job.seed,
+                    "config_hash": folder.job.config_hash,
                 }
-                for job in jobs
+                for folder in folders
             ],
         }
 

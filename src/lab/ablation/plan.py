@@ -67,16 +67,10 @@ class Plan(Section):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Plan":
-        for key in self.baseline_settings:
-            if key != "variant" and key not in self.axes:
-                raise ValueError(f"baseline: '{key}' is no axis of the grid")
         chosen = self.baseline_settings.get("variant")
         if chosen is not None and chosen not in self.variants:
             told = suggestion(str(chosen), list(self.variants))
             raise ValueError(f"baseline: no variant '{chosen}'{told}")
-        for axis in self.average:
-            if axis not in self.axes:
-                raise ValueError(f"average: no axis '{axis}'{suggestion(axis, self.axes)}")
         if both := self.grid.keys() & self.zip.keys():
             raise ValueError(f"zip: {', '.join(both)} stands in grid as well")
         for key in dict.fromkeys(key for part in self._parts() for key in part):
@@ -87,9 +81,6 @@ class Plan(Section):
                 if name not in self.variants:
                     told = suggestion(str(name), list(self.variants))
                     raise ValueError(f"exclude: no variant '{name}'{told}")
-        for key, value in self.baseline_settings.items():
-            if key != "variant" and value not in {**self.grid, **self.zip}[key]:
-                raise ValueError(f"baseline: {key} is never {shown(value)}")
         if "seed" in self.axes:
             raise ValueError("grid: the seed is no axis; list seeds under seeds")
         lengths = {key: len(values) for key, values in self.zip.items()}
@@ -137,10 +128,33 @@ def as_list(value: Any) -> list[Any]:
 
 def read_plan(values: Mapping[str, Any]) -> Plan:
     """Raises ConfigError with every fault, one a line."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"ablation: a plan's file holds keys, such as seeds: 3 (not {values!r})")
     try:
         return Plan.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_fault(e) for e in error.errors())) from error
+
+
+def check_axes(plan: Plan) -> None:
+    """For a plan that has all its axes, those of the command line among them.
+
+    Raises:
+        ConfigError: ``baseline`` or ``average`` speaks of an axis or a value that is not there.
+    """
+    values, faults = {**plan.grid, **plan.zip}, []
+    for key, value in plan.baseline_settings.items():
+        if key == "variant":
+            continue
+        if key not in values:
+            faults.append(f"ablation.baseline: no axis '{key}'{suggestion(key, plan.axes)}")
+        elif value not in values[key]:
+            faults.append(f"ablation.baseline: {key} is never {shown(value)}")
+    for axis in plan.average:
+        if axis not in values:
+            faults.append(f"ablation.average: no axis '{axis}'{suggestion(axis, plan.axes)}")
+    if faults:
+        raise ConfigError("\n".join(faults))
 
 
 def expand(plan: Plan) -> list[Point]:

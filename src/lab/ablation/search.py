@@ -162,10 +162,12 @@ class Search:
         self._study.add(drawn, job.folder_name)
 
     def _run(self, trials: Sequence[FrozenTrial]) -> None:
-        names = dict.fromkeys(trial.user_attrs["folder"] for trial in trials)
+        names = list(dict.fromkeys(trial.user_attrs["folder"] for trial in trials))
         folders = self._folder.job_folders([self._jobs[name] for name in names])
+        by_name = dict(zip(names, folders, strict=True))
         wait_while_running(folders, PATIENCE)
-        due = [f for f in folders if action_due(f.status(), retry_failed=False)]
+        each_once = {f.path: f for f in folders}.values()  # settings may make no difference
+        due = [f for f in each_once if action_due(f.status(), retry_failed=False)]
         returns: Sequence[JobReturn] = []
         if due:
             try:
@@ -177,11 +179,10 @@ class Search:
                     f"{self._folder.name}: the launcher failed "
                     f"({error_line(type(error).__name__, str(error))}); the same command goes on"
                 ) from error
-        ends = {f.path.name: ended for f, ended in zip(due, returns, strict=True)}
-        by_name = {f.path.name: f for f in folders}
+        ends = {f.path: ended for f, ended in zip(due, returns, strict=True)}
         for trial in trials:
-            name = trial.user_attrs["folder"]
-            self._tell(trial.number, by_name[name], ends.get(name))
+            folder = by_name[trial.user_attrs["folder"]]
+            self._tell(trial.number, folder, ends.get(folder.path))
 
     def _tell(self, number: int, folder: JobFolder, ended: JobReturn | None) -> None:
         status, record = folder.status(), folder.record()

@@ -13,7 +13,7 @@ from lab.ablation.compose import CommandLine, Compose, compose_jobs
 from lab.ablation.folder import JobFolder, PlanFolder
 from lab.ablation.launch import run_override
 from lab.ablation.listing import action_due, counted, show_failures, show_jobs
-from lab.ablation.plan import Plan
+from lab.ablation.plan import Plan, expand
 from lab.claim import claimed
 from lab.errors import PlanError, RunFolderError, UserError
 from lab.interruption import Interruption, RunInterrupted
@@ -22,6 +22,7 @@ from lab.report.write import console, print_plan, write_reports
 
 log = logging.getLogger(__name__)
 PATIENCE = 30.0  # seconds, for jobs of a sweep that was killed to write their checkpoints
+_MANY = 100  # jobs; to compose that many takes seconds
 Launch = Callable[[list[list[str]]], Sequence[JobReturn]]  # overrides of each job -> how it ended
 
 
@@ -46,6 +47,8 @@ def run_plan(
     """
     command_line = CommandLine.parse(arguments)
     plan = command_line.over(plan)
+    if (points := len(expand(plan))) > _MANY:
+        console().print(f"{folder.name}: composing and checking {points} jobs")
     jobs = folder.job_folders(compose_jobs(plan, command_line, compose))
     if plan.dry_run:
         statuses: list[Status] = [job.status() for job in jobs]
