@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lab.ablation.plan import Plan, Point, as_list, check_axes, expand, label_of, shown
+from lab.ablation.plan import Plan, Point, as_list, check_axes, expand, shown
 from lab.cli import is_group, refuse_new_phases
 from lab.config.check import check, has_validation
 from lab.config.schema import Config
@@ -26,7 +26,8 @@ _ABSENT = object()
 
 @dataclass
 class Job:
-    """One run to be. ``same_as`` are the labels of others that came to the very same config."""
+    """One run to be. ``same_as`` names others that came to the very same config: variants at the
+    same point of the grid by their names, all others by their labels."""
 
     variant: str | None
     settings: dict[str, Any]
@@ -139,9 +140,9 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
         job = _job(point, config, command_line)
         unmeasured -= _measured(config)
         first = jobs.setdefault(job.config_hash, job)
-        label = point.label
-        if label not in (label_of(first.variant, first.settings), *first.same_as):
-            first.same_as.append(label)
+        name = str(point.variant) if point.settings == first.settings else point.label
+        if name not in (str(first.variant), *first.same_as) and point.seed in (None, first.seed):
+            first.same_as.append(name)
     faults |= {f"ablation.exclude: no job has '{key}'": [""] for key in unmatched if not faults}
     if jobs and not faults:
         names = sorted(set().union(*(_measured(job.config) for job in jobs.values())))

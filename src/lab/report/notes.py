@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.report.cells import row_name
 from lab.report.comparison import Job
 from lab.report.paired import CONFIDENCE
 from lab.report.tables import Table
@@ -42,6 +43,11 @@ def notes_of(table: Table) -> list[str]:
             f"Δ: difference to {told}, paired by seed, and {_INTERVALS[table.interval]} "
             f"{100 * CONFIDENCE:.0f} % interval"
         )
+    notes += [
+        f"{row_name(row)}: the same config as {', '.join(row.aliases)}, and so run once"
+        for row in table.rows
+        if row.aliases and "variant" not in dict(row.variant)  # whose column names them
+    ]
     return [*notes, *_code(comparison.jobs), *_cost(table)]
 
 

@@ -70,6 +70,10 @@ def save_pictures(folder: Path, table: Table) -> list[Path]:
     """
     from lab.report.pictures.every import draw  # imports matplotlib
 
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"{folder}: cannot be made ({error.strerror})") from error
     paths = []
     for picture in draw(table):
         paths.append(folder / f"{re.sub(r'[^0-9A-Za-z]+', '_', picture.title).strip('_')}.svg")
@@ -80,7 +84,6 @@ def save_pictures(folder: Path, table: Table) -> list[Path]:
 def save(path: Path, content: str | bytes) -> None:
     """Raises RunFolderError if the file cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write(content.encode() if isinstance(content, str) else content)
     except OSError as error:
