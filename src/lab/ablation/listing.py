@@ -17,6 +17,7 @@ from lab.ablation.plan import label_of
 from lab.record import RunRecord, Status
 from lab.report.write import console
 
+_MOST_FAILURES = 20
 _ACTIONS: dict[Status, str] = {
     "planned": "run",
     "running": "is running",
@@ -148,14 +149,17 @@ def show_failures(
     ends: Mapping[Path, str],
     base: Path,
 ) -> None:
-    """Each job that is not done: what was wrong, and where its log is.
+    """Jobs that have begun and are not done: what was wrong, and where their logs are.
 
     ``ends``: how jobs ended whose records do not say it, such as one that was killed.
     """
     out = console()
-    for job, status in zip(jobs, statuses, strict=True):
-        if status == "done":
-            continue
+    begun = [
+        (job, status)
+        for job, status in zip(jobs, statuses, strict=True)
+        if status not in ("done", "planned") or job.path in ends
+    ]
+    for job, status in begun[:_MOST_FAILURES]:
         record = job.record()
         log = job.path / "run.log"
         shown = log.relative_to(base) if log.is_relative_to(base) else log
@@ -163,6 +167,8 @@ def show_failures(
         if job.path in ends:
             told += f", {ends[job.path]}"
         out.print(Text(f"  {describe(record)}: {told}\n    log: {shown}"), soft_wrap=True)
+    if len(begun) > _MOST_FAILURES:
+        out.print(f"  and {len(begun) - _MOST_FAILURES} more; report.html has them all")
 
 
 def counted(statuses: Sequence[Status]) -> str:

@@ -52,10 +52,15 @@ def terminal(table: Table, *, width: int | None = None) -> "RichTable":
     return shown
 
 
+def notes(table: Table) -> list[str]:
+    """What stands under a table but the failures."""
+    return [*notes_of(table), *valley_lines(table)]
+
+
 def notes_and_failures(table: Table) -> list[str]:
-    """What stands under a table at the terminal."""
+    """What stands under a table."""
     failures = failures_of(table.comparison.jobs)
-    lines = [*notes_of(table), *valley_lines(table)]
+    lines = notes(table)
     lines += map(_failure, failures[:_MOST_FAILURES])
     if len(failures) > _MOST_FAILURES:
         lines.append(f"and {len(failures) - _MOST_FAILURES} more that failed")

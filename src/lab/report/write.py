@@ -99,14 +99,19 @@ def console() -> "Console":
 
 
 def print_plan(folder: Path, target: "Console") -> None:
-    """Print the table of the plan in ``folder``, and its notes."""
-    print_table(build_table(compare([folder])), target)
+    """Print the table of the plan in ``folder`` and its notes, without failures."""
+    table = build_table(compare([folder]))
+    _print(table, formats.notes(table), target)
 
 
 def print_table(table: Table, target: "Console") -> None:
-    """Print ``table`` and its notes."""
+    """Print ``table``, its notes and failures."""
+    _print(table, formats.notes_and_failures(table), target)
+
+
+def _print(table: Table, lines: list[str], target: "Console") -> None:
     target.print(formats.terminal(table, width=target.width))
-    for line in formats.notes_and_failures(table):
+    for line in lines:
         target.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
