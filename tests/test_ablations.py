@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from lab.ablation.compose import CommandLine, compose_jobs
-from lab.ablation.plan import read_plan
+from lab.ablation.compose import CommandLine, Job, compose_jobs
+from lab.ablation.plan import Plan, read_plan
 from lab.cli import CONF, force_overrides, register_resolvers
 
 PLANS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml"))
@@ -21,6 +21,22 @@ JOBS = {  # how many each comes to, worked out by hand; and what a user has to a
     "weight_decay": (5 * 5, []),
     "weight_decay_mnist": (5 * 5, []),
 }
+
+
+def jobs_of(plan: Plan, more: list[str]) -> list[Job]:
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        command_line = CommandLine.parse(force_overrides(more))
+        return compose_jobs(plan, command_line, lambda words: compose("config", overrides=words))
+
+
+def test_the_plan_of_the_documentation_is_one() -> None:
+    text = (CONF.parent / "docs" / "ablations.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    plan = read_plan(OmegaConf.to_container(OmegaConf.create(example)))  # type: ignore[arg-type]
+    every, without_decay, l2_in_large_batches = 3 * 2 * 2 * 2 * 5, 2 * 2 * 5, 2 * 2 * 5
+    assert len(jobs_of(plan, [])) == every - without_decay - l2_in_large_batches
 
 
 def test_each_plan_is_known_here() -> None:
@@ -37,11 +53,7 @@ def test_a_plan_composes_and_says_what_it_claims(name: str) -> None:
         assert re.search(rf"^# {word} +\S", header, re.MULTILINE), word
     assert f"ablation={name}" in header
     number, more = JOBS[name]
-    register_resolvers()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        command_line = CommandLine.parse(force_overrides(more))
-        jobs = compose_jobs(plan, command_line, lambda words: compose("config", overrides=words))
+    jobs = jobs_of(plan, more)
     assert len(jobs) == number
     assert len({job.folder_name for job in jobs}) == number
     seeds = {job.seed for job in jobs}
