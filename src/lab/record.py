@@ -20,10 +20,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from lab.atomic import write_json
+from lab.atomic import atomic_write, write_json
 from lab.errors import RunFolderError
 
 FILE_NAME = "run.json"
+CONFIG_FILE = "config.yaml"
 SCHEMA_VERSION = 1
 # ``running`` while nobody holds the folder is a run that was killed
 Status = Literal["planned", "running", "done", "failed", "interrupted"]
@@ -143,6 +144,14 @@ class RunRecord:
                 "message": str(error),
                 "traceback": "".join(traceback.format_exception(error)),
             }
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """``config.yaml``: a resolved config for people to read; programs read the record."""
+    from omegaconf import OmegaConf
+
+    with atomic_write(folder / CONFIG_FILE) as file:
+        file.write(OmegaConf.to_yaml(OmegaConf.create(config)).encode())
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:

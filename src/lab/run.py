@@ -13,11 +13,9 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import OmegaConf
 
 from lab import terminal
 from lab.ablation.plan import label_of
-from lab.atomic import atomic_write
 from lab.build import (
     build_data,
     build_model,
@@ -34,11 +32,10 @@ from lab.config.schema import Config
 from lab.interruption import Interruption, RunInterrupted, end_with_parent
 from lab.optim.groups import plan_parameters
 from lab.phases import Progress, plan_phases
-from lab.record import RunRecord
+from lab.record import RunRecord, write_config
 from lab.report.refresh import refresh_tables
 from lab.saved import (
     chosen_checkpoint,
-    evaluator_for,
     load_weights,
     predict,
     saved_config,
@@ -48,7 +45,6 @@ from lab.saved import (
 from lab.trackers import RunInfo, Tracker
 
 log = logging.getLogger(__name__)
-CONFIG_FILE = "config.yaml"
 
 
 def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
@@ -69,9 +65,12 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     # norms of frozen groups are meant to be
     warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
-    if config.task == "lr_find":
-        return _find_lr(config, folder, overrides)
     match config.task:
+        case "lr_find":
+            if _is_main_process():
+                from lab.range_test import run_range_test  # imports matplotlib
+
+                run_range_test(config, folder, overrides)
         case "test":
             test_again(folder)
         case "predict":
@@ -106,8 +105,7 @@ def _recorded_fit(
         with Interruption() as interruption:
             if main_process:
                 record.write(folder)
-                with atomic_write(folder / CONFIG_FILE) as file:
-                    file.write(OmegaConf.to_yaml(OmegaConf.create(record.config)).encode())
+                write_config(folder, record.config)
             objective = _fit(config, folder, record, trackers, interruption, resume)
         record.end("done", exit_code := 0)
     except RunInterrupted as stop:
@@ -235,30 +233,6 @@ def _continue_fit(folder: Path) -> float | None:
     )
     terminal.say(f"continuing {folder} {at}")
     return _recorded_fit(config, folder, record, resume)
-
-
-def _find_lr(config: Config, folder: Path, overrides: list[str]) -> None:
-    """A range test on one device. Its folder holds no ``run.json``: nothing was trained that could
-    be tested, continued or reported, and what reads records need not learn to pass it over."""
-    from lab.optim.lr_finder import find_lr
-    from lab.optim.lr_finder_report import report_curve  # imports matplotlib
-
-    if not _is_main_process():
-        return
-    data = build_data(config)
-    terminal.say(data.summary())
-    model = build_model(config, data)
-    model.load_pretrained()
-    ladder = config.lr_find.model_dump()
-    name = ladder.pop("phase")
-    phase = next(p for p in plan_phases(config) if name in (None, p.name))
-    model.begin_phase(phase, Progress())
-    terminal.show_groups(model)
-    device = evaluator_for(config).strategy.root_device
-    curve = find_lr(model, data.train_dataloader(), phase.optim, **ladder, device=device)
-    with atomic_write(folder / CONFIG_FILE) as file:
-        file.write(OmegaConf.to_yaml(config.model_dump(mode="json")).encode())
-    report_curve(curve, config, phase, folder, overrides)
 
 
 def _is_main_process() -> bool:

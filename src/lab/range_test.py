@@ -1,0 +1,31 @@
+"""``task=lr_find``: a learning-rate range test of a run that is not yet one."""
+
+from pathlib import Path
+
+from lab import terminal
+from lab.build import build_data, build_model
+from lab.config.schema import Config
+from lab.optim.lr_finder import find_lr
+from lab.optim.lr_finder_report import report_curve
+from lab.phases import Progress, plan_phases
+from lab.record import write_config
+from lab.saved import evaluator_for
+
+
+def run_range_test(config: Config, folder: Path, overrides: list[str]) -> None:
+    """A range test on one device, its curve and suggestions. Its folder holds no ``run.json``:
+    nothing was trained that could be tested, continued or reported, and what reads records need
+    not learn to pass it over."""
+    data = build_data(config)
+    terminal.say(data.summary())
+    model = build_model(config, data)
+    model.load_pretrained()
+    ladder = config.lr_find.model_dump()
+    name = ladder.pop("phase")
+    phase = next(p for p in plan_phases(config) if name in (None, p.name))
+    model.begin_phase(phase, Progress())
+    terminal.show_groups(model)
+    device = evaluator_for(config).strategy.root_device
+    curve = find_lr(model, data.train_dataloader(), phase.optim, **ladder, device=device)
+    write_config(folder, config.model_dump(mode="json"))
+    report_curve(curve, config, phase, folder, overrides)
