@@ -13,6 +13,7 @@ SEARCH = ["-m", *TINY, "hydra/sweeper=optuna"]
 RATES = "optim.lr=tag(log,interval(1e-3,1e-1))"
 
 
+@pytest.mark.slow
 def test_a_search_trains_goes_past_failures_and_names_the_best(tmp_path: Path) -> None:
     said = [*SEARCH, RATES, "data.n_ratings=2000,1", "hydra.sweeper.trials=5"]
     done = train(*said, cwd=tmp_path)

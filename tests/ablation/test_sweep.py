@@ -105,6 +105,7 @@ def test_a_plan_goes_past_failing_jobs_and_tries_again_when_asked(tmp_path: Path
     assert {r["status"] for r in records(tmp_path).values()} == {"done"}
 
 
+@pytest.mark.slow
 def test_a_wrong_path_can_be_mended(tmp_path: Path) -> None:
     """Where data lie does not change what a job computes, so it is the same job, and goes on."""
     folder = tmp_path / "own" / "ablation"
@@ -122,6 +123,7 @@ def test_a_wrong_path_can_be_mended(tmp_path: Path) -> None:
     assert "file/other" in after["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_job_without_a_log_and_a_report_without_a_place_stop_nothing(tmp_path: Path) -> None:
     plan = [*write_plan(tmp_path, epochs=1), "ablation.seeds=1", "paths.runs='[/odd] runs'"]
     folder = tmp_path / "[/odd] runs" / "ablation" / "tiny"
