@@ -68,7 +68,7 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
     match config.task:
         case "lr_find":
             if _is_main_process():
-                from lab.range_test import run_range_test  # imports matplotlib
+                from lab.lr_find import run_range_test  # imports matplotlib
 
                 run_range_test(config, folder, overrides)
         case "test":
