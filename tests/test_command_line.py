@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -180,3 +181,12 @@ def test_a_sweep_told_to_stop_stops(tmp_path: Path) -> None:
     assert process.returncode == 143
     records = [json.loads(p.read_text()) for p in (tmp_path / "runs").rglob("run.json")]
     assert sorted(r["status"] for r in records) == ["interrupted", "planned"]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    shell = f"{shlex.join(command('--help'))} | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 141)  # 0 where all of it fits into the pipe
+    assert done.stderr == ""

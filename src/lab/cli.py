@@ -15,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from lab.config.check import check, first_line
 from lab.config.schema import Config
@@ -166,6 +167,9 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
         sys.exit(stop.exit_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:  # who reads has seen enough: train.py --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except (JobFailed, Exception) as failure:
         error = failure.__cause__ or failure if isinstance(failure, JobFailed) else failure
         told = as_user_error(error)
@@ -185,6 +189,10 @@ def as_user_error(error: BaseException) -> UserError | None:
         # OmegaConf names no cause when a resolver raises
         from_resolver = isinstance(cause, OmegaConfBaseException)
         cause = cause.__cause__ or (cause.__context__ if from_resolver else None)
+    if isinstance(error, MarkedYAMLError):
+        where = error.problem_mark or error.context_mark
+        at = f"{where.name}, line {where.line + 1}" if where else "a config file"
+        return ConfigError(f"{at}: is no YAML ({error.problem or error.context})")
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         if choice in _EXTRAS:

@@ -198,7 +198,8 @@ def test_what_is_excluded_need_not_be_a_config_at_all() -> None:
             (),
             "no job measures 'val/rmse'",
         ),
-        ({"base": {"logger": None}}, (), "logger: names a file, and cannot be null"),
+        ({"base": {"logger": None}}, (), "logger: names a file; its values are set as logger.KEY"),
+        ({"base": {"optim": {"lr": 1.0}}}, (), "optim: names a file"),
         (
             {"base": {"experiment": "digits_transfer", "phases.al.epochs": 1}},
             ("model.weights=x",),

@@ -222,6 +222,17 @@ def start_plan(tmp_path: Path, arguments: list[str]) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.parametrize("slip", ["base: {{", "base:\n\t- x", "variants: {a: , a: }"])
+def test_a_slip_in_the_yaml_of_a_plan_is_one_line(slip: str, tmp_path: Path) -> None:
+    plan = write_plan(tmp_path)
+    (tmp_path / "own" / "ablation" / "tiny.yaml").write_text(slip)
+    done = train(*plan, cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "tiny.yaml" in line
+    assert ", line " in line
+
+
 def test_a_plan_without_minus_m_says_what_to_type(tmp_path: Path) -> None:
     arguments = [a for a in write_plan(tmp_path) if a != "-m"]
     done = train(*arguments, cwd=tmp_path)

@@ -227,3 +227,21 @@ def test_devices_are_counted_and_named(tmp_path: Path) -> None:
     assert cells(table, "hours") == ("0.003",)
     assert cells(table, "device-hours") == ("0.006",)
     assert notes_of(table)[-1] == "cost: 0.003 hours, 0.006 device-hours on cpu, NVIDIA H100"
+
+
+def test_what_a_variant_changes_is_told_without_what_all_have(tmp_path: Path) -> None:
+    folder = write_plan(tmp_path / "p", rmse, variants=["none", "l2"])
+    for variant in ("none", "l2"):
+        own = [] if variant == "none" else ["optim.weight_decay.mode=l2", "optim.lr=0.5"]
+        for seed in (0, 1, 2):
+            said = ["experiment=collab", *own, f"seed={seed}"]
+            change(folder / f"{variant}_seed{seed}", overrides=said)
+    notes = notes_of(table_of(folder))
+    assert "l2: optim.weight_decay.mode=l2 optim.lr=0.5" in notes
+    assert not any(note.startswith("none:") or "experiment" in note for note in notes)
+
+
+def test_the_time_of_a_run_is_without_the_imports_that_the_first_pays(tmp_path: Path) -> None:
+    folder = write_plan(tmp_path / "p", rmse, variants=["none"], seeds=[0])
+    change(folder / "none_seed0", seconds={"start": 4.4, "total": 6.4})
+    assert cells(table_of(folder), "s / run") == ("2.0",)

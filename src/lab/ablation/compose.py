@@ -167,8 +167,10 @@ def _composed(
     fixed = {override.key_or_group for override in command_line.plain}
     changes = [(key, value) for key, value in point.changes if key not in fixed]
     choices = {key: f"{key}={shown(value)}" for key, value in changes if is_group(key)}
-    if empty := [key for key, value in changes if key in choices and value is None]:
-        raise ConfigError("\n".join(f"{key}: names a file, and cannot be null" for key in empty))
+    if wrong := [key for key, value in changes if key in choices and not isinstance(value, str)]:
+        raise ConfigError(
+            "\n".join(f"{key}: names a file; its values are set as {key}.KEY" for key in wrong)
+        )
     overrides = (*choices.values(), *(str(o.input_line) for o in command_line.plain))
     if overrides not in composed:
         composed[overrides] = compose(list(overrides))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.report.cells import row_name
-from lab.report.comparison import Job
+from lab.report.comparison import Comparison, Job
 from lab.report.paired import CONFIDENCE
 from lab.report.tables import Table
 
@@ -48,7 +48,25 @@ def notes_of(table: Table) -> list[str]:
         for row in table.rows
         if row.aliases and "variant" not in dict(row.variant)  # whose column names them
     ]
-    return [*notes, *_code(comparison.jobs), *_cost(table)]
+    return [*notes, *_changes(comparison), *_code(comparison.jobs), *_cost(table)]
+
+
+def _changes(comparison: Comparison) -> list[str]:
+    """What each variant of a plan changes, as the command line would say it."""
+    said = [job.record.overrides for job in comparison.jobs if job.record is not None]
+    if comparison.plan is None or not said:
+        return []
+    common = set(said[0]).intersection(*said)
+    own = {"seed", *comparison.plan.axes}
+    changes: dict[str, list[str]] = {}
+    for job in comparison.jobs:
+        name = dict(job.variant).get("variant")
+        if name is not None and job.record is not None:
+            words = [w for w in job.record.overrides if w not in common]
+            changes.setdefault(name, [w for w in words if w.partition("=")[0] not in own])
+    if len(changes) > _MOST_VARIANTS:
+        return []
+    return [f"{name}: {' '.join(words)}" for name, words in changes.items() if words]
 
 
 def failures_of(jobs: Sequence[Job]) -> list[Failure]:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lab.record import RunRecord
 from lab.report.comparison import Comparison, Job, Variant
 
 
@@ -110,7 +111,7 @@ def _cost(jobs: Sequence[Job]) -> Cost:
     spent, of_devices, finished = 0.0, 0.0, []
     devices: dict[str, None] = {}
     for job in jobs:
-        seconds = job.record.seconds.get("total") if job.record else None
+        seconds = _seconds(job.record) if job.record else None
         if job.record is None or seconds is None:
             continue
         # "cuda:0 x 2 (NVIDIA H100)"
@@ -123,3 +124,9 @@ def _cost(jobs: Sequence[Job]) -> Cost:
             finished.append(seconds)
     mean = statistics.fmean(finished) if finished else math.nan
     return Cost(mean, spent / 3600, of_devices / 3600, tuple(devices))
+
+
+def _seconds(record: RunRecord) -> float | None:
+    """Without the imports, which in a process of many jobs the first one would pay for all."""
+    total = record.seconds.get("total")
+    return None if total is None else total - record.seconds.get("start", 0.0)
