@@ -95,12 +95,6 @@ class RunRecord:
             plan=plan or {},
         )
 
-    @classmethod
-    def start(cls, config: dict[str, Any], overrides: list[str]) -> "RunRecord":
-        record = cls.planned(config, overrides)
-        record.begin()
-        return record
-
     def begin(self) -> None:
         """From here on it runs: in this process, of this commit."""
         if self.status == "planned":

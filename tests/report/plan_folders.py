@@ -83,7 +83,8 @@ def write_job(
 ) -> None:
     if result == "missing":
         return
-    record = RunRecord.start(config_of(settings, seed), [])
+    record = RunRecord.planned(config_of(settings, seed), [])
+    record.begin()
     record.git = {"commit": "a" * 40, "dirty": False}
     record.plan = {"name": "weight_decay", "variant": variant, "settings": settings}
     record.directions = {"rmse": "min", "mae": "min", "accuracy": "max", "loss": "min"}

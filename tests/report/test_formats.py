@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from lab.errors import RunFolderError
-from lab.report import plan_numbers, plan_table, write_tables
+from lab.report import formats, plan_numbers, write_tables
 from lab.report.__main__ import main
 from tests.report.plan_folders import Metrics, write_plan
 from tests.report.test_plan import LEVEL, cells, change, rmse, table_of
@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_left_out_and_named(tmp_path: Path) -> None:
     def lines(width: int | None) -> list[str]:
         console = Console(width=width or 300)
         with console.capture() as captured:
-            console.print(plan_table(folder, width=width))
+            console.print(formats.terminal(table_of(folder), width=width))
         return [line for line in captured.get().splitlines() if line.strip()]
 
     whole = lines(None)

@@ -30,7 +30,8 @@ def record_run(
         "objective": {"metric": "rmse", "mode": "min"},
         "paths": {"runs": str(folder), "data": str(folder)},
     }
-    record = RunRecord.start(config, [])
+    record = RunRecord.planned(config, [])
+    record.begin()
     record.status = status  # type: ignore[assignment]
     if rmse is not None:
         record.metrics["test"] = {"rmse": rmse, "loss": rmse**2}

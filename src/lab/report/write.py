@@ -12,7 +12,6 @@ from lab.report.tables import Table, build_table
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table as RichTable
 
 FORMATS = {"terminal": ".txt", "markdown": ".md", "csv": ".csv", "latex": ".tex", "html": ".html"}
 _WITHOUT_EDGE = 300  # characters; a file has no edge, and rich would cut words to fit 80 columns
@@ -34,11 +33,6 @@ def write_reports(folder: Path) -> None:
     table = build_table(compare([folder]))
     for name in ("markdown", "csv", "latex", "html"):
         save(folder / f"report{FORMATS[name]}", rendered(table, name))
-
-
-def plan_table(folder: Path, *, width: int | None = None) -> "RichTable":
-    """The table of the plan in ``folder`` for ``rich``, of at most ``width`` characters."""
-    return formats.terminal(build_table(compare([folder])), width=width)
 
 
 def plan_numbers(folder: Path) -> tuple[list[str], list[list[Any]]]:
