@@ -183,6 +183,19 @@ def test_a_sweep_told_to_stop_stops(tmp_path: Path) -> None:
     assert sorted(r["status"] for r in records) == ["interrupted", "planned"]
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("launcher.jobs_at_time", "jobs_at_a_time"), ("sweeper.trails", "trials")],
+)
+def test_a_misspelt_key_of_a_launcher_or_sweeper_is_told(
+    key: str, meant: str, tmp_path: Path
+) -> None:
+    chosen = ["hydra/launcher=local", "hydra/sweeper=optuna"]
+    done = train("-m", *TINY, *chosen, f"hydra.{key}=2", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"hydra.{key}: unknown key; did you mean '{meant}'?" in done.stderr
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     shell = f"{shlex.join(command('--help'))} | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(

@@ -215,9 +215,19 @@ def as_user_error(error: BaseException) -> UserError | None:
     unknown = re.search(r"Could not override '([^']+)'", told)
     if unknown and "not in struct" in told:  # KEY=null, or Hydra's: others are forced past Hydra
         told = f"{unknown[1]}: unknown key"
-        if not unknown[1].startswith("hydra."):
+        if unknown[1].startswith("hydra."):
+            told += _suggestion_of_hydra(unknown[1])
+        else:
             told += "; nothing of that name is there to be null"
     return ConfigError(told)
+
+
+def _suggestion_of_hydra(key: str) -> str:
+    """For ``hydra.launcher.KEY`` and ``hydra.sweeper.KEY``: the keys of the files that we have."""
+    group, _, word = key.rpartition(".")
+    files = (CONF / group.replace(".", "/")).glob("*.yaml")
+    ours = {str(k) for file in files for k in OmegaConf.load(file)} - {"_target_", "defaults"}  # type: ignore[union-attr]
+    return suggestion(word, sorted(ours))
 
 
 def _raised_by_hydra(error: BaseException) -> bool:

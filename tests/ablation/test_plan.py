@@ -52,6 +52,8 @@ def test_without_seeds_the_config_keeps_its_own() -> None:
         ({"seeds": 0}, "ablation.seeds"),
         ({"seeds": [-1]}, "ablation.seeds"),
         ({"seeds": []}, "ablation.seeds"),
+        ({"seeds": "two"}, "ablation.seeds: should be how many (5), or a list ([0, 1]); not 'two'"),
+        ({"variants": {False: {}}}, "ablation.variants: YAML reads a name there as False; put it"),
         ({"grid": {"optim.lr": []}}, "ablation.grid.optim.lr"),
         ({"grid": {"optim.lr": 0.1}}, "ablation.grid.optim.lr"),
         ({"zip": {"a": [1], "b": [1, 2]}}, "lists should be of one length (a has 1, b has 2)"),
@@ -73,6 +75,7 @@ def test_a_fault_of_a_plan_is_told(values: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError) as raised:
         check_axes(read_plan(values))
     assert told in str(raised.value)
+    assert len(str(raised.value).splitlines()) == len(set(str(raised.value).splitlines()))
 
 
 def test_a_baseline_is_a_variant_or_values_on_axes() -> None:

@@ -105,11 +105,10 @@ class PlanFolder:
         with _clear_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 
-    def write(self, plan: Plan, jobs: list[Job]) -> None:
+    def write(self, plan: Plan, folders: list[JobFolder]) -> None:
         """Raises RunFolderError if the folder cannot be written."""
         with _clear_errors(self.path):
             remove_leftovers(self.path)
-            folders = self.job_folders(jobs)
             write_json(self.path / PLAN_FILE, self._content(plan, folders))
             for folder in folders:
                 folder.prepare(self.name)

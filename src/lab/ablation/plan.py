@@ -133,7 +133,8 @@ def read_plan(values: Mapping[str, Any]) -> Plan:
     try:
         return Plan.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_fault(e) for e in error.errors())) from error
+        faults = dict.fromkeys(_fault(e) for e in error.errors())  # a union has one a member
+        raise ConfigError("\n".join(faults)) from error
 
 
 def check_axes(plan: Plan) -> None:
@@ -183,6 +184,11 @@ def _fault(error: Any) -> str:
     where = ".".join(["ablation", *map(str, error["loc"])])
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key{suggestion(str(error['loc'][-1]), list(Plan.model_fields))}"
+    if error["loc"][-1:] == ("[key]",) and isinstance(error["input"], bool):
+        place = ".".join(map(str, error["loc"][:-2]))
+        return f"ablation.{place}: YAML reads a name there as {error['input']}; put it in quotes"
+    if error["loc"][:1] == ("seeds",):
+        return f"ablation.seeds: should be how many (5), or a list ([0, 1]); not {error['input']!r}"
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "should")
     if error["type"] == "value_error":
         return f"{where}.{message}"

@@ -158,7 +158,7 @@ class Search:
             self._study.add_failed(drawn, error_line("ConfigError", str(error)))
             return
         self._jobs[job.folder_name] = job  # the same as before, if it is the same point
-        self._folder.write(self._axes, list(self._jobs.values()))
+        self._folder.write(self._axes, self._folder.job_folders(list(self._jobs.values())))
         self._study.add(drawn, job.folder_name)
 
     def _run(self, trials: Sequence[FrozenTrial]) -> None:

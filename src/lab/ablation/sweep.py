@@ -56,7 +56,7 @@ def run_plan(
         return
     folder.make()
     with claimed(folder.path):
-        folder.write(plan, [job.job for job in jobs])
+        folder.write(plan, jobs)
         wait_while_running(jobs, PATIENCE)  # those of a sweep that was killed
         before: list[Status] = [job.status() for job in jobs]
         due = [
@@ -79,7 +79,9 @@ def run_plan(
 
 def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFolder]) -> None:
     where = os.path.relpath(folder.path)
-    skipped = f", {len(jobs) - len(due)} are not due" if len(due) < len(jobs) else ""
+    to_run = {job.path for job in due}
+    rest: list[Status] = [job.status() for job in jobs if job.path not in to_run]
+    skipped = f" ({counted(rest)} before)" if rest else ""
     console().print(f"{folder.name}: {len(due)} of {len(jobs)} jobs to run{skipped}; {where}")
 
 
@@ -144,8 +146,12 @@ def _report(folder: Path) -> RunFolderError | None:
 
 
 def _remedy(folder: PlanFolder) -> str:
+    return f"{_again(folder)} runs what is missing"
+
+
+def _again(folder: PlanFolder) -> str:
     option = "" if folder.found_again else f" with hydra.sweep.dir={os.path.relpath(folder.path)}"
-    return f"the same command{option} runs what is missing"
+    return f"the same command{option}"
 
 
 def _end(folder: PlanFolder, jobs: list[JobFolder], ends: dict[Path, str]) -> None:
@@ -162,7 +168,9 @@ def _end(folder: PlanFolder, jobs: list[JobFolder], ends: dict[Path, str]) -> No
         return
     out.print(f"\n{counted(statuses)}:")
     show_failures(jobs, statuses, ends, Path.cwd())
-    remedy = _remedy(folder)
+    told = [f"{folder.name}: {counted(statuses)}"]
+    if set(statuses) - {"done", "failed"}:
+        told.append(_remedy(folder))
     if "failed" in statuses:
-        remedy += "; ablation.retry_failed=true also what failed"
-    raise PlanError(f"{folder.name}: {counted(statuses)}; {remedy}")
+        told.append(f"{_again(folder)}, with ablation.retry_failed=true, tries again what failed")
+    raise PlanError("; ".join(told))
