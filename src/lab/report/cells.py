@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lab.report.comparison import STATUSES
 from lab.report.paired import CONFIDENCE
 from lab.report.rows import Row
 from lab.report.tables import Table
 
 Kind = Literal["setting", "metric", "difference", "runs", "cost"]
-_UNFINISHED = ("failed", "interrupted", "killed", "unreadable", "running", "planned", "missing")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def row_name(row: Row) -> str:
 
 def shown_statuses(statuses: Mapping[str, int]) -> str:
     """``1 failed, 2 missing``: those of jobs that are not done."""
-    return ", ".join(f"{statuses[name]} {name}" for name in _UNFINISHED if statuses.get(name))
+    return ", ".join(f"{statuses[name]} {name}" for name in STATUSES[1:] if statuses.get(name))
 
 
 def _setting(row: Row, key: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lab.errors import RunFolderError
 from lab.record import FILE_NAME, RunRecord, identity
-from lab.report.plan_file import PLAN_FILE, Plan
+from lab.report.plan_file import PLAN_FILE, PlanFile
 
 SEED_KEYS = ("seed", "seeds.init", "seeds.order", "data.order_seed")  # the last ones follow
 
@@ -32,7 +32,7 @@ def collect(folders: list[Path]) -> list[Run]:
             raise RunFolderError(f"{folder}: no such folder")
         paths += sorted(folder.rglob(FILE_NAME), key=_job_order)
     jobs = {
-        plan: {job.folder for job in Plan.read(plan).jobs}
+        plan: {job.folder for job in PlanFile.read(plan).jobs}
         for plan in {path.parent.parent for path in paths}
         if (plan / PLAN_FILE).is_file()
     }

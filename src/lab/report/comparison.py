@@ -12,9 +12,12 @@ from lab.config.suggestions import suggestion
 from lab.errors import RunFolderError, UserError
 from lab.record import FILE_NAME, RunRecord
 from lab.report.collect import SEED_KEYS, Run, collect, varying_keys
-from lab.report.plan_file import PLAN_FILE, Plan
+from lab.report.plan_file import PLAN_FILE, PlanFile
 
 Variant = tuple[tuple[str, str], ...]
+STATUSES = (
+    "done", "failed", "interrupted", "killed", "unreadable", "running", "planned", "missing"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Comparison:
     jobs: tuple[Job, ...]
     metrics: tuple[str, ...]
     baseline: dict[str, str]
-    plan: Plan | None
+    plan: PlanFile | None
 
 
 def compare(
@@ -83,7 +86,7 @@ def _of_plan(
     metrics: Sequence[str],
     baseline: Mapping[str, str] | None,
 ) -> Comparison:
-    plan = Plan.read(folder)
+    plan = PlanFile.read(folder)
     averaged = tuple(average) or plan.average
     for axis in average:
         if axis not in plan.axes:

@@ -5,13 +5,10 @@ import io
 import math
 from typing import Any
 
+from lab.report.comparison import STATUSES
 from lab.report.paired import PairedDifference
 from lab.report.rows import Row, Spread
 from lab.report.tables import Table
-
-_STATUSES = (
-    "done", "failed", "interrupted", "killed", "unreadable", "running", "planned", "missing"
-)  # fmt: skip
 
 
 def tidy(table: Table) -> tuple[list[str], list[list[Any]]]:
@@ -23,7 +20,7 @@ def tidy(table: Table) -> tuple[list[str], list[list[Any]]]:
     difference = ("baseline", "difference", "low", "high", "pairs")
     cost = ("device", "seconds_per_run", "hours", "hours_devices")
     keys = table.comparison.keys
-    header = [*keys, "same_as", "metric", *spread, *difference, *_STATUSES, *cost]
+    header = [*keys, "same_as", "metric", *spread, *difference, *STATUSES, *cost]
     lines: list[list[Any]] = []
     for index, row in enumerate(table.rows):
         baseline = table.baselines[index]
@@ -33,7 +30,7 @@ def tidy(table: Table) -> tuple[list[str], list[list[Any]]]:
             line += [row.seeds, int(index in table.best.get(metric, ()))]
             line += ["" if baseline is None else _name(table.rows[baseline])]
             line += _difference(table.differences[index].get(metric))
-            line += [row.statuses[status] for status in _STATUSES]
+            line += [row.statuses[status] for status in STATUSES]
             line += [" ".join(row.cost.devices), _number(row.cost.seconds)]
             lines.append([*line, row.cost.hours, row.cost.device_hours])
     return header, lines

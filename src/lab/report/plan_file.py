@@ -22,7 +22,7 @@ class PlannedJob:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlanFile:
     """``average``: axes over which a seed's values are averaged, before the spread over seeds."""
 
     name: str
@@ -35,7 +35,7 @@ class Plan:
     command: str | None
 
     @classmethod
-    def read(cls, folder: Path) -> "Plan":
+    def read(cls, folder: Path) -> "PlanFile":
         """Raises RunFolderError if the folder has no readable plan."""
         path = folder / PLAN_FILE
         try:
