@@ -6,10 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lab.atomic import atomic_write
+from lab.figures import COLOURS, MARKERS, plain
 from lab.optim.lr_finder import LrCurve
 
-# of Okabe & Ito, with a marker each, so that they differ without colour as well
-_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
 _ROW = 0.065  # height of a label over the axes, in heights of the axes
 
 
@@ -18,7 +17,7 @@ def plot_curve(
 ) -> None:
     """Write a PNG: raw and smoothed loss over the rate, and each suggestion that there is."""
     marked = {name: rate for name, rate in suggestions.items() if rate is not None}
-    styles = dict(zip(suggestions, _STYLES, strict=False))
+    styles = dict(zip(suggestions, zip(COLOURS, MARKERS, strict=False), strict=False))
     # without pyplot: no global state, and no window system is looked for
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
     axes = figure.add_subplot()
@@ -54,9 +53,8 @@ def plot_curve(
     axes.set_xlabel("learning rate of the last layer group")
     axes.set_ylabel("training loss")
     axes.set_title(title, loc="left", pad=6 + 14 * len(marked), fontsize=11)
-    axes.grid(color="0.92")
     axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=150)

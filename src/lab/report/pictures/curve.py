@@ -3,19 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from lab.figures import MARKERS, legend_below, line_style, plain
 from lab.report.grid import Group, grouped, numeric_axes
-from lab.report.pictures.style import (
-    MARKERS,
-    MOST_BANDS,
-    MOST_LINES,
-    Picture,
-    as_svg,
-    legend_below,
-    line_style,
-    plain,
-    scale_x,
-    shortened,
-)
+from lab.report.pictures.style import MOST_BANDS, MOST_LINES, Picture, as_svg, scale_x, shortened
 from lab.report.tables import Table
 
 

@@ -1,11 +1,12 @@
 """All pictures that a table has something to show in."""
 
+from lab.figures import styled
 from lab.report.pictures.curve import curves
 from lab.report.pictures.heat_map import heat_maps
 from lab.report.pictures.learning_curves import learning_curves
 from lab.report.pictures.scatter import scatters
 from lab.report.pictures.strip import strips
-from lab.report.pictures.style import Picture, styled
+from lab.report.pictures.style import Picture
 from lab.report.tables import Table
 
 

@@ -7,20 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from lab.figures import legend_below, line_style, plain
 from lab.history import FILE_NAME, read_history
 from lab.report.cells import row_name
 from lab.report.comparison import Job, Variant
 from lab.report.pictures.choice import candidates, ranked, rows_named
-from lab.report.pictures.style import (
-    MOST_BANDS,
-    MOST_LINES,
-    Picture,
-    as_svg,
-    legend_below,
-    line_style,
-    plain,
-    shortened,
-)
+from lab.report.pictures.style import MOST_BANDS, MOST_LINES, Picture, as_svg, shortened
 from lab.report.tables import Table
 
 _TRAINING = "train/loss"

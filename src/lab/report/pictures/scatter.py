@@ -7,8 +7,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from lab.figures import COLOURS, plain
 from lab.report.grid import is_grid, numeric_axes
-from lab.report.pictures.style import COLOURS, Picture, as_svg, plain
+from lab.report.pictures.style import Picture, as_svg
 from lab.report.rows import Spread
 from lab.report.tables import Table
 

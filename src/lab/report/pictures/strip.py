@@ -6,10 +6,11 @@ import statistics
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lab.figures import COLOURS, plain
 from lab.report.cells import row_name
 from lab.report.grid import numeric_axes
 from lab.report.pictures.choice import candidates, ranked, rows_named
-from lab.report.pictures.style import COLOURS, MOST_LINES, Picture, as_svg, plain, shortened
+from lab.report.pictures.style import MOST_LINES, Picture, as_svg, shortened
 from lab.report.rows import Row
 from lab.report.tables import Table
 
