@@ -15,7 +15,7 @@ from lab.losses import activation_of
 from lab.optim.decay import weight_penalty
 from lab.optim.groups import NORMS, parameters_of
 from lab.optim.optimizers import build_optimizer
-from lab.optim.schedules import GroupScheduler
+from lab.optim.schedules import GroupScheduler, momentum_of
 from lab.phases import PhasePlan, Progress
 
 
@@ -135,7 +135,7 @@ class SupervisedModule(LightningModule):
         step = self.total_steps + 1
         every = self.trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
         if every and step % every == 0 and self._ends_a_step(batch_idx):
-            self._report({"train/loss": self._close_window(), **self._learning_rates()}, step)
+            self._report({"train/loss": self._close_window(), **self._pace()}, step)
         penalty = weight_penalty(self.trainer.optimizers[0])
         return loss if penalty is None else loss + penalty
 
@@ -170,9 +170,12 @@ class SupervisedModule(LightningModule):
         self._window_rows = 0
         return mean
 
-    def _learning_rates(self) -> dict[str, float]:
+    def _pace(self) -> dict[str, float]:
+        """Learning rate of each group, and the momentum (Adam's β₁) that they share."""
         groups = self.trainer.optimizers[0].param_groups
-        return {f"lr/{group['name']}": group["lr"] for group in groups}
+        rates = {f"lr/{group['name']}": group["lr"] for group in groups}
+        momentum = momentum_of(groups[0])
+        return rates if momentum is None else {**rates, "momentum": momentum}
 
     # -- evaluation ------------------------------------------------------------------------------
 
@@ -213,7 +216,8 @@ class SupervisedModule(LightningModule):
 
         ``self.log`` alone would count batches, not optimiser steps, on the trackers' axis.
         """
-        shown = {name: value for name, value in values.items() if not name.startswith("lr/")}
+        hidden = ("lr/", "momentum")
+        shown = {name: value for name, value in values.items() if not name.startswith(hidden)}
         self.log_dict(shown, logger=False, prog_bar=True)
         values = {"epoch": float(self.total_epochs), **values}
         for logger in self.loggers:

@@ -10,7 +10,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -29,7 +28,12 @@ from lab.claim import claimed
 from lab.cli import seconds_since_start
 from lab.config.check import has_validation
 from lab.config.schema import Config
+from lab.data.loader import TensorDataModule
+from lab.errors import UserError
+from lab.interpret.findings import FOLDER
+from lab.interpret.steps import Step, steps_of, take
 from lab.interruption import Interruption, RunInterrupted, end_with_parent
+from lab.module import SupervisedModule
 from lab.optim.groups import plan_parameters
 from lab.phases import Progress, plan_phases
 from lab.record import RunRecord, write_config
@@ -156,6 +160,7 @@ def _fit(
         if resume is None:
             model.load_pretrained()
         check_objective(model, data)
+        steps = steps_of(config.interpret, model, data)
     _attach(trackers, config, folder, record)
     for tracker in trackers:  # of a run that began before, also of one without a checkpoint
         tracker.truncate_after(0 if resume is None else resume.step)
@@ -209,13 +214,40 @@ def _fit(
             record.metrics["test"] = test_metrics(config, model, data)
         terminal.show_test(type(model).__name__, record.metrics["test"], record.baselines)
         terminal.warn_of_baselines(config.objective, record.metrics["test"], record.baselines)
-    with _timed(record, "interpret"):
-        for node in config.interpret.values():
-            if node:
-                instantiate(node, _convert_="all")(model, data, folder)
     for tracker in trackers:
         tracker.log_summary({f"test/{k}": v for k, v in record.metrics.get("test", {}).items()})
+    with _timed(record, "interpret"):
+        _look_inside(steps, model, data, folder, trackers)
     return chosen.metrics.get(monitor_of(config) or "")
+
+
+def _look_inside(
+    steps: dict[str, Step],
+    model: SupervisedModule,
+    data: TensorDataModule,
+    folder: Path,
+    trackers: list[Tracker],
+) -> None:
+    """Take the steps of ``interpret``; one that fails costs nothing of what was measured."""
+    written: list[Path] = []
+    model.eval()
+    for name, step in steps.items():
+        try:
+            findings = take(step, model, data, folder)
+            findings.show()
+            written += findings.write(folder / FOLDER)
+            findings.log_to(trackers, folder / FOLDER)
+        except Exception as error:
+            known = isinstance(error, UserError)
+            log.warning(
+                "interpret.%s failed, nothing else is lost (%s: %s); once it is mended: "
+                "python -m lab.interpret %s %s",
+                *(name, type(error).__name__, error, name, folder),
+                exc_info=None if known else error,
+            )
+    if written:
+        names = ", ".join(path.name for path in written)
+        terminal.say(f"what was learned: {folder / FOLDER}: {names}")
 
 
 def _continue_fit(folder: Path) -> float | None:

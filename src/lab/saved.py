@@ -15,9 +15,9 @@ from lab.checkpoint import Entry, Manifest, load_checkpoint
 from lab.config.check import check
 from lab.config.schema import Config
 from lab.data.loader import TensorDataModule
-from lab.errors import CheckpointError
+from lab.errors import CheckpointError, RunFolderError
 from lab.module import SupervisedModule
-from lab.record import RunRecord
+from lab.record import FILE_NAME, RunRecord
 
 
 def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
@@ -32,6 +32,22 @@ def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
     model = build_model(config, data)
     load_weights(model, folder, chosen_checkpoint(config, folder))
     return model.eval(), data
+
+
+def newest_run(folder: Path | str) -> Path:
+    """``folder`` if it is a run's, else the run below it that has finished last.
+
+    Raises:
+        RunFolderError: there is none.
+    """
+    folder = Path(folder)
+    if (folder / FILE_NAME).is_file():
+        return folder
+    runs = [(RunRecord.read(file.parent), file.parent) for file in folder.rglob(FILE_NAME)]
+    done = [(record.ended or "", path) for record, path in runs if record.status == "done"]
+    if not done:
+        raise RunFolderError(f"{folder}: neither it nor a folder below it is a finished run's")
+    return max(done)[1]
 
 
 def chosen_checkpoint(config: Config, folder: Path) -> Entry:

@@ -45,10 +45,6 @@ REFUSED = {
     "trainer.max_epocs=3": ["trainer.max_epocs", "'trainer.max_epochs'"],
     "++trainer.max_epocs=3": ["trainer.max_epocs", "'trainer.max_epochs'"],
     "logger.wandb.projct=x": ["logger.wandb.projct", "'logger.wandb.project'"],
-    "interpret.items_by_bias.topp=3": [
-        "interpret.items_by_bias.topp",
-        "'interpret.items_by_bias.top'",
-    ],
     "objective.metrics.rmse.squard=true": ["objective.metrics.rmse.squard", "squared'"],
     "objective.loss.reducton=sum": ["objective.loss.reducton", "'objective.loss.reduction'"],
     # choices

@@ -10,9 +10,9 @@ import torch
 import lab
 from lab.data.tabular import TableDataModule
 from lab.errors import DataError, UserError
-from lab.interpret.embedding_features import FEATURE_SETS, FILE, embedding_features, features
+from lab.interpret.embedding_features import FEATURE_SETS, embedding_features, features
 from lab.models.tabular import EntityEmbedding
-from lab.report.embedding_features import gain, main, read_scores
+from lab.report.embedding_features import FILE, gain, main, read_scores
 from lab.report.rows import Spread
 from tests.launch import launch
 from tests.models.test_tabular import TABLE
@@ -21,7 +21,6 @@ pytest.importorskip("sklearn")
 STEP = "interpret.embedding_features"
 NODE = [
     f"{STEP}._target_=lab.interpret.embedding_features.embedding_features",
-    f"{STEP}._partial_=true",
     f"{STEP}.trees=5",
 ]
 
@@ -73,27 +72,28 @@ def test_neighbours_are_better_found_among_embeddings(sweep: Path) -> None:
     assert mae["KNN", "embeddings"] < mae["KNN", "one-hot"]
 
 
-def test_while_choosing_no_test_row_is_measured(sweep: Path, tmp_path: Path) -> None:
+def test_while_choosing_no_test_row_is_measured(sweep: Path) -> None:
     model, data = loaded(sweep / "0")
     del data.parts["test"]
-    scores = embedding_features(model, data, tmp_path, trees=2, test=False)
-    assert all(score.mae is None and score.val_mae > 0 for score in scores)
+    scores = embedding_features(model, data, trees=2, test=False).tables["embedding_features"]
+    assert scores["mae"].null_count() == len(scores) > 0
+    assert (scores["val_mae"] > 0).all()
 
 
-def test_it_needs_validation_rows(sweep: Path, tmp_path: Path) -> None:
+def test_it_needs_validation_rows(sweep: Path) -> None:
     model, data = loaded(sweep / "0")
     del data.parts["val"]
     with pytest.raises(DataError, match="validation rows"):
-        embedding_features(model, data, tmp_path)
+        embedding_features(model, data)
 
 
 def test_without_scikit_learn_the_remedy_is_told(
-    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, data = loaded(sweep / "0")
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
     with pytest.raises(UserError, match=r"pip install -e \.\[trees\]"):
-        embedding_features(model, data, tmp_path)
+        embedding_features(model, data)
 
 
 def test_the_runs_of_a_sweep_are_averaged(

@@ -1,8 +1,5 @@
 """What embeddings have learned, against numbers worked out by hand."""
 
-import math
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -26,7 +23,7 @@ class TwentyItems(RatingsDataModule):
         return {"train": np.setdiff1d(np.arange(len(table.items)), last), "test": last}
 
 
-def test_items_by_count_are_tenths_from_rare_to_common(tmp_path: Path) -> None:
+def test_items_by_count_are_tenths_from_rare_to_common() -> None:
     data = TwentyItems(batch_size=4, eval_batch_size=4, order_seed=0)
     data.setup("fit")
     model = CollabFilter(**data.sizes, n_factors=4, y_range=None, biases=False)
@@ -34,12 +31,10 @@ def test_items_by_count_are_tenths_from_rare_to_common(tmp_path: Path) -> None:
         model.u_weight.weight.zero_()  # predicts 0, so every error is 3
         for k in range(1, 21):
             model.i_weight.weight[k] = float(k)  # of length 2k
-    rows = items_by_count(model, data, tmp_path)
-    assert [row.decile for row in rows] == list(range(1, 11))
-    assert [(r.fewest_ratings, r.most_ratings) for r in rows] == [
-        (k, k + 1) for k in range(1, 20, 2)
-    ]
-    assert [row.mean_norm for row in rows] == pytest.approx([2 * k + 1 for k in range(1, 20, 2)])
-    assert [row.rows for row in rows] == [2] * 10
-    assert all(math.isclose(row.rmse, 3.0) for row in rows)
-    assert (tmp_path / "items_by_count.csv").read_text().count("\n") == 11
+    table = items_by_count(model, data).tables["items_by_count"]
+    assert table["decile"].to_list() == list(range(1, 11))
+    assert table["fewest_ratings"].to_list() == list(range(1, 20, 2))
+    assert table["most_ratings"].to_list() == list(range(2, 21, 2))
+    assert table["mean_norm"].to_list() == pytest.approx([2 * k + 1 for k in range(1, 20, 2)])
+    assert table["rows"].to_list() == [2] * 10
+    assert table["rmse"].to_list() == pytest.approx([3.0] * 10)

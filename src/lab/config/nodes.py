@@ -30,8 +30,9 @@ LOSS, METRIC = "torch.nn.modules.module.Module", "torchmetrics.metric.Metric"
 NODE_TABLES = {
     "callbacks": "lightning.pytorch.callbacks.callback.Callback",
     "logger": "lab.trackers.base.Tracker",
-    "interpret": None,  # functions (model, data, folder)
+    "interpret": None,  # functions
 }
+HANDED_TO_INTERPRETATIONS = {"model", "data", "folder"}
 
 
 def node_faults(values: dict[str, Any]) -> list[str]:
@@ -84,6 +85,7 @@ def _check_node(
     if not f"{signature.module}.".startswith(allowed):  # allowed modules import others by name
         return [f"{path}._target_: '{target}' is of {signature.module}, which may not be built"]
     is_interpretation = path.startswith("interpret.") and path.count(".") == 1
+    handed = HANDED_TO_INTERPRETATIONS if is_interpretation else set[str]()
     if not signature.is_class and not is_interpretation:
         return [f"{path}._target_: '{target}' is a function; only classes are built here"]
     if kind is not None and kind not in signature.bases:
@@ -97,9 +99,10 @@ def _check_node(
                 faults.append(f"{path}._partial_: should be true (it is {value!r})")
             continue
         where = f"{path}.{key}"
-        if key not in signature.types:
+        if key not in signature.types or key in handed:
             if not signature.accepts_any:
-                faults.append(unknown_key(where, key, list(signature.types), values))
+                taken = [name for name in signature.types if name not in handed]
+                faults.append(unknown_key(where, key, taken, values))
         elif isinstance(value, dict) and "_target_" in value:
             if _type_faults(where, signature.types[key], value):
                 faults.append(f"{where}: should not be a mapping with a _target_")
@@ -111,7 +114,7 @@ def _check_node(
     if complete and not node.get("_partial_"):
         faults += [
             f"{path}.{key}: is required by {target}"
-            for key in sorted(signature.required - set(node))
+            for key in sorted(signature.required - set(node) - handed)
         ]
     return faults
 

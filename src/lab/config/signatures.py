@@ -64,6 +64,12 @@ def signature_of(target: str) -> Signature:
     return replace(signature, module=module.name, bases=bases)
 
 
+def docstring_of(target: str) -> str:
+    """Raises TargetNotFoundError: no such module, or nothing of that name in it."""
+    module_name, _, name = target.rpartition(".")
+    return ast.get_docstring(_find(module_name, name)[1]) or ""
+
+
 def _find(module_name: str, name: str) -> tuple[_Module, ast.ClassDef | ast.FunctionDef]:
     """Follow re-exports from ``module_name`` until the definition of ``name``."""
     seen: set[tuple[str, str]] = set()

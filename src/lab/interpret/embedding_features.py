@@ -5,27 +5,23 @@ columns as numbers, as one-hot vectors, and as the embeddings of a trained netwo
 sweep together: ``python -m lab.report.embedding_features FOLDER…``.
 """
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
-from lab.atomic import atomic_write
 from lab.config.schema import Count, Flag, Seed
 from lab.data.loader import Tensors
 from lab.data.tabular import TableDataModule, regression_errors
 from lab.errors import DataError, UserError
+from lab.interpret.findings import Findings
 from lab.models.tabular import EntityEmbedding
 
-FILE = "embedding_features.csv"
+NAME = "embedding_features"
 NEIGHBOURS = (5, 10, 20)
 FeatureSet = Literal["ordinal", "one-hot", "embeddings"]
 FEATURE_SETS: tuple[FeatureSet, ...] = ("ordinal", "one-hot", "embeddings")
@@ -51,17 +47,16 @@ class FeatureScore:
 def embedding_features(
     model: EntityEmbedding,
     data: TableDataModule,
-    folder: Path,
     *,
     trees: Count = 200,
     seed: Seed = 0,
     test: Flag = True,
-) -> list[FeatureScore]:
+) -> Findings:
     """Scores of scikit-learn's models on each set of features, and of the network itself.
 
     All are fitted to log(1 + target) of the same training rows. Each set has its own number of
     neighbours and its own scale of the columns, chosen on the validation rows: a distance has no
-    scale that is right for all sets. Shows the table and writes ``embedding_features.csv``.
+    scale that is right for all sets.
 
     Args:
         trees: of the forest, and steps of the boosting.
@@ -88,9 +83,8 @@ def embedding_features(
                 best[label] = score
         scores += best.values()
     scores.sort(key=lambda score: score.model)  # stable: the order of the sets stays
-    _write_csv(folder / FILE, scores)
-    _show(scores)
-    return scores
+    table = pl.DataFrame([asdict(score) for score in scores])
+    return Findings(tables={NAME: table}, extracts={"Other models on the same columns": table})
 
 
 def features(
@@ -161,25 +155,3 @@ def _score(
         errors["val"]["mae"],
         *(test.get(metric) for metric in ("mae", "rmsle", "rmse")),
     )
-
-
-def _show(scores: list[FeatureScore]) -> None:
-    table = Table(title="Other models on the same columns", title_justify="left")
-    for column in ("model", "features", "settings"):
-        table.add_column(column)
-    for column in ("val mae", "mae", "rmsle", "rmse"):
-        table.add_column(column, justify="right")
-    for score in scores:
-        values = (score.val_mae, score.mae, score.rmsle, score.rmse)
-        shown = ("" if value is None else f"{value:.4f}" for value in values)
-        table.add_row(score.model, score.features, score.settings, *shown)
-    Console().print(table)
-
-
-def _write_csv(path: Path, scores: list[FeatureScore]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(asdict(scores[0])))
-    writer.writeheader()
-    writer.writerows(asdict(score) for score in scores)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode())

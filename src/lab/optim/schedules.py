@@ -72,6 +72,11 @@ def _cosine(start: float, end: float, fraction: float) -> float:
     return end + (start - end) / 2.0 * (math.cos(math.pi * fraction) + 1)
 
 
+def momentum_of(group: dict[str, Any]) -> float | None:
+    """β₁ of Adam, momentum of SGD and RMSprop; None where there is none."""
+    return group["betas"][0] if "betas" in group else group.get("momentum") or None
+
+
 class GroupScheduler(LRScheduler):
     """Sets lr, and momentum where it is cycled, of every group; stepped after each optimiser step.
 
@@ -103,7 +108,7 @@ class GroupScheduler(LRScheduler):
         for group in self.optimizer.param_groups:
             if "betas" in group:
                 group["betas"] = (value, *group["betas"][1:])
-            elif group.get("momentum"):  # plain SGD has no momentum that could be cycled
+            elif momentum_of(group):  # plain SGD has no momentum that could be cycled
                 group["momentum"] = value
 
     def state_dict(self) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.errors import RunFolderError, UserError
-from lab.interpret.embedding_features import FILE
+from lab.interpret.embedding_features import NAME
+from lab.interpret.findings import FOLDER
 from lab.report.collect import Run, collect, varying_keys
 from lab.report.rows import Spread
 
+FILE = f"{FOLDER}/{NAME}.csv"
 METRICS = ("mae", "rmsle", "rmse")
 Variant = tuple[str, ...]
 Key = tuple[Variant, str, str]  # variant, model, features

@@ -49,6 +49,10 @@ class Tracker(Logger):
         """A table of what was learned."""
         return
 
+    def log_picture(self, name: str, path: Path) -> None:
+        """A picture of what was learned, a PNG file."""
+        return
+
     @property
     def description(self) -> dict[str, Any]:
         """What the run record keeps of this tracker."""

@@ -103,6 +103,15 @@ class WandbTracker(Tracker):
         self._guarded(send)
 
     @rank_zero_only
+    def log_picture(self, name: str, path: Path) -> None:
+        def send(run: "Run") -> None:
+            import wandb
+
+            run.log({name: wandb.Image(str(path))})
+
+        self._guarded(send)
+
+    @rank_zero_only
     def finish(self, exit_code: int) -> None:
         """Bounded also where wandb's own time limit is not kept."""
         run, self._run = self._run, None

@@ -1,0 +1,14 @@
+"""What ``python -m lab.interpret KIND RUN`` knows, by what the run was trained on."""
+
+KINDS = {
+    "any run": {
+        "training_curves": "lab.interpret.training_curves.training_curves",
+    },
+    "ratings": {
+        "items_by_bias": "lab.interpret.embeddings.items_by_bias",
+        "items_by_count": "lab.interpret.embeddings.items_by_count",
+    },
+    "tables": {
+        "embedding_features": "lab.interpret.embedding_features.embedding_features",
+    },
+}

@@ -1,0 +1,70 @@
+"""Interpretations as steps: who they are for, and what they are handed.
+
+An interpretation is a function of some of ``model``, ``data`` and ``folder`` (of the run), by these
+names, and of settings of its own that have defaults; it returns ``Findings``. The annotations of
+``model`` and ``data`` say for which classes it is.
+"""
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+
+from lab.config.schema import Node
+from lab.data.loader import TensorDataModule
+from lab.errors import ConfigError
+from lab.interpret.findings import Findings
+from lab.module import SupervisedModule
+
+Step = Callable[..., Findings]
+
+
+def steps_of(
+    nodes: Mapping[str, Node | None], model: SupervisedModule, data: TensorDataModule
+) -> dict[str, Step]:
+    """The steps of a config, by name.
+
+    Raises:
+        ConfigError: one is for other models or data.
+    """
+    steps: dict[str, Step] = {}
+    for name, node in nodes.items():
+        if node is None:
+            continue
+        step = instantiate({**node, "_partial_": True}, _convert_="all")
+        told = misfit(step, model, data)
+        if told:
+            raise ConfigError(
+                f"interpret.{name}: {told}; leave it out with interpret.{name}=null, or choose "
+                f"others with interpret=NAME"
+            )
+        steps[name] = step
+    return steps
+
+
+def misfit(step: Step, model: SupervisedModule, data: TensorDataModule) -> str | None:
+    """Why ``step`` is not for this model or data; None if it is."""
+    function = step.func if isinstance(step, functools.partial) else step
+    hints = typing.get_type_hints(function)
+    for name, value in (("model", model), ("data", data)):
+        wanted = hints.get(name, object)
+        if not isinstance(value, wanted):
+            return f"is for {_names(wanted)}, and this run has {type(value).__name__}"
+    return None
+
+
+def take(step: Step, model: SupervisedModule, data: TensorDataModule, folder: Path) -> Findings:
+    """What ``step`` finds; it is handed what it has parameters for."""
+    handed = {"model": model, "data": data, "folder": folder}
+    wanted = inspect.signature(step).parameters
+    return step(**{name: value for name, value in handed.items() if name in wanted})
+
+
+def _names(kind: Any) -> str:
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return " or ".join(one.__name__ for one in kinds)

@@ -1,0 +1,62 @@
+"""Interpretations as steps of a run: refused early, never in the way, and where their files go."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lab.errors import ConfigError
+from lab.interpret.findings import Findings
+from lab.models.collab import CollabFilter
+from lab.record import RunRecord
+from tests.config.test_check import BASE, checked
+from tests.launch import TINY, launch
+
+BY_BIAS = "interpret.step._target_=lab.interpret.embeddings.items_by_bias"
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("interpret.step.topp=3", "interpret.step.topp: unknown key; did you mean"),
+        ("interpret.step.top=many", "interpret.step.top: should be"),
+        ("interpret.step.model=3", "interpret.step.model: unknown key"),  # the run hands it over
+    ],
+)
+def test_a_setting_that_is_wrong_is_refused(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        checked([*BASE, BY_BIAS, override])
+
+
+def test_a_step_for_other_models_is_refused_before_training(tmp_path: Path) -> None:
+    of_tables = "interpret.step._target_=lab.interpret.embedding_features.embedding_features"
+    with pytest.raises(
+        ConfigError, match=r"interpret\.step: is for EntityEmbedding, .*CollabFilter"
+    ):
+        launch([*TINY, of_tables], tmp_path / "run")
+    assert RunRecord.read(tmp_path / "run").steps is None
+
+
+def test_what_is_found_is_in_the_run_folder(tmp_path: Path) -> None:
+    launch([*TINY, BY_BIAS, "interpret.step.top=3"], tmp_path / "run")
+    table = pl.read_csv(tmp_path / "run" / "interpret" / "items_by_bias.csv")
+    assert table["bias"].to_list() == sorted(table["bias"], reverse=True)
+    assert table.columns == ["title", "bias", "mean_rating", "ratings"]
+
+
+def fails(model: CollabFilter) -> Findings:
+    raise RuntimeError(f"no font for {type(model).__name__}")
+
+
+def test_a_step_that_fails_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    failing = f"interpret.first._target_={__name__}.fails"
+    launch([*TINY, failing, BY_BIAS], tmp_path / "run")
+    record = RunRecord.read(tmp_path / "run")
+    assert record.status == "done"
+    assert record.metrics["test"]
+    assert (tmp_path / "run" / "interpret" / "items_by_bias.csv").is_file()
+    assert "interpret.first failed" in caplog.text
+    assert "no font for CollabFilter" in caplog.text
