@@ -1,0 +1,74 @@
+"""``python -m lab.interpret KIND RUN``, with what is right and with what is not."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lab.interpret.__main__ import main
+from lab.interpret.kinds import KINDS
+from tests.launch import TINY, launch
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two runs; tests add files to it and change none."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("older", "newer"):
+        launch([*TINY, "trainer.max_epochs=1"], folder / name)
+    return folder
+
+
+def test_a_kind_of_a_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["items_by_bias", str(runs / "older"), "--min-ratings", "1", "--top", "2"]) == 0
+    file = runs / "older" / "interpret" / "items_by_bias.csv"
+    told = capsys.readouterr().out
+    assert told.strip().endswith(str(file))
+    best = pl.read_csv(file)["title"].to_list()
+    assert [title in told for title in (best[0], best[1], best[-1])] == [True] * 3
+    assert best[2] not in told
+
+
+def test_of_a_folder_of_runs_the_newest_is_taken(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["training_curves", str(runs)]) == 0
+    picture = runs / "newer" / "interpret" / "training_curves.png"
+    assert capsys.readouterr().out.strip() == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["items_by_bais", "RUNS"], "did you mean 'items_by_bias'"),
+        (["items_by_bias", "RUNS/nowhere"], "neither it nor a folder below it"),
+        (["items_by_bias", "RUNS", "--top", "0"], "--top: should be greater than or equal to 1"),
+        (["items_by_bias", "RUNS", "--top", "few"], "--top: should be a valid integer"),
+        (["embedding_features", "RUNS"], "is for EntityEmbedding, and this run has CollabFilter"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line(
+    runs: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert main([argument.replace("RUNS", str(runs)) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert told in captured.err
+    assert captured.out == ""
+
+
+def test_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert all(f"  {name} " in told for kinds in KINDS.values() for name in kinds)
+
+
+@pytest.mark.parametrize("name", [name for kinds in KINDS.values() for name in kinds])
+def test_every_kind_has_help_of_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    assert "RUN" in capsys.readouterr().out
