@@ -28,12 +28,8 @@ from lab.claim import claimed
 from lab.cli import seconds_since_start
 from lab.config.check import has_validation
 from lab.config.schema import Config
-from lab.data.loader import TensorDataModule
-from lab.errors import UserError
-from lab.interpret.findings import FOLDER
-from lab.interpret.steps import Step, steps_of, take
+from lab.interpret.steps import look_inside, steps_of
 from lab.interruption import Interruption, RunInterrupted, end_with_parent
-from lab.module import SupervisedModule
 from lab.optim.groups import plan_parameters
 from lab.phases import Progress, plan_phases
 from lab.record import RunRecord, write_config
@@ -217,37 +213,8 @@ def _fit(
     for tracker in trackers:
         tracker.log_summary({f"test/{k}": v for k, v in record.metrics.get("test", {}).items()})
     with _timed(record, "interpret"):
-        _look_inside(steps, model, data, folder, trackers)
+        look_inside(steps, model.eval(), data, folder, trackers)
     return chosen.metrics.get(monitor_of(config) or "")
-
-
-def _look_inside(
-    steps: dict[str, Step],
-    model: SupervisedModule,
-    data: TensorDataModule,
-    folder: Path,
-    trackers: list[Tracker],
-) -> None:
-    """Take the steps of ``interpret``; one that fails costs nothing of what was measured."""
-    written: list[Path] = []
-    model.eval()
-    for name, step in steps.items():
-        try:
-            findings = take(step, model, data, folder)
-            findings.show()
-            written += findings.write(folder / FOLDER)
-            findings.log_to(trackers, folder / FOLDER)
-        except Exception as error:
-            known = isinstance(error, UserError)
-            log.warning(
-                "interpret.%s failed, nothing else is lost (%s: %s); once it is mended: "
-                "python -m lab.interpret %s %s",
-                *(name, type(error).__name__, error, name, folder),
-                exc_info=None if known else error,
-            )
-    if written:
-        names = ", ".join(path.name for path in written)
-        terminal.say(f"what was learned: {folder / FOLDER}: {names}")
 
 
 def _continue_fit(folder: Path) -> float | None:

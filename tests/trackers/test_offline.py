@@ -44,6 +44,22 @@ def test_a_run_as_sync_would_send_it(tmp_path: Path) -> None:
     assert record.trackers["WandbTracker"]["mode"] == "offline"
 
 
+def test_what_was_learned_is_sent_as_tables_and_pictures(tmp_path: Path) -> None:
+    steps = {
+        "items_by_bias": "lab.interpret.embeddings.items_by_bias",
+        "training_curves": "lab.interpret.training_curves.training_curves",
+    }
+    nodes = [f"interpret.{name}._target_={target}" for name, target in steps.items()]
+    launch([*OFFLINE, "logger.csv._target_=lab.trackers.CSVTracker", *nodes], tmp_path / "run")
+    (run,) = offline_runs(tmp_path / "run")
+    sent = {key: value for row in run.history for key, value in row.items() if "interpret" in key}
+    kinds = {key.split(".")[0]: value for key, value in sent.items() if key.endswith("_type")}
+    assert kinds == {
+        "interpret/items_by_bias": "table-file",
+        "interpret/training_curves": "image-file",
+    }
+
+
 def test_crashed_and_interrupted_runs_say_so(tmp_path: Path) -> None:
     crash = ["callbacks.crash._target_=tests.callbacks.CrashAt", "callbacks.crash.step=10"]
     with pytest.raises(ValueError, match="went bad"):

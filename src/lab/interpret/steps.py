@@ -7,19 +7,24 @@ names, and of settings of its own that have defaults; it returns ``Findings``. T
 
 import functools
 import inspect
+import logging
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
 
+from lab import terminal
 from lab.config.schema import Node
 from lab.data.loader import TensorDataModule
-from lab.errors import ConfigError
-from lab.interpret.findings import Findings
+from lab.errors import ConfigError, UserError
+from lab.interpret.findings import FOLDER, Findings
 from lab.module import SupervisedModule
+from lab.trackers import Tracker
+
+log = logging.getLogger(__name__)
 
 Step = Callable[..., Findings]
 
@@ -45,6 +50,33 @@ def steps_of(
             )
         steps[name] = step
     return steps
+
+
+def look_inside(
+    steps: Mapping[str, Step],
+    model: SupervisedModule,
+    data: TensorDataModule,
+    folder: Path,
+    trackers: Iterable[Tracker],
+) -> None:
+    """Take ``steps`` after a fit; one that fails costs nothing of what was measured."""
+    written: list[Path] = []
+    for name, step in steps.items():
+        try:
+            findings = take(step, model, data, folder)
+            findings.show()
+            written += findings.write(folder / FOLDER)
+            findings.log_to(trackers, folder / FOLDER)
+        except Exception as error:
+            log.warning(
+                "interpret.%s failed, nothing else is lost (%s: %s); once it is mended: "
+                "python -m lab.interpret %s %s",
+                *(name, type(error).__name__, error, name, folder),
+                exc_info=None if isinstance(error, UserError) else error,
+            )
+    if written:
+        names = ", ".join(path.name for path in written)
+        terminal.say(f"what was learned: {folder / FOLDER}: {names}")
 
 
 def misfit(step: Step, model: SupervisedModule, data: TensorDataModule) -> str | None:
