@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def load(run_folder: Path | str) -> "tuple[SupervisedModule, TensorDataModule]":
-    """Model and data of a finished run, from its folder alone (see ``lab.saved.load``)."""
+    """Model and data of a finished run, from its folder or a folder of runs (``lab.saved.load``)."""
     from lab.saved import load as load_run  # imports torch
 
     return load_run(run_folder)

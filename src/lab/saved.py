@@ -23,10 +23,12 @@ from lab.record import FILE_NAME, RunRecord
 def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
     """Model (best checkpoint, eval mode, on the CPU) and data of a run, from its folder alone.
 
+    Of a folder of runs, that of the newest finished one.
+
     Raises:
-        RunFolderError, CheckpointError: the folder is not a run's, or has no undamaged checkpoint.
+        RunFolderError, CheckpointError: there is no run, or it has no undamaged checkpoint.
     """
-    folder = Path(folder)
+    folder = newest_run(folder)
     config = saved_config(folder)
     data = build_data(config)
     model = build_model(config, data)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
+import lab
 from lab.interpret.__main__ import main
 from lab.interpret.kinds import KINDS
 from tests.launch import TINY, launch
@@ -14,8 +16,8 @@ from tests.launch import TINY, launch
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of two runs; tests add files to it and change none."""
     folder = tmp_path_factory.mktemp("runs")
-    for name in ("older", "newer"):
-        launch([*TINY, "trainer.max_epochs=1"], folder / name)
+    for seed, name in enumerate(("older", "newer")):
+        launch([*TINY, "trainer.max_epochs=1", f"seed={seed}"], folder / name)
     return folder
 
 
@@ -36,6 +38,12 @@ def test_of_a_folder_of_runs_the_newest_is_taken(
     picture = runs / "newer" / "interpret" / "training_curves.png"
     assert capsys.readouterr().out.strip() == str(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_of_runs_is_loaded_as_its_newest(runs: Path) -> None:
+    (model, _), (newest, _) = lab.load(runs), lab.load(runs / "newer")
+    states = zip(model.state_dict().values(), newest.state_dict().values(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in states)
 
 
 @pytest.mark.parametrize(
