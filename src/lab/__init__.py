@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def load(run_folder: Path | str) -> "tuple[SupervisedModule, TensorDataModule]":
-    """Model and data of a finished run, from its folder or a folder of runs (``lab.saved.load``)."""
+    """Model and data of a finished run, of its folder or of a folder of runs (``lab.saved``)."""
     from lab.saved import load as load_run  # imports torch
 
     return load_run(run_folder)
