@@ -48,7 +48,9 @@ def newest_run(folder: Path | str) -> Path:
     runs = [(RunRecord.read(file.parent), file.parent) for file in folder.rglob(FILE_NAME)]
     done = [(record.ended or "", path) for record, path in runs if record.status == "done"]
     if not done:
-        raise RunFolderError(f"{folder}: neither it nor a folder below it is a finished run's")
+        raise RunFolderError(
+            f"{folder}: neither it nor a folder below it has the run.json of a finished run"
+        )
     return max(done)[1]
 
 
