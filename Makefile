@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train setup test test-slow check format clean
+.PHONY: train setup test test-slow notebooks check format clean
 
 train: setup  ## fetch MovieLens-100K, train the lesson's collaborative filter, test it
 	$(BIN)/python train.py experiment=collab
@@ -21,6 +21,9 @@ test: setup  ## the test suite: offline, no data needed
 
 test-slow: setup  ## what learns from real data
 	$(BIN)/python -m pytest -m slow -n auto
+
+notebooks: setup  ## execute all of notebooks/ in place; MovieLens and digits are fetched once
+	$(BIN)/python notebooks/execute.py
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check
