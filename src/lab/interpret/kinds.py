@@ -7,8 +7,12 @@ KINDS = {
     "ratings": {
         "items_by_bias": "lab.interpret.embeddings.items_by_bias",
         "items_by_count": "lab.interpret.embeddings.items_by_count",
+        "item_factors": "lab.interpret.item_factors.item_factors",
+        "similar_items": "lab.interpret.item_factors.similar_items",
+        "recommend": "lab.interpret.recommend.recommend",
     },
     "tables": {
+        "category_maps": "lab.interpret.category_maps.category_maps",
         "embedding_features": "lab.interpret.embedding_features.embedding_features",
     },
 }

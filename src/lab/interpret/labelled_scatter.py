@@ -1,0 +1,102 @@
+"""Names beside the points of a scatter plot, none of which covers another, or a point."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+DISTANCES = (3.0, 7.0, 12.0, 18.0, 25.0, 33.0)  # of a name from its point, in points (1/72 inch)
+ANGLES = tuple(np.deg2rad([0, 180, 90, 270, 35, 145, 325, 215]))  # the best ones first
+JOINED = 7.0  # a name this far from its point is joined to it by a line
+GAP = 1.0  # between two names
+MARK = 2.5  # radius that a point is taken to have
+
+
+def label_points(
+    axes: Axes, points: NDArray[np.floating], labels: Sequence[str], *, size: float = 7
+) -> list[Text]:
+    """Write the names of ``points`` into ``axes``; returns those written.
+
+    Each name in turn gets the first of 48 places, from near to far, where it covers neither a point
+    nor a name or line before it (greedy point labelling: Christensen, Marks & Shieber 1995); one
+    that has no such place is left out. So the order says which matter most. The layout of the
+    whole figure stays as it is from the first call on: draw all else before, and give the figure
+    the dpi that it is saved with.
+
+    Args:
+        points: (n, 2), in data coordinates.
+        labels: names of the first points; the others are only not covered.
+        size: of the font, in points.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    FigureCanvasAgg(figure)  # it measures texts
+    layout = figure.get_layout_engine()
+    if layout is not None:  # after the first call it is one that changes nothing
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+    pixels = figure.dpi / 72
+    to_data = axes.transData.inverted()
+    places = axes.transData.transform(np.asarray(points, float).reshape(-1, 2))
+    covered = places  # points, and points along the lines
+    margin = np.full(len(covered), MARK * pixels)
+    low, high = axes.get_window_extent().min, axes.get_window_extent().max
+    boxes = np.zeros((0, 2, 2))  # (low, high) corners of the names that are written
+    written: list[Text] = []
+    for own, (place, label) in enumerate(zip(places, labels, strict=False)):
+        text = axes.text(0, 0, label, fontsize=size, ha="center", va="center", zorder=3)
+        extent = text.get_window_extent()
+        for box, distance in _candidates(place, np.array(extent.size), pixels):
+            line = np.linspace(place, np.clip(place, *box), 12)
+            if (
+                (box[0] >= low).all()
+                and (box[1] <= high).all()
+                and not _inside(covered, box[None], margin[:, None]).any()
+                and not _overlap(box, boxes, GAP * pixels).any()
+                and not _inside(line, boxes, 0).any()
+                and not _near(line, np.delete(covered, own, axis=0), MARK * pixels).any()
+            ):
+                text.set_position(tuple(to_data.transform(box.mean(axis=0))))
+                boxes = np.concatenate([boxes, box[None]])
+                written.append(text)
+                if distance >= JOINED:
+                    axes.plot(*to_data.transform(line[[0, -1]]).T, color="0.6", lw=0.5, zorder=1.5)
+                    covered = np.concatenate([covered, line])
+                    margin = np.concatenate([margin, np.full(len(line), GAP * pixels)])
+                break
+        else:
+            text.remove()
+    return written
+
+
+def _candidates(place: Floats, size: Floats, pixels: float) -> Iterator[tuple[Floats, float]]:
+    """Boxes (low corner, high corner) of ``size`` around a place, and their distances from it."""
+    for distance in DISTANCES:
+        for angle in ANGLES:
+            direction = np.array([np.cos(angle), np.sin(angle)])
+            centre = place + direction * (size / 2 + distance * pixels)
+            yield np.stack([centre - size / 2, centre + size / 2]), distance
+
+
+def _inside(points: Floats, boxes: Floats, margin: Floats | float) -> NDArray[np.bool_]:
+    """(n, m): which of n points are in which of m boxes, or nearer to it than the margin."""
+    x, y = points[:, None, 0], points[:, None, 1]
+    return (
+        (x > boxes[:, 0, 0] - margin)
+        & (x < boxes[:, 1, 0] + margin)
+        & (y > boxes[:, 0, 1] - margin)
+        & (y < boxes[:, 1, 1] + margin)
+    )
+
+
+def _near(points: Floats, others: Floats, distance: float) -> NDArray[np.bool_]:
+    return np.linalg.norm(points[:, None] - others, axis=2) < distance
+
+
+def _overlap(box: Floats, boxes: Floats, gap: float) -> NDArray[np.bool_]:
+    return ((box[0] - gap < boxes[:, 1]) & (box[1] + gap > boxes[:, 0])).all(axis=1)
