@@ -40,6 +40,8 @@ def label_points(
     if layout is not None:  # after the first call it is one that changes nothing
         layout.execute(figure)
         figure.set_layout_engine("none")
+    axes.autoscale_view()
+    axes.autoscale(False)  # lines are not to change the view
     pixels = figure.dpi / 72
     to_data = axes.transData.inverted()
     places = axes.transData.transform(np.asarray(points, float).reshape(-1, 2))
@@ -48,7 +50,8 @@ def label_points(
     low, high = axes.get_window_extent().min, axes.get_window_extent().max
     boxes = np.zeros((0, 2, 2))  # (low, high) corners of the names that are written
     written: list[Text] = []
-    for own, (place, label) in enumerate(zip(places, labels, strict=False)):
+    for place, label in zip(places, labels, strict=False):
+        others = covered[~_near(place[None], covered, MARK * pixels)[0]]
         text = axes.text(0, 0, label, fontsize=size, ha="center", va="center", zorder=3)
         extent = text.get_window_extent()
         for box, distance in _candidates(place, np.array(extent.size), pixels):
@@ -59,7 +62,7 @@ def label_points(
                 and not _inside(covered, box[None], margin[:, None]).any()
                 and not _overlap(box, boxes, GAP * pixels).any()
                 and not _inside(line, boxes, 0).any()
-                and not _near(line, np.delete(covered, own, axis=0), MARK * pixels).any()
+                and not _near(line, others, MARK * pixels).any()
             ):
                 text.set_position(tuple(to_data.transform(box.mean(axis=0))))
                 boxes = np.concatenate([boxes, box[None]])
@@ -95,6 +98,7 @@ def _inside(points: Floats, boxes: Floats, margin: Floats | float) -> NDArray[np
 
 
 def _near(points: Floats, others: Floats, distance: float) -> NDArray[np.bool_]:
+    """(n, m): which of n points are nearer than ``distance`` to which of m others."""
     return np.linalg.norm(points[:, None] - others, axis=2) < distance
 
 
