@@ -24,7 +24,9 @@ def trained(n_users: int = 30, y_range: tuple[float, float] | None = Y_RANGE) ->
 
 
 def prior(model: CollabFilter) -> tuple[np.ndarray, np.ndarray]:
-    theta = torch.cat([model.u_weight.weight, model.u_bias.weight], dim=1)[1:].detach().double().numpy()
+    theta = (
+        torch.cat([model.u_weight.weight, model.u_bias.weight], dim=1)[1:].detach().double().numpy()
+    )
     return theta.mean(axis=0), np.cov(theta.T)
 
 

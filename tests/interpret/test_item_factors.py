@@ -8,7 +8,7 @@ from lab.errors import UserError
 from lab.interpret.embeddings import items_by_bias
 from lab.interpret.item_factors import item_factors, principal_axes, similar_items
 from lab.models.collab import CollabEnsemble, CollabFilter
-from tests.interpret.small_ratings import TITLES, five_items, model_of
+from tests.interpret.small_ratings import TITLES, SmallRatings, five_items, model_of
 
 DATA = five_items()
 CROSS = [[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0], [0.0, 0.0]]
@@ -21,6 +21,15 @@ def test_axes_of_a_cross_are_its_arms() -> None:
     assert table["ratings"].to_list() == [6, 5, 4, 3, 2]
     assert table["axis_1"].to_list() == pytest.approx([3, -3, 0, 0, 0])
     assert table["axis_2"].to_list() == pytest.approx([0, 0, 1, -1, 0])
+
+
+def test_the_positive_end_of_an_axis_is_that_of_higher_mean_ratings() -> None:
+    rows = [(u, item, 5.0 - item) for item in range(3) for u in range(3)]
+    data = SmallRatings([*rows, (0, 0, 3.0)], n_test=1)
+    for sign in (1, -1):
+        model = model_of(data, items=[[1.0 * sign, 0.0], [0.0, 0.0], [-1.0 * sign, 0.0]])
+        table, _ = principal_axes(model, data, min_ratings=1)
+        assert table["axis_1"].to_list() == pytest.approx([1, 0, -1])
 
 
 def test_ends_of_the_axes_are_told_by_title() -> None:

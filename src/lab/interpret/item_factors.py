@@ -1,5 +1,6 @@
 """What the factors of items have in common: their principal axes, and items that lie close."""
 
+import numpy as np
 import polars as pl
 import torch
 from matplotlib.figure import Figure
@@ -30,9 +31,9 @@ def item_factors(
     """The first three principal axes of the item factors: extremes of each, and a labelled map.
 
     The axes are those along which the factors of items with enough ratings differ most (PCA; of an
-    ensemble, of all members' factors side by side). p_u · q_i is the same for factors that are
-    rotated together, and so are the axes, but for their signs. What an axis stands for, the data
-    does not say.
+    ensemble, of all members' factors side by side). Factors of users and items that are rotated
+    together predict the same, and have the same axes; of each, the end towards higher mean ratings
+    is called the highest. What an axis stands for, the data does not say.
 
     Args:
         top: how many items are shown of each end of an axis.
@@ -73,6 +74,7 @@ def principal_axes(
 ) -> tuple[pl.DataFrame, list[float]]:
     """Items with enough training ratings, most rated first: title, mean_rating, ratings, axis_1, …
     (as many as there can be, three at most); and each axis' share of the variance of the factors.
+    Of each axis, the end towards higher mean ratings is the positive one.
 
     Raises:
         UserError: there is no such item.
@@ -80,13 +82,12 @@ def principal_axes(
     rows = enough_rated(data, min_ratings)
     factors = model.i_weight.weight[rows].double()
     pca = PCA.fit(factors, N_AXES)
-    coordinates = pca.transform(factors)
-    table = pl.DataFrame(
-        {
-            **_described(data, rows),
-            **{f"axis_{k}": c.numpy() for k, c in enumerate(coordinates.unbind(dim=1), 1)},
-        }
-    )
+    coordinates = pca.transform(factors).numpy()
+    mean_rating = data.item_mean_rating[rows.numpy()]
+    against = (mean_rating - mean_rating.mean()) @ coordinates < 0
+    coordinates = np.where(against, -coordinates, coordinates)
+    axes = {f"axis_{k}": column for k, column in enumerate(coordinates.T, 1)}
+    table = pl.DataFrame({**_described(data, rows), **axes})
     return table, pca.explained_variance_ratio.tolist()
 
 
@@ -186,8 +187,8 @@ def enough_rated(data: RatingsDataModule, min_ratings: int) -> torch.Tensor:
 def _described(data: RatingsDataModule, rows: torch.Tensor) -> dict[str, object]:
     return {
         "title": [data.item_names[row] for row in rows.tolist()],
-        "mean_rating": data.item_mean_rating[rows],
-        "ratings": data.item_rating_count[rows],
+        "mean_rating": data.item_mean_rating[rows.numpy()],
+        "ratings": data.item_rating_count[rows.numpy()],
     }
 
 
