@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
@@ -14,6 +15,7 @@ DISTANCES = (3.0, 7.0, 12.0, 18.0, 25.0, 33.0)  # of a name from its point, in p
 ANGLES = tuple(np.deg2rad([0, 180, 90, 270, 35, 145, 325, 215]))  # the best ones first
 JOINED = 7.0  # a name this far from its point is joined to it by a line
 GAP = 1.0  # between two names
+HALO = withStroke(linewidth=1.5, foreground="white")  # over points that may be covered
 MARK = 2.5  # radius that a point is taken to have
 
 
@@ -53,6 +55,7 @@ def label_points(
     for place, label in zip(places, labels, strict=False):
         others = covered[~_near(place[None], covered, MARK * pixels)[0]]
         text = axes.text(0, 0, label, fontsize=size, ha="center", va="center", zorder=3)
+        text.set_path_effects([HALO])
         extent = text.get_window_extent()
         for box, distance in _candidates(place, np.array(extent.size), pixels):
             line = np.linspace(place, np.clip(place, *box), 12)
