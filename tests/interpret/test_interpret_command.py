@@ -31,6 +31,22 @@ def test_a_kind_of_a_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert best[2] not in told
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["recommend", "--user", "7"],
+        ["recommend", "--likes", "Film 1 (1901)", "film 2", "--min-ratings", "1"],
+        ["similar_items", "--item", "Film 3 (1903)", "--top", "2"],
+        ["item_factors", "--y-axis", "3"],
+    ],
+    ids=" ".join,
+)
+def test_settings_of_a_kind(runs: Path, arguments: list[str]) -> None:
+    kind, *settings = arguments
+    assert main([kind, str(runs / "older"), *settings]) == 0
+    assert len(pl.read_csv(runs / "older" / "interpret" / f"{kind}.csv")) > 0
+
+
 def test_of_a_folder_of_runs_the_newest_is_taken(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,6 +69,8 @@ def test_a_folder_of_runs_is_loaded_as_its_newest(runs: Path) -> None:
         (["items_by_bias", "RUNS/nowhere"], "neither it nor a folder below it"),
         (["items_by_bias", "RUNS", "--top", "0"], "--top: should be greater than or equal to 1"),
         (["items_by_bias", "RUNS", "--top", "few"], "--top: should be a valid integer"),
+        (["recommend", "RUNS", "--user", "100"], "user '100': has no training rating"),
+        (["similar_items", "RUNS", "--item", "ilm 1"], "may be 'Film 1 (1901)'"),
         (["embedding_features", "RUNS"], "is for EntityEmbedding, and this run has CollabFilter"),
     ],
 )

@@ -107,7 +107,7 @@ def test_an_item_that_is_not_there_or_not_the_only_one(item: str | None, told: s
         similar_items(model_of(DATA, items=CROSS), DATA, item=item, min_ratings=1)
 
 
-@pytest.mark.parametrize("item", ["$5_000", "amélie", "RAN", "4", " Ran "])
+@pytest.mark.parametrize("item", ["$5_000", "amélie", "alien", "RAN", "4", " Ran "])
 def test_an_item_is_found_by_part_of_its_title_or_by_its_id(item: str) -> None:
     findings = similar_items(model_of(DATA, items=CROSS), DATA, item=item, min_ratings=1)
     assert len(findings.tables["similar_items"]) == 4
@@ -119,6 +119,7 @@ def test_biases_rank_items_and_a_model_without_any_says_so() -> None:
     best, worst = findings.extracts.values()
     assert (best["title"][0], worst["title"][0]) == (TITLES[1], TITLES[3])
     assert findings.tables["items_by_bias"]["title"][0] == TITLES[4]  # the whole table has all
+    items_by_bias(model, DATA, min_ratings=6)  # one item alone
     with pytest.raises(UserError, match="no item has 50"):
         items_by_bias(model, DATA, min_ratings=50)
     with pytest.raises(UserError, match="the model has no biases"):

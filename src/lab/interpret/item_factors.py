@@ -128,9 +128,10 @@ def similar_items(
     top: Count = 10,
     min_ratings: Integer = 15,
 ) -> Findings:
-    """Items nearest to one by the cosine of their factors: liked by the same people (lesson 4).
+    """Items nearest to one by the cosine of their factors: liked by much the same people.
 
-    Biases play no part: an item may be near one that is much better.
+    As in chapter 8 of the fastai book (Howard & Gugger 2020). Biases play no part: an item may be
+    near one that is much better.
 
     Args:
         item: its title, a part of it that no other title has, or its id.

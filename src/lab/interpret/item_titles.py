@@ -9,19 +9,20 @@ SHOWN = 5  # of the items that a text may mean
 
 
 def find_item(data: RatingsDataModule, text: str) -> int:
-    """Index of the item whose id or title is ``text``, or the only one whose title contains it.
-
-    Capitals do not matter.
+    """Index of the only item whose id is ``text``, else title, title without the year in brackets,
+    or a part of the title. Capitals do not matter.
 
     Raises:
         UserError: none has it, or several do; the message names those that may be meant.
     """
     wanted = text.strip().casefold()
     titles = [title.casefold() for title in data.item_names[1:]]  # row 0 is the unknown item
+    undated = [title.partition(" (")[0] for title in titles]
     ids = [str(key).casefold() for key in data.item_ids]
     for found in (
         [index for index, key in enumerate(ids, 1) if key == wanted],
         [index for index, title in enumerate(titles, 1) if title == wanted],
+        [index for index, title in enumerate(undated, 1) if title == wanted],
         [index for index, title in enumerate(titles, 1) if wanted in title],
     ):
         if len(found) == 1:
@@ -31,7 +32,6 @@ def find_item(data: RatingsDataModule, text: str) -> int:
             rest = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             named = ", ".join(_named(data, index) for index in found[:SHOWN])
             raise UserError(f"item '{text}': may be {named}{rest}; write more of the title")
-    undated = [title.partition(" (")[0] for title in titles]
     close = difflib.get_close_matches(wanted, undated, n=3, cutoff=0.6)
     meant = [_named(data, undated.index(title) + 1) for title in dict.fromkeys(close)]
     told = f"; did you mean {' or '.join(meant)}?" if meant else ""
