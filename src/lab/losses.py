@@ -5,7 +5,9 @@ softmax itself, so a model has none. Metrics and predictions take the output thr
 that belongs to the loss.
 """
 
+import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,3 +45,16 @@ def activation_of(loss: nn.Module) -> Activation:
         case nn.NLLLoss() | nn.PoissonNLLLoss(log_input=True):
             return torch.exp
     return lambda output: output
+
+
+def loss_per_row(loss: nn.Module, output: Tensor, target: Tensor) -> Tensor:
+    """output (B, …), target (B, …) -> (B,): ``loss`` unreduced, or of each row as a batch of one.
+
+    Class weights multiply a row's loss, as ``reduction="none"`` has it.
+    """
+    if hasattr(loss, "reduction"):
+        unreduced: Any = copy.copy(loss)
+        unreduced.reduction = "none"
+        return unreduced(output, target).reshape(len(target), -1).mean(dim=1)
+    rows = zip(output.split(1), target.split(1), strict=True)
+    return torch.stack([loss(*row) for row in rows])

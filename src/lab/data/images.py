@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lab.config.schema import Count, Fraction, Seed, Text
 from lab.data.image_files import decoded, list_images
-from lab.data.loader import Augment, TensorDataModule
+from lab.data.loader import Augment
+from lab.data.pictures import PictureDataModule
 from lab.data.splits import hold_out
 from lab.errors import ConfigError, DataError
 
@@ -28,7 +29,7 @@ class ImageTable:
     rows: dict[str, NDArray[np.int64]]
 
 
-class ImageDataModule(TensorDataModule):
+class ImageDataModule(PictureDataModule):
     """Batches are ``(images uint8 (B, 3, size, size), labels int64 (B,))``.
 
     Args:
@@ -91,11 +92,7 @@ class ImageDataModule(TensorDataModule):
                 torch.from_numpy(table.labels[rows]),
             )
         self.classes = table.classes
-        test = table.rows["test"]
-        self._test_columns: dict[str, Sequence[Any]] = {
-            "image": [table.names[i] for i in test],
-            "label": [table.classes[i] for i in table.labels[test]],
-        }
+        self._names = {part: [table.names[i] for i in rows] for part, rows in table.rows.items()}
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -125,7 +122,14 @@ class ImageDataModule(TensorDataModule):
         return torch.stack(changed), labels
 
     def test_table(self) -> dict[str, Sequence[Any]]:
-        return self._test_columns
+        labels = self.parts["test"][1]
+        return {"image": self._names["test"], "label": [self.classes[i] for i in labels]}
+
+    def pictures(self, part: str, rows: Sequence[int]) -> NDArray[Any]:
+        return self.parts[part][0][rows].movedim(1, -1).numpy()
+
+    def picture_names(self, part: str) -> list[str]:
+        return self._names[part]
 
     def class_names(self, n_classes: int) -> list[str]:
         return self.classes

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from lab.config.schema import Count, Fraction, Seed, Text
-from lab.data.loader import TensorDataModule
 from lab.data.mnist_source import CLASSES, SIDE, Digits, Images, Labels, fetch_mnist, fetch_mnist_5k
+from lab.data.pictures import PictureDataModule
 from lab.data.splits import hold_out, stratified_folds
 from lab.errors import DataError
 
@@ -19,7 +19,7 @@ FOLDS = 5
 Rows = NDArray[np.int64]
 
 
-class DigitsDataModule(TensorDataModule):
+class DigitsDataModule(PictureDataModule):
     """Batches are ``(pixels (B, 784) float32 from 0 to 1, label (B,) int64)``.
 
     A subclass gives the digits and the test rows; after ``setup``, ``images`` and ``labels`` hold
@@ -86,6 +86,12 @@ class DigitsDataModule(TensorDataModule):
         """``row`` counts through ``images``."""
         test = self.rows["test"]
         return {"row": test.tolist(), "label": self.labels[test].tolist()}
+
+    def pictures(self, part: str, rows: Sequence[int]) -> Images:
+        return self.images[self.rows[part][rows]]
+
+    def picture_names(self, part: str) -> list[str]:
+        return [f"row {row}" for row in self.rows[part]]
 
 
 class MNIST(DigitsDataModule):

@@ -15,4 +15,12 @@ KINDS = {
         "category_maps": "lab.interpret.category_maps.category_maps",
         "embedding_features": "lab.interpret.embedding_features.embedding_features",
     },
+    "classes of pictures": {
+        "classification": "lab.interpret.classification.classification",
+        "confusion_matrix": "lab.interpret.confusion_matrix.confusion_matrix",
+        "top_losses": "lab.interpret.top_losses.top_losses",
+        "activation_map": "lab.interpret.activation_map.activation_map",
+        "similar_images": "lab.interpret.similar_images.similar_images",
+        "similarity_agreement": "lab.interpret.similar_images.similarity_agreement",
+    },
 }

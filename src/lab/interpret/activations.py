@@ -1,0 +1,126 @@
+"""Activations of a layer over a part of the data, and their map by principal components.
+
+The layer that is looked at by default is the input of the last linear layer: what the classes are
+told apart by. It is the pooled and reduced features of a ResNet34, the hidden layer of MnistNN
+after its ReLU, and the pixels themselves for logistic regression.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
+
+from lab.config.schema import Text
+from lab.config.suggestions import suggestion
+from lab.data.loader import TensorDataModule, TensorLoader
+from lab.errors import UserError
+from lab.module import SupervisedModule
+
+
+@contextmanager
+def recorded(model: nn.Module, layer: Text | None = None) -> Iterator[list[Tensor]]:
+    """Within it, each forward pass adds what ``layer`` gave, (B, …), on the CPU.
+
+    The hook is gone at its end, also after an exception. Compiled models run uncompiled within it,
+    since compiled code calls no hooks.
+
+    Args:
+        layer: dotted name as in ``named_modules``, whose output is recorded; None for the input of
+            the last linear layer.
+
+    Raises:
+        UserError: no layer has that name, or there is no linear layer; or, at a forward pass, the
+            layer gives something else than a tensor.
+    """
+    records: list[Tensor] = []
+
+    def record(given: object) -> None:
+        if not isinstance(given, Tensor):
+            raise UserError(f"layer '{layer}' gives a {type(given).__name__}, not a tensor")
+        records.append(given.detach().cpu())
+
+    if layer is None:
+        hook = last_linear(model).register_forward_pre_hook(lambda _, inputs: record(inputs[0]))
+    else:
+        hook = named_layer(model, layer).register_forward_hook(lambda _, __, given: record(given))
+    try:
+        with _uncompiled(model):
+            yield records
+    finally:
+        hook.remove()
+
+
+def _uncompiled(model: nn.Module) -> AbstractContextManager[object]:
+    compiled = any(module._compiled_call_impl is not None for module in model.modules())
+    # asked first: the stance imports the compiler, which takes seconds
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+
+
+def named_layer(model: nn.Module, name: str) -> nn.Module:
+    """Raises UserError, which names the layers, if there is none of this name."""
+    layers = {
+        path: module
+        for path, module in model.named_modules()
+        if path and not isinstance(module, Metric | MetricCollection)
+    }
+    if name in layers:
+        return layers[name]
+    told = suggestion(name, list(layers))
+    if not told:  # too many to list
+        told = suggestion(name, [path for path in layers if path.count(".") <= 1])
+    raise UserError(f"{type(model).__name__} has no layer '{name}'{told}")
+
+
+def last_linear(model: nn.Module) -> nn.Linear:
+    """The one that is defined last. Raises UserError if there is none."""
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise UserError(f"{type(model).__name__} has no linear layer; name a layer of it")
+    return linear[-1]
+
+
+@torch.no_grad()
+def outputs(model: SupervisedModule, data: TensorDataModule, part: str) -> Tensor:
+    """Of the last layer, for the rows of a part, (N, …), in batches of ``data.eval_batch_size``.
+
+    On the GPU where there is one; the model is then moved there and back, and is in eval mode.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = accelerator or torch.device("cpu")
+    home = model.device
+    model.eval().to(device)
+    try:
+        batches = [
+            model(*(tensor.to(device) for tensor in inputs)).cpu()
+            for *inputs, _ in TensorLoader(data.parts[part], data.eval_batch_size)
+        ]
+    finally:
+        model.to(home)
+    return torch.cat(batches)
+
+
+def activations(
+    model: SupervisedModule, data: TensorDataModule, part: str, layer: Text | None = None
+) -> Tensor:
+    """What ``layer`` gives for the rows of a part, flattened, (N, n_features); see ``recorded``.
+
+    Raises:
+        UserError: there is no such layer, or it does not give one row for each of the data's.
+    """
+    with recorded(model, layer) as records:
+        outputs(model, data, part)
+    return as_rows(records, len(data.parts[part][-1]), layer)
+
+
+def as_rows(records: list[Tensor], n_rows: int, layer: str | None) -> Tensor:
+    """Raises UserError unless the batches that were recorded hold ``n_rows`` rows."""
+    found = sum(len(batch) for batch in records)
+    if found != n_rows:
+        where = "the last linear layer" if layer is None else f"layer '{layer}'"
+        raise UserError(
+            f"{where} gave {found} rows for {n_rows} of the data; it should be called once for "
+            f"each batch, with the rows first"
+        )
+    return torch.cat([batch.reshape(len(batch), -1) for batch in records]).float()

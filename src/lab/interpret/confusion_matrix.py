@@ -1,0 +1,100 @@
+"""Which classes a classifier mixes up."""
+
+import numpy as np
+import polars as pl
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lab.config.schema import Count
+from lab.data.pictures import PictureDataModule
+from lab.figures import styled
+from lab.interpret.findings import Findings
+from lab.interpret.outcomes import Outcomes, outcomes
+from lab.interpret.picture_grid import shortened
+from lab.module import SupervisedModule
+
+Counts = NDArray[np.int64]
+_MOST_CLASSES = 50  # of more, the numbers in the cells would not be readable
+
+
+def confusion_matrix(
+    model: SupervisedModule, data: PictureDataModule, *, top: Count = 10
+) -> Findings:
+    """Test rows of each class by predicted class, as a table and as a picture.
+
+    Args:
+        top: how many pairs of classes are shown, most confused first.
+    """
+    return confusion_findings(outcomes(model, data), top)
+
+
+def confusion_findings(found: Outcomes, top: Count) -> Findings:
+    counts = confusion_counts(found.labels.numpy(), found.predictions.numpy(), len(found.classes))
+    table = pairs(counts, found.classes)
+    confused = table.filter(pl.col("label") != pl.col("prediction"), pl.col("rows") > 0)
+    confused = confused.sort("rows", "share_of_label", descending=True, maintain_order=True)
+    figure = draw_confusion_matrix(counts, found.classes, f"Test part: {found.summary()}")
+    shown = f"Most confused of {len(found.labels):,} test rows, accuracy {found.accuracy:.4f}"
+    return Findings(
+        tables={"confusion_matrix": table},
+        figures={"confusion_matrix": figure},
+        extracts={shown: confused.head(top)},
+    )
+
+
+def confusion_counts(labels: Counts, predictions: Counts, n_classes: int) -> Counts:
+    """labels (N,), predictions (N,) -> rows by true class (down) and predicted class (across)."""
+    cells = np.bincount(labels * n_classes + predictions, minlength=n_classes**2)
+    return cells.reshape(n_classes, n_classes)
+
+
+def pairs(counts: Counts, classes: list[str]) -> pl.DataFrame:
+    """A row for each pair: ``label``, ``prediction``, ``rows``, and their share of all rows of the
+    label (``share_of_label``; nan where there is none)."""
+    n = len(classes)
+    return pl.DataFrame(
+        {
+            "label": np.repeat(classes, n).tolist(),
+            "prediction": classes * n,
+            "rows": counts.ravel(),
+            "share_of_label": _shares(counts).ravel(),
+        }
+    )
+
+
+def _shares(counts: Counts) -> NDArray[np.float64]:
+    totals = counts.sum(axis=1, keepdims=True)
+    return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+
+
+@styled()
+def draw_confusion_matrix(counts: Counts, classes: list[str], title: str) -> Figure:
+    """``counts`` (C, C) in cells that are shaded by their share of the row; empty ones are left
+    blank."""
+    n = len(classes)
+    side = 0.3 if n > 10 else 0.42  # inches of a cell
+    width = max(5.2, 2.2 + side * n)
+    figure = Figure(figsize=(width, max(3.2, 1.5 + side * n)), layout="constrained")
+    axes = figure.subplots()
+    shares = _shares(counts)
+    image = axes.imshow(shares, cmap="Blues", norm=Normalize(0, 1), aspect="equal")
+    size = 8 if n <= 10 else 6
+    if n <= _MOST_CLASSES:
+        for row, column in zip(*counts.nonzero(), strict=True):
+            colour = "white" if shares[row, column] > 0.55 else "black"
+            text = f"{counts[row, column]}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
+    names = [shortened(name, 24) for name in classes]
+    upright = max(map(len, names)) > 3
+    axes.set_xticks(range(n), names, rotation=90 if upright else 0, fontsize=size + 1)
+    axes.set_yticks(range(n), names, fontsize=size + 1)
+    axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="0.88", linewidth=0.5)
+    axes.tick_params(which="both", length=0)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    figure.suptitle(title, fontsize=10)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    return figure

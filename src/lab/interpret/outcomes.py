@@ -1,0 +1,91 @@
+"""What a classifier makes of each row of a part: one forward pass that other modules draw on."""
+
+from dataclasses import dataclass
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from lab.config.schema import Text
+from lab.data.pictures import PictureDataModule
+from lab.errors import UserError
+from lab.interpret.activations import as_rows, outputs, recorded
+from lab.losses import loss_per_row
+from lab.module import SupervisedModule
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Of the N rows of a part, in its order.
+
+    Attributes:
+        names: of the pictures, N.
+        classes: names of the C classes.
+        labels, predictions: int64, (N,).
+        probabilities: float32, (N, C).
+        losses: of the model's own objective, (N,).
+        activations: of the layer that was asked for, (N, n_features).
+    """
+
+    names: list[str]
+    classes: list[str]
+    labels: Tensor
+    predictions: Tensor
+    probabilities: Tensor
+    losses: Tensor
+    activations: Tensor
+
+    @property
+    def accuracy(self) -> float:
+        return (self.predictions == self.labels).double().mean().item()
+
+    def summary(self) -> str:
+        return f"accuracy {self.accuracy:.4f}, n = {len(self.labels):,}"
+
+    def table(self) -> pl.DataFrame:
+        """A row each: ``image``, ``label``, ``prediction``, its ``probability``, that of the label
+        (``label_probability``) and ``loss``."""
+        chosen = torch.stack([self.predictions, self.labels], dim=1)
+        probability, label_probability = self.probabilities.gather(1, chosen).unbind(dim=1)
+        return pl.DataFrame(
+            {
+                "image": self.names,
+                "label": [self.classes[i] for i in self.labels],
+                "prediction": [self.classes[i] for i in self.predictions],
+                "probability": probability.numpy(),
+                "label_probability": label_probability.numpy(),
+                "loss": self.losses.numpy(),
+            }
+        )
+
+
+@torch.no_grad()
+def outcomes(
+    model: SupervisedModule,
+    data: PictureDataModule,
+    part: str = "test",
+    layer: Text | None = None,
+) -> Outcomes:
+    """One forward pass over ``part``; ``layer`` as in ``lab.interpret.activations.recorded``.
+
+    Raises:
+        UserError: the model does not give a column for each class, or has no such layer.
+    """
+    labels = data.parts[part][-1]
+    with recorded(model, layer) as records:
+        output = outputs(model, data, part)
+    if output.dim() != 2 or output.shape[1] < 2:
+        raise UserError(
+            f"{type(model).__name__} gives {tuple(output.shape[1:])} for a row; a classifier gives "
+            f"a number for each of two or more classes"
+        )
+    probabilities = model.activation(output).float()
+    return Outcomes(
+        names=data.picture_names(part),
+        classes=data.class_names(output.shape[1]),
+        labels=labels,
+        predictions=probabilities.argmax(dim=1),
+        probabilities=probabilities,
+        losses=loss_per_row(model.loss_function, output, labels),
+        activations=as_rows(records, len(labels), layer),
+    )

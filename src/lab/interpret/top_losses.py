@@ -1,0 +1,66 @@
+"""The pictures that a classifier is most wrong about."""
+
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lab.config.schema import Count
+from lab.data.pictures import PictureDataModule
+from lab.figures import styled
+from lab.interpret.findings import Findings
+from lab.interpret.outcomes import Outcomes, outcomes
+from lab.interpret.picture_grid import RIGHT, WRONG, draw_picture, shortened
+from lab.module import SupervisedModule
+
+_COLUMNS = 6
+
+
+def top_losses(model: SupervisedModule, data: PictureDataModule, *, top: Count = 12) -> Findings:
+    """The test pictures with the highest loss, with what was predicted; all rows as a table.
+
+    The loss is the objective's own, of each row.
+
+    Args:
+        top: how many are shown.
+    """
+    return top_losses_findings(outcomes(model, data), data, top)
+
+
+def top_losses_findings(found: Outcomes, data: PictureDataModule, top: Count) -> Findings:
+    order = torch.argsort(found.losses, descending=True, stable=True).tolist()
+    table = found.table()[order]
+    shown = table.head(top)
+    pictures = data.pictures("test", order[:top])
+    wrong = (found.predictions != found.labels)[order[:top]].tolist()
+    captions = [
+        f"{WRONG if mistaken else RIGHT} {shortened(row['prediction'], 18)}, "
+        f"p = {row['probability']:.3f}\n"
+        f"is {shortened(row['label'], 20)}\n"
+        f"loss {row['loss']:.2f}\n"
+        f"{shortened(row['image'], 22)}"
+        for row, mistaken in zip(shown.iter_rows(named=True), wrong, strict=True)
+    ]
+    title = f"Highest loss of the test part: predicted class and its probability, {found.summary()}"
+    return Findings(
+        tables={"top_losses": table},
+        figures={"top_losses": draw_losses(pictures, captions, wrong, title)},
+        extracts={f"The highest losses of {len(table):,} test rows": shown},
+    )
+
+
+@styled()
+def draw_losses(
+    pictures: NDArray[Any], captions: list[str], wrong: list[bool], title: str
+) -> Figure:
+    """``pictures`` (n, H, W) or (n, H, W, 3) with captions; dashed frames where ``wrong``."""
+    rows = -(-len(pictures) // _COLUMNS)
+    figure = Figure(figsize=(7.2, 0.4 + 1.75 * rows), layout="constrained")
+    places = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    for axes in places[len(pictures) :]:
+        axes.set_axis_off()
+    for axes, picture, caption, mistaken in zip(places, pictures, captions, wrong, strict=False):
+        draw_picture(axes, picture, caption, right=not mistaken)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+    return figure
