@@ -10,6 +10,7 @@ from torch import Tensor
 from lab.config.schema import Text
 from lab.data.pictures import PictureDataModule
 from lab.figures import COLOURS, MARKERS, plain, styled
+from lab.interpret.activations import described
 from lab.interpret.findings import Findings
 from lab.interpret.outcomes import Outcomes, outcomes
 from lab.interpret.pca import PCA
@@ -46,15 +47,15 @@ def activation_map_findings(found: Outcomes, layer: str | None) -> Findings:
     )
     axes = {f"pc_{i + 1}": coordinates[:, i].numpy() for i in range(_AXES)}
     table = found.table().select("image", "label", "prediction").with_columns(**axes)
-    where = "the input of the last linear layer" if layer is None else f"the output of {layer}"
     title = (
-        f"{where}, {found.activations.shape[1]:,} features, of {len(table):,} test pictures;\n"
-        f"black edge: predicted as another class"
+        f"{len(table):,} test pictures by the {described(layer)} "
+        f"({found.activations.shape[1]:,} features)\n"
+        f"names at the medians of their classes; black edge: predicted as another class"
     )
     return Findings(
         tables={"activation_map": table, "activation_map_variance": variance},
         figures={"activation_map": draw_activation_map(found, coordinates, shares, title)},
-        extracts={f"Principal components of {where}": variance.head(5)},
+        extracts={f"Principal components of the {described(layer)}": variance.head(5)},
     )
 
 

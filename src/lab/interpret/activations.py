@@ -10,13 +10,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
 
 from lab.config.schema import Text
 from lab.config.suggestions import suggestion
 from lab.data.loader import TensorDataModule, TensorLoader
 from lab.errors import UserError
 from lab.module import SupervisedModule
+
+_NO_LAYERS = ("loss_function", "evaluation_loss", "evaluation_metrics")  # of SupervisedModule
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def recorded(model: nn.Module, layer: Text | None = None) -> Iterator[list[Tenso
 
     def record(given: object) -> None:
         if not isinstance(given, Tensor):
-            raise UserError(f"layer '{layer}' gives a {type(given).__name__}, not a tensor")
+            raise UserError(f"{described(layer)}: is a {type(given).__name__}, not a tensor")
         records.append(given.detach().cpu())
 
     if layer is None:
@@ -58,12 +59,16 @@ def _uncompiled(model: nn.Module) -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
+def described(layer: str | None) -> str:
+    return "input of the last linear layer" if layer is None else f"output of {layer}"
+
+
 def named_layer(model: nn.Module, name: str) -> nn.Module:
     """Raises UserError, which names the layers, if there is none of this name."""
     layers = {
         path: module
         for path, module in model.named_modules()
-        if path and not isinstance(module, Metric | MetricCollection)
+        if path and path.partition(".")[0] not in _NO_LAYERS
     }
     if name in layers:
         return layers[name]
@@ -118,9 +123,8 @@ def as_rows(records: list[Tensor], n_rows: int, layer: str | None) -> Tensor:
     """Raises UserError unless the batches that were recorded hold ``n_rows`` rows."""
     found = sum(len(batch) for batch in records)
     if found != n_rows:
-        where = "the last linear layer" if layer is None else f"layer '{layer}'"
         raise UserError(
-            f"{where} gave {found} rows for {n_rows} of the data; it should be called once for "
-            f"each batch, with the rows first"
+            f"{described(layer)}: {found} rows for {n_rows} of the data; a layer that is called "
+            f"once for each batch, with the rows first, would have as many"
         )
     return torch.cat([batch.reshape(len(batch), -1) for batch in records]).float()

@@ -19,7 +19,7 @@ from lab.config.suggestions import suggestion
 from lab.data.pictures import PictureDataModule
 from lab.errors import UserError
 from lab.figures import COLOURS, MARKERS, plain, styled
-from lab.interpret.activations import activations
+from lab.interpret.activations import activations, described
 from lab.interpret.findings import Findings
 from lab.interpret.pca import PCA
 from lab.interpret.picture_grid import RIGHT, WRONG, draw_picture, shortened
@@ -72,8 +72,7 @@ def similar_images(
     )
     table = _neighbours_of(data, chosen, distances[chosen], neighbours[chosen])
     share = float(pca.explained_variance_ratio.sum())
-    where = "the input of the last linear layer" if layer is None else f"the output of {layer}"
-    of = f"{len(pca.components)} components of {where} ({share:.0%} of its variance)"
+    of = f"{len(pca.components)} components of the {described(layer)} ({share:.0%} of its variance)"
     figure = draw_neighbours(
         data.pictures("test", chosen),
         [data.pictures("train", row) for row in neighbours[chosen].tolist()],
@@ -103,31 +102,27 @@ def similarity_agreement(
         top: neighbours of each test picture that are compared.
     """
     train, test = (activations(model, data, part, layer) for part in ("train", "test"))
-    labels = {part: data.parts[part][-1] for part in ("train", "test")}
+    train_labels, test_labels = (data.parts[part][-1] for part in ("train", "test"))
     _, raw = nearest(test, train, top)
-    whole = PCA.fit(train, min(train.shape))
+
+    def row(compared: str, features: int, variance: float, found: Tensor) -> dict[str, Any]:
+        same = train_labels[found[:, 0]] == test_labels
+        return {
+            "compared": compared,
+            "features": features,
+            "share_of_variance": variance,
+            "overlap": overlap(found, raw),
+            "same_class_share": float(same.double().mean()),
+        }
+
     rows = []
+    whole = PCA.fit(train, min(train.shape))
     for n in sorted({min(n, len(whole.components)) for n in components or COMPONENTS}):
         pca = PCA(whole.mean, whole.components[:n], whole.explained_variance_ratio[:n])
         _, found = nearest(pca.transform(test), pca.transform(train), top)
-        rows.append((n, float(pca.explained_variance_ratio.sum()), overlap(found, raw), found))
-    rows.append((train.shape[1], 1.0, 1.0, raw))
-    table = pl.DataFrame(
-        [
-            {
-                "compared": "activations" if found is raw else "components",
-                "features": n,
-                "share_of_variance": share,
-                "overlap": kept,
-                "same_class_share": float(
-                    (labels["train"][found[:, 0]] == labels["test"]).double().mean()
-                ),
-            }
-            for n, share, kept, found in rows
-        ]
-    )
-    where = "the input of the last linear layer" if layer is None else f"the output of {layer}"
-    title = f"{len(test):,} test against {len(train):,} training pictures, {where}"
+        rows.append(row("components", n, float(pca.explained_variance_ratio.sum()), found))
+    table = pl.DataFrame([*rows, row("activations", train.shape[1], 1.0, raw)])
+    title = f"{len(test):,} test against {len(train):,} training pictures, {described(layer)}"
     return Findings(
         tables={"similarity_agreement": table},
         figures={"similarity_agreement": draw_agreement(table, top, title)},
