@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lab.losses import SquaredLogError, activation_of
+from lab.losses import SquaredLogError, activation_of, loss_per_row
 
 
 def test_cross_entropy_takes_logits_and_predicts_probabilities() -> None:
@@ -52,3 +52,24 @@ class HalfLoss(nn.Module):
 
 def test_a_loss_may_bring_its_own_activation() -> None:
     assert activation_of(HalfLoss())(torch.tensor([3.0])).item() == 1.5
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.CrossEntropyLoss(),
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        nn.MultiMarginLoss(),
+    ],
+)
+def test_losses_of_rows_are_those_of_batches_of_one(loss: nn.Module) -> None:
+    torch.manual_seed(0)
+    output, target = torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
+    expected = [float(loss(output[i : i + 1], target[i : i + 1])) for i in range(5)]
+    assert loss_per_row(loss, output, target).tolist() == pytest.approx(expected)
+    assert loss_per_row(loss, output, target).mean() == pytest.approx(float(loss(output, target)))
+
+
+def test_a_loss_without_reduction_is_taken_row_by_row() -> None:
+    output, target = torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.0])
+    assert loss_per_row(SquaredLogError(), output, target).tolist() == [0, 1]

@@ -88,6 +88,19 @@ def test_images_are_squares_cut_from_the_centre(tmp_path: Path) -> None:
     assert (images == 200).all()
 
 
+def test_each_part_has_its_pictures_by_name(tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", ["train", "val"])
+    data = module(root, tmp_path)
+    for part, (images, labels) in data.parts.items():
+        names = data.picture_names(part)
+        assert len(set(names)) == len(names) == len(images)
+        assert [name.split("/")[1] for name in names] == [data.classes[i] for i in labels]
+        (picture,) = data.pictures(part, [3])
+        with Image.open(root / names[3]) as image:
+            centre = image.resize((20, 16), Image.Resampling.BILINEAR).crop((2, 0, 18, 16))
+        assert np.abs(picture.astype(int) - np.asarray(centre)).max() <= 2
+
+
 def test_images_are_decoded_once(tmp_path: Path) -> None:
     root = folder(tmp_path / "photos", ["train", "val"])
     first = module(root, tmp_path)

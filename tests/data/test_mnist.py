@@ -57,6 +57,10 @@ def test_the_official_test_part_stays_as_it_is(tmp_path: Path, validation_fracti
     assert sorted(fitted.tolist()) == list(range(N_TRAIN))
     assert len(data.rows.get("val", [])) == validation_fraction * N_TRAIN
     assert data.baselines() == {"most frequent class": {"accuracy": 0.1}}
+    assert data.picture_names("test")[:2] == [f"row {N_TRAIN}", f"row {N_TRAIN + 1}"]
+    for part, (flat, _) in data.parts.items():
+        pictures = data.pictures(part, [2, 0])
+        assert torch.equal(flat_pixels(pictures), flat[[2, 0]])
 
 
 @pytest.mark.usefixtures("small")

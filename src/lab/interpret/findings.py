@@ -48,8 +48,10 @@ class Findings:
             with atomic_write(written[-1]) as file:
                 frame.write_csv(file)
         for name, figure in self.figures.items():
+            from lab.figures import styled
+
             written.append(folder / f"{name}.png")
-            with atomic_write(written[-1]) as file:
+            with atomic_write(written[-1]) as file, styled():  # names are laid out only now
                 figure.savefig(file, format="png", dpi=DPI)
         return written
 

@@ -50,7 +50,9 @@ def title_of(folder: Path) -> str:
 @styled()
 def draw_curves(table: pl.DataFrame, title: str) -> Figure:
     """A panel each for losses, other metrics that were validated, learning rates, and momentum."""
-    losses = [c for c in table.columns if c in ("train/loss", "val/loss")]
+    # a run of fewer steps than trainer.log_every_n_steps has the loss of its epochs alone
+    of_training = "train/loss" if "train/loss" in table.columns else "train/loss_epoch"
+    losses = [c for c in table.columns if c in (of_training, "val/loss")]
     metrics = [c for c in table.columns if c.startswith("val/") and c not in losses]
     rates = [c for c in table.columns if c.startswith("lr/")]
     momentum = [c for c in table.columns if c == "momentum"]
