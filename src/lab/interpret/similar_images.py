@@ -103,6 +103,30 @@ def similarity_agreement(
     """
     train, test = (activations(model, data, part, layer) for part in ("train", "test"))
     train_labels, test_labels = (data.parts[part][-1] for part in ("train", "test"))
+    table = agreement(train, test, train_labels, test_labels, components or COMPONENTS, top)
+    title = f"{len(test):,} test against {len(train):,} training pictures, {described(layer)}"
+    return Findings(
+        tables={"similarity_agreement": table},
+        figures={"similarity_agreement": draw_agreement(table, top, title)},
+        extracts={f"Nearest {top} of {title}": table},
+    )
+
+
+def agreement(
+    train: Tensor,
+    test: Tensor,
+    train_labels: Tensor,
+    test_labels: Tensor,
+    components: Sequence[int],
+    top: int,
+) -> pl.DataFrame:
+    """Neighbours among ``train`` (N, F) of ``test`` (M, F): by components, and by all features.
+
+    Returns:
+        A row for each number of components that there can be, and a last one for the features
+        themselves: share of the variance that is kept, ``overlap`` of the ``top`` neighbours with
+        those by all features, and how often the nearest is of the same class.
+    """
     _, raw = nearest(test, train, top)
 
     def row(compared: str, features: int, variance: float, found: Tensor) -> dict[str, Any]:
@@ -117,17 +141,11 @@ def similarity_agreement(
 
     rows = []
     whole = PCA.fit(train, min(train.shape))
-    for n in sorted({min(n, len(whole.components)) for n in components or COMPONENTS}):
+    for n in sorted({min(n, len(whole.components)) for n in components}):
         pca = PCA(whole.mean, whole.components[:n], whole.explained_variance_ratio[:n])
         _, found = nearest(pca.transform(test), pca.transform(train), top)
         rows.append(row("components", n, float(pca.explained_variance_ratio.sum()), found))
-    table = pl.DataFrame([*rows, row("activations", train.shape[1], 1.0, raw)])
-    title = f"{len(test):,} test against {len(train):,} training pictures, {described(layer)}"
-    return Findings(
-        tables={"similarity_agreement": table},
-        figures={"similarity_agreement": draw_agreement(table, top, title)},
-        extracts={f"Nearest {top} of {title}": table},
-    )
+    return pl.DataFrame([*rows, row("activations", train.shape[1], 1.0, raw)])
 
 
 def nearest(queries: Tensor, rows: Tensor, top: int) -> tuple[Tensor, Tensor]:
