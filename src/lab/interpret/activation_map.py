@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lab.config.schema import Text
 from lab.data.pictures import PictureDataModule
-from lab.figures import COLOURS, MARKERS, plain, styled
+from lab.figures import COLOURS, MARKERS, legend_below, plain, styled
 from lab.interpret.activations import described
 from lab.interpret.findings import Findings
 from lab.interpret.outcomes import Outcomes, outcomes
@@ -47,11 +47,8 @@ def activation_map_findings(found: Outcomes, layer: str | None) -> Findings:
     )
     axes = {f"pc_{i + 1}": coordinates[:, i].numpy() for i in range(_AXES)}
     table = found.table().select("image", "label", "prediction").with_columns(**axes)
-    title = (
-        f"{len(table):,} test pictures by the {described(layer)} "
-        f"({found.activations.shape[1]:,} features)\n"
-        f"names at the medians of their classes; black edge: predicted as another class"
-    )
+    features = f"{found.activations.shape[1]:,} features"
+    title = f"{len(table):,} test pictures by the {described(layer)} ({features})"
     return Findings(
         tables={"activation_map": table, "activation_map_variance": variance},
         figures={"activation_map": draw_activation_map(found, coordinates, shares, title)},
@@ -77,19 +74,20 @@ def draw_activation_map(found: Outcomes, coordinates: Tensor, shares: Tensor, ti
                 marker=marker,
                 alpha=0.75,
                 edgecolors=edge,
-                linewidths=0.8,
+                linewidths=0.6,
                 label=label,
             )
+    told = "black edge: predicted as another class"
     if len(found.classes) <= _MOST_NAMES:
         _name_classes(axes, found, coordinates)
-    columns = 1 + len(found.classes) // 25
-    axes.legend(
-        title="true class", ncols=columns, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
-    )
+        told = f"names at the medians of the true classes; {told}"
+        figure.legend(loc="outside right center", frameon=False, title="true class")
+    else:
+        legend_below(figure, axes)
     for axis, number in ((axes.xaxis, 0), (axes.yaxis, 1)):
         share = float(shares[number]) if number < len(shares) else 0.0
         axis.set_label_text(f"component {number + 1} ({share:.1%} of the variance)")
-    axes.set_title(title, loc="left")
+    axes.set_title(f"{title}\n{told}", loc="left")
     plain(axes)
     return figure
 

@@ -73,20 +73,21 @@ def draw_confusion_matrix(counts: Counts, classes: list[str], title: str) -> Fig
     """``counts`` (C, C) in cells that are shaded by their share of the row; empty ones are left
     blank."""
     n = len(classes)
-    side = 0.3 if n > 10 else 0.42  # inches of a cell
-    width = max(5.2, 2.2 + side * n)
-    figure = Figure(figsize=(width, max(3.2, 1.5 + side * n)), layout="constrained")
+    side, size = (0.6, 9) if n <= 5 else (0.42, 8) if n <= 10 else (0.3, 6)  # inches, points
+    names = [shortened(name, 24) for name in classes]
+    longest = max(map(len, names)) * 0.65 * (size + 1) / 72  # inches
+    upright = longest > 0.9 * side
+    margins = 1.9 + longest, 1.0 + (longest if upright else 0.2)
+    figure = Figure(figsize=(max(3.6, margins[0] + side * n), margins[1] + side * n))
+    figure.set_layout_engine("constrained")
     axes = figure.subplots()
     shares = _shares(counts)
     image = axes.imshow(shares, cmap="Blues", norm=Normalize(0, 1), aspect="equal")
-    size = 8 if n <= 10 else 6
     if n <= _MOST_CLASSES:
         for row, column in zip(*counts.nonzero(), strict=True):
             colour = "white" if shares[row, column] > 0.55 else "black"
             text = f"{counts[row, column]}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
-    names = [shortened(name, 24) for name in classes]
-    upright = max(map(len, names)) > 3
     axes.set_xticks(range(n), names, rotation=90 if upright else 0, fontsize=size + 1)
     axes.set_yticks(range(n), names, fontsize=size + 1)
     axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
@@ -96,5 +97,5 @@ def draw_confusion_matrix(counts: Counts, classes: list[str], title: str) -> Fig
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     figure.suptitle(title, fontsize=10)
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8, aspect=30)
     return figure
