@@ -15,6 +15,7 @@ from lab.interpret.picture_grid import RIGHT, WRONG, draw_picture, shortened
 from lab.module import SupervisedModule
 
 _COLUMNS = 6
+_LETTERS = 17  # of a caption, that of its neighbour left alone
 
 
 def top_losses(model: SupervisedModule, data: PictureDataModule, *, top: Count = 12) -> Findings:
@@ -35,14 +36,13 @@ def top_losses_findings(found: Outcomes, data: PictureDataModule, top: Count) ->
     pictures = data.pictures("test", order[:top])
     wrong = (found.predictions != found.labels)[order[:top]].tolist()
     captions = [
-        f"{WRONG if mistaken else RIGHT} {shortened(row['prediction'], 18)}, "
-        f"p = {row['probability']:.3f}\n"
-        f"is {shortened(row['label'], 20)}\n"
-        f"loss {row['loss']:.2f}\n"
-        f"{shortened(row['image'], 22)}"
+        f"{WRONG if mistaken else RIGHT} {shortened(row['prediction'], _LETTERS - 2)}\n"
+        f"is {shortened(row['label'], _LETTERS - 3)}\n"
+        f"p = {row['probability']:.3f}, loss {row['loss']:.2f}\n"
+        f"{shortened(row['image'], _LETTERS)}"
         for row, mistaken in zip(shown.iter_rows(named=True), wrong, strict=True)
     ]
-    title = f"Highest loss of the test part: predicted class and its probability, {found.summary()}"
+    title = f"Highest loss of the test part, with the predicted class and its p ({found.summary()})"
     return Findings(
         tables={"top_losses": table},
         figures={"top_losses": draw_losses(pictures, captions, wrong, title)},
