@@ -65,6 +65,13 @@ def test_activations_of_any_shape_are_flattened() -> None:
     assert torch.equal(activations(model, data, "test", "square"), data.parts["test"][0])
 
 
+def test_what_a_later_layer_does_in_place_is_not_seen() -> None:
+    layers = nn.Sequential(nn.Identity(), nn.ReLU(inplace=True))
+    with recorded(layers, "0") as records:
+        layers(torch.tensor([[-1.0, 2.0]]))
+    assert records[0].tolist() == [[-1, 2]]
+
+
 def test_layers_of_a_compiled_model_are_seen() -> None:
     data, model = small_pictures(), network()
     expected = activations(model, data, "test")

@@ -1,4 +1,4 @@
-"""Activations of a layer over a part of the data, and their map by principal components.
+"""Activations of a layer over a part of the data.
 
 The layer that is looked at by default is the input of the last linear layer: what the classes are
 told apart by. It is the pooled and reduced features of a ResNet34, the hidden layer of MnistNN
@@ -40,7 +40,7 @@ def recorded(model: nn.Module, layer: Text | None = None) -> Iterator[list[Tenso
     def record(given: object) -> None:
         if not isinstance(given, Tensor):
             raise UserError(f"{described(layer)}: is a {type(given).__name__}, not a tensor")
-        records.append(given.detach().cpu())
+        records.append(given.detach().to("cpu", copy=True))  # a ReLU after it may work in place
 
     if layer is None:
         hook = last_linear(model).register_forward_pre_hook(lambda _, inputs: record(inputs[0]))

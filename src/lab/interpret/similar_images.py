@@ -1,7 +1,7 @@
 """The training pictures most like a test picture, by a layer's activations.
 
-The activations of a layer are many and say much the same; their principal components are few, and
-distances between them are nearly the same ones (``similarity_agreement`` says how nearly).
+The activations of a layer can be too many to search among. Along their main components they are
+few, and the nearest ones much the same; ``similarity_agreement`` says how much.
 """
 
 from collections.abc import Sequence
@@ -168,7 +168,7 @@ def overlap(neighbours: Tensor, others: Tensor) -> float:
 
 def _chosen(data: PictureDataModule, images: Sequence[int | str] | None) -> list[int]:
     """Rows of the test part. Raises UserError for a picture that is not there."""
-    if images is None:
+    if not images:
         labels = data.parts["test"][-1].numpy()
         return np.unique(labels, return_index=True)[1][:_MOST_QUERIES].tolist()
     names = data.picture_names("test")
