@@ -20,13 +20,13 @@ def classification(
     """Confusion matrix, top losses and activation map, from one pass over the test part.
 
     Args:
-        top: how many confused pairs and how many losses are shown.
+        top: how many losses are shown; of confused pairs, five.
         layer: of the activation map, by its dotted name; none for the input of the last linear
             layer.
     """
     found = outcomes(model, data, layer=layer)
     parts = (
-        confusion_findings(found, top),
+        confusion_findings(found, 5),
         top_losses_findings(found, data, top),
         activation_map_findings(found, layer),
     )
