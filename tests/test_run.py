@@ -216,6 +216,13 @@ def test_a_finished_run_is_left_as_it_is(finished: Path) -> None:
     assert (finished / "run.json").read_bytes() == before
 
 
+def test_a_finished_run_is_not_written_over(finished: Path) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    with pytest.raises(RunFolderError, match=f"a run is there already.*run={finished}"):
+        launch(TINY, finished)  # as with hydra.run.dir=FOLDER a second time
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
 def test_a_run_folder_brings_its_own_config(finished: Path) -> None:
     with pytest.raises(ConfigError, match=r"leave out optim\.lr=1"):
         launch(["task=test", f"run={finished}", "optim.lr=1"], finished)
