@@ -131,7 +131,11 @@ def build_trainer(
             plugins=[AtomicCheckpointIO()],
             default_root_dir=folder,
         )
-    except (MisconfigurationException, ValueError) as error:  # devices that are not there, say
+    except (
+        MisconfigurationException,
+        ValueError,
+        ImportError,
+    ) as error:  # devices that are not there, say
         raise ConfigError(f"trainer: {first_line(error)}") from error
 
 

@@ -227,8 +227,9 @@ def as_user_error(error: BaseException) -> UserError | None:
         at = f"{where.name}, line {where.line + 1}" if where else "a config file"
         return ConfigError(f"{at}: is no YAML ({error.problem or error.context})")
     if isinstance(error, OverrideParseException):
-        said, (why, *_) = error.override.removeprefix("++"), str(error.message).splitlines()
-        return ConfigError(f"{said}: cannot be read as KEY=VALUE ({why})")
+        said = error.override.removeprefix("++")
+        told = [line for line in str(error).splitlines() if "Error parsing override" not in line]
+        return ConfigError(f"{said}: cannot be read as KEY=VALUE ({told[0]})")
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         if choice in _EXTRAS:
