@@ -110,7 +110,7 @@ def copy(tmp_path: Path) -> Path:
     (ROOT / "data").mkdir(exist_ok=True)
     (folder / "data").symlink_to(ROOT / "data")
     git("init", "--quiet", cwd=folder)
-    (folder / ".git" / "info" / "exclude").write_text("data\n")
+    (folder / ".git" / "info" / "exclude").write_text("/data\n")
     git("config", "user.name", "Reader", cwd=folder)
     git("config", "user.email", "reader@example.org", cwd=folder)
     git("add", ".", cwd=folder)
