@@ -61,6 +61,21 @@ def test_every_block_is_marked_as_something(page: Path) -> None:
             assert f"`{block.title}`" in block.before, f"line {block.line}: the text names no path"
 
 
+def test_expected_lines_are_looked_for_in_their_order() -> None:
+    output = "first\nit took 3 s\n  last one\n"
+    assert prints(output, "it took … s\nlast one\n")
+    assert not prints(output, "last one\nit took … s\n")
+    assert not prints(output, "last\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [2, 3])
+def test_a_stated_exit_status_is_the_only_one_that_passes(status: int, tmp_path: Path) -> None:
+    commands = f"true\n(exit \\\n3)  # exit status {status}\ntrue\n"
+    done = run(Block("bash", None, commands, line=1, before=""), tmp_path)
+    assert done.returncode == (0 if status == 3 else 1), done.stdout
+
+
 def commands_that_are_not_run() -> list[str]:
     blocks = [block for block in blocks_of(README) if block.word == "bash"]
     blocks += [block for page in PAGES for block in blocks_of(page) if block.word == "console"]
