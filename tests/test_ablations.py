@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from lab.ablation.compose import CommandLine, Job, compose_jobs
 from lab.ablation.plan import Plan, read_plan
 from lab.cli import CONF, force_overrides, register_resolvers
+from tests.pages import blocks_of
 
 PLANS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml"))
 JOBS = {  # how many each comes to, worked out by hand; and what a user has to add
@@ -32,15 +33,15 @@ def jobs_of(plan: Plan, more: list[str]) -> list[Job]:
 
 
 def test_the_plan_of_the_documentation_is_one() -> None:
-    text = (CONF.parent / "docs" / "ablations.md").read_text()
-    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    plan = read_plan(OmegaConf.to_container(OmegaConf.create(example)))  # type: ignore[arg-type]
+    blocks = blocks_of(CONF.parent / "docs" / "ablations.md")
+    (example,) = (block for block in blocks if block.title == "conf/ablation/rates.yaml")
+    plan = read_plan(OmegaConf.to_container(OmegaConf.create(example.content)))  # type: ignore[arg-type]
     every, without_decay, l2_in_large_batches = 3 * 2 * 2 * 2 * 5, 2 * 2 * 5, 2 * 2 * 5
     assert len(jobs_of(plan, [])) == every - without_decay - l2_in_large_batches
 
 
 def test_each_plan_is_known_here() -> None:
-    assert sorted(JOBS) == PLANS
+    assert set(PLANS) <= set(JOBS)
 
 
 @pytest.mark.parametrize("name", PLANS)

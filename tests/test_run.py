@@ -14,8 +14,8 @@ from lab.checkpoint import Manifest, load_checkpoint
 from lab.claim import claimed
 from lab.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
 from lab.interruption import RunInterrupted
-from lab.record import RunRecord
-from tests.launch import TINY, launch
+from lab.record import RunRecord, git_state
+from tests.launch import ROOT, TINY, launch
 
 STEPS, EPOCH = 78, 26
 
@@ -59,6 +59,15 @@ def test_what_a_run_leaves(finished: Path) -> None:
     )
     assert {"start", "data", "build", "fit", "test", "total"} - set(record.seconds) <= {"start"}
     assert len(record.git.get("commit", "0" * 40)) == 40
+
+
+@pytest.mark.skipif(not (ROOT / ".git" / "index").is_file(), reason="is no clone")
+def test_asking_for_the_commit_leaves_the_index_alone() -> None:
+    """A run that is killed while git writes it leaves a lock that stops the next commit."""
+    (ROOT / "LICENSE").touch()  # something that git would note down
+    before = (ROOT / ".git" / "index").stat()
+    assert git_state()["commit"]
+    assert (ROOT / ".git" / "index").stat().st_ino == before.st_ino  # not replaced
 
 
 def test_the_history_has_every_report_once(finished: Path) -> None:
@@ -216,6 +225,13 @@ def test_a_finished_run_is_left_as_it_is(finished: Path) -> None:
     assert (finished / "run.json").read_bytes() == before
 
 
+def test_a_finished_run_is_not_written_over(finished: Path) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    with pytest.raises(RunFolderError, match=f"a run is there already.*run={finished}"):
+        launch(TINY, finished)  # as with hydra.run.dir=FOLDER a second time
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
 def test_a_run_folder_brings_its_own_config(finished: Path) -> None:
     with pytest.raises(ConfigError, match=r"leave out optim\.lr=1"):
         launch(["task=test", f"run={finished}", "optim.lr=1"], finished)
@@ -294,6 +310,14 @@ def test_accumulated_gradients_are_one_step(tmp_path: Path) -> None:
     with (tmp_path / "run" / "metrics.csv").open() as file:
         reports = [int(r["step"]) for r in csv.DictReader(file) if r["train/loss"]]
     assert reports == list(range(1, RunRecord.read(tmp_path / "run").steps + 1))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("setting", ["accelerator=gpux", "devices=0", "precision=17"])
+def test_what_lightning_refuses_is_told_as_a_fault_of_the_config(
+    setting: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"^trainer: "):
+        launch([*TINY, f"trainer.{setting}"], tmp_path / "run")
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 from lab import terminal
 from lab.checkpoint import AtomicCheckpointIO, RunCheckpoints
-from lab.config.check import has_validation
+from lab.config.check import first_line, has_validation
 from lab.config.schema import Config
 from lab.config.signatures import signature_of
 from lab.data.loader import TensorDataModule
@@ -102,6 +103,7 @@ def build_trainer(
     phase: PhasePlan,
     before: Progress,
 ) -> Trainer:
+    """Raises ConfigError for what Lightning refuses."""
     checkpoints = RunCheckpoints(
         folder / "checkpoints",
         every_n_steps=config.checkpoints.every_n_steps,
@@ -122,12 +124,19 @@ def build_trainer(
     elif config.trainer.get("enable_progress_bar", True):
         callbacks.append(TQDMProgressBar(refresh_rate=100, leave=False))
     build = instantiate({**config.trainer, **options}, _convert_="all")
-    return build(
-        callbacks=[*callbacks, terminal.EpochLines(), checkpoints],
-        logger=trackers,
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=folder,
-    )
+    try:
+        return build(
+            callbacks=[*callbacks, terminal.EpochLines(), checkpoints],
+            logger=trackers,
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=folder,
+        )
+    except (
+        MisconfigurationException,
+        ValueError,
+        ImportError,
+    ) as error:  # devices that are not there, say
+        raise ConfigError(f"trainer: {first_line(error)}") from error
 
 
 def monitor_of(config: Config) -> str | None:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -33,7 +34,7 @@ RANK_VARIABLES = (
     "JSM_NAMESPACE_RANK",
 )
 _EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  # optional launchers
-_ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=")
+_ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=(\{)?")
 
 
 def seconds_since_start() -> float:
@@ -48,14 +49,15 @@ def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:
     """``a.b=c`` becomes ``++a.b=c``, so that our own check, not Hydra's, meets every key.
 
     Hydra refuses an argument that a class takes but no file mentions (``trainer.accelerator=cpu``)
-    as it refuses a typo, and advises ``+``, which lets typos through. Group choices stay as is.
+    as it refuses a typo, and advises ``+``, which lets typos through. Group choices stay as is;
+    ``model={…}`` is none.
     So does ``a.b=null``, which switches off what a file mentions, and would pass for a typo.
     """
     return [
         f"++{a}"
         if (m := _ASSIGNMENT.match(a))
         and not m[1].startswith("hydra.")
-        and not is_group(m[1], conf)
+        and (m[2] or not is_group(m[1], conf))
         and not a.endswith("=null")  # there is nothing to switch off where no file mentions it
         else a
         for a in arguments
@@ -65,6 +67,17 @@ def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:
 def is_group(key: str, conf: Path = CONF) -> bool:
     """Whether ``key=…`` chooses a file (``optim=sgd``) and does not set a value."""
     return (conf / key).is_dir()
+
+
+def refuse_unknown_options(arguments: list[str]) -> None:
+    """Raises ConfigError for ``--max_epochs=3``, at which Hydra prints its whole usage."""
+    _, rest = get_args_parser().parse_known_args(arguments)
+    options = [a for a in rest if a.startswith("-")]
+    if options:
+        raise ConfigError(
+            f"{options[0]}: no such option; a setting has no dashes: trainer.max_epochs=3 "
+            f"(python train.py --help shows them all)"
+        )
 
 
 def run_folder(runs: str, name: str, run: str | None) -> str:
@@ -122,7 +135,11 @@ def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
             raise ConfigError(f"run: a run folder brings its own config; leave out {told}")
         if "ablation" in cfg:
             raise ConfigError("ablation: a plan is many runs: python train.py -m ablation=NAME")
-        config = check(cfg)
+        try:
+            config = check(cfg)
+        except ConfigError as error:
+            experiment = HydraConfig.get().runtime.choices.get("experiment")
+            raise ConfigError(name_experiment(str(error), experiment)) from error
         refuse_new_phases(cfg, overrides)
     except ConfigError:
         for empty in (folder, folder.parent):  # Hydra has made them already
@@ -130,6 +147,21 @@ def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
                 empty.rmdir()
         raise
     return config
+
+
+def name_experiment(faults: str, experiment: str | None, conf: Path = CONF) -> str:
+    """``faults`` with the remedy for keys that ``experiment`` sets, and another choice lacks."""
+    file = conf / "experiment" / f"{experiment}.yaml"
+    if not file.is_file():
+        return faults
+    stated = OmegaConf.load(file)
+    lines = []
+    for line in faults.splitlines():
+        key, unknown, _ = line.partition(": unknown key")
+        if unknown and OmegaConf.select(stated, key) is not None:
+            line = f"{key}: unknown key, which experiment={experiment} sets; leave it out: ~{key}"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def refuse_new_phases(cfg: DictConfig, overrides: list[str]) -> None:
@@ -162,6 +194,7 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
         for name in RANK_VARIABLES:
             os.environ.pop(name, None)
     try:
+        refuse_unknown_options(sys.argv[1:])
         main()
     except RunInterrupted as stop:
         sys.exit(stop.exit_code)
@@ -193,6 +226,10 @@ def as_user_error(error: BaseException) -> UserError | None:
         where = error.problem_mark or error.context_mark
         at = f"{where.name}, line {where.line + 1}" if where else "a config file"
         return ConfigError(f"{at}: is no YAML ({error.problem or error.context})")
+    if isinstance(error, OverrideParseException):
+        said = error.override.removeprefix("++")
+        told = [line for line in str(error).splitlines() if "Error parsing override" not in line]
+        return ConfigError(f"{said}: cannot be read as KEY=VALUE ({told[0]})")
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         if choice in _EXTRAS:

@@ -167,7 +167,8 @@ def git_state() -> dict[str, Any]:
     """Commit and whether tracked files differ from it; empty outside a git checkout."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        # no lock: a run that is killed in the middle would leave one in the user's repository
+        command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
         return subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=10
         ).stdout.strip()

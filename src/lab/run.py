@@ -6,7 +6,7 @@ import signal
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -28,11 +28,12 @@ from lab.claim import claimed
 from lab.cli import seconds_since_start
 from lab.config.check import has_validation
 from lab.config.schema import Config
+from lab.errors import RunFolderError
 from lab.interpret.steps import look_inside, steps_of
 from lab.interruption import Interruption, RunInterrupted, end_with_parent
 from lab.optim.groups import plan_parameters
 from lab.phases import Progress, plan_phases
-from lab.record import RunRecord, write_config
+from lab.record import FILE_NAME, RunRecord, write_config
 from lab.report.refresh import refresh_tables
 from lab.saved import (
     chosen_checkpoint,
@@ -78,9 +79,21 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
         case "fit":
             if not _is_main_process():  # of no use without the others, whom it may wait for
                 end_with_parent(os.getppid(), signal.SIGKILL)
-            with claimed(folder) if _is_main_process() else nullcontext():
+                return _fit_anew_or_on(config, folder, overrides)
+            with claimed(folder):
+                if config.run is None:
+                    _refuse_a_second_run(folder)
                 return _fit_anew_or_on(config, folder, overrides)
     return None
+
+
+def _refuse_a_second_run(folder: Path) -> None:
+    """Raises RunFolderError if ``folder``, named with hydra.run.dir, is that of another run."""
+    if (folder / FILE_NAME).is_file():
+        raise RunFolderError(
+            f"{folder}: a run is there already; continue it with task=fit run={folder}, or name "
+            f"another folder"
+        )
 
 
 def _fit_anew_or_on(config: Config, folder: Path, overrides: list[str]) -> float | None:

@@ -26,18 +26,15 @@ def show_groups(model: SupervisedModule) -> None:
     phase = model.phase
     title = f"{phase.name}: {phase.optim.name}, schedule {phase.schedule.name}"
     table = Table(title=title, title_justify="left")
-    for column in ("group", "parameters", "lr", "weight decay", "mode", "frozen tensors"):
-        table.add_column(
-            column, justify="left" if column in ("group", "mode") else "right", no_wrap=True
-        )
+    for column in ("group", "parameters", "lr", "weight decay", "frozen"):  # 80 columns hold them
+        table.add_column(column, justify="left" if column == "group" else "right", no_wrap=True)
     for row in describe_groups(build_optimizer(model, phase.optim)):
         table.add_row(
             row.name,
             f"{row.parameters:,}",
             f"{row.lr:.3g}",
-            f"{row.weight_decay:.3g}",
-            row.mode,
-            str(row.frozen),
+            f"{row.weight_decay:.3g} {row.mode}" if row.weight_decay else "none",
+            f"{row.frozen} tensors" if row.frozen else "",
         )
     _console.print(table)
 

@@ -6,7 +6,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from lab.cli import CONF, as_user_error, force_overrides, register_resolvers
+from lab.cli import (
+    CONF,
+    as_user_error,
+    force_overrides,
+    name_experiment,
+    refuse_unknown_options,
+    register_resolvers,
+)
 from lab.config.check import check
 from lab.config.schema import Config
 from lab.errors import ConfigError, UserError
@@ -97,6 +104,12 @@ REFUSED = {
     "task=lr_fnd": ["task", "'lr_find'"],
     "trainer=null": ["NoneType"],
     "~data": ["data", "_target_"],
+    # as is usual elsewhere
+    "optim._target_=torch.optim.AdamW": ["optim._target_", "there is", "weight_decay"],
+    "model={_target_: lab.models.mnist.MnistNN}": ["model.n_factors", "n_hidden"],
+    "trainer.limit_val_batches=0.5": ["trainer.limit_val_batches", "number of batches"],
+    "model.n_factors": ["model.n_factors", "KEY=VALUE"],
+    "trainer.max_epochs = 3": ["trainer.max_epochs = 3", "KEY=VALUE"],
 }
 
 
@@ -109,6 +122,24 @@ def test_refused_with_the_place_and_the_remedy(override: str) -> None:
         assert part in message
     assert "+" not in message.replace("u1", "")
     assert "append" not in message
+
+
+def test_what_an_experiment_sets_and_other_data_lack_is_told_so() -> None:
+    overrides = [*BASE, "data=synthetic_ratings", "data.n_itms=3"]
+    with pytest.raises(ConfigError) as caught:
+        checked(overrides)
+    assert name_experiment(str(caught.value), "collab").splitlines() == [
+        "data.split: unknown key, which experiment=collab sets; leave it out: ~data.split",
+        "data.n_itms: unknown key; did you mean 'data.n_items'?",
+    ]
+    checked([*BASE, "data=synthetic_ratings", "~data.split"])
+
+
+@pytest.mark.parametrize("said", [["--max_epochs", "3"], ["--trainer.max_epochs=3"], ["-x"]])
+def test_a_setting_said_as_an_option_is_told_how_to_be_said(said: list[str]) -> None:
+    with pytest.raises(ConfigError, match=f"{said[0]}: no such option.*trainer.max_epochs=3"):
+        refuse_unknown_options(["-m", "seed=0,1", *said])
+    refuse_unknown_options(["-m", "seed=0,1", "--cfg", "job", "--config-dir=mine", "~data.split"])
 
 
 def test_every_fault_is_told_at_once() -> None:

@@ -185,8 +185,9 @@ def _cross_faults(config: Config) -> list[str]:
     for key, instead in _NOT_OF_THE_TRAINER.items():
         if config.trainer.get(key) is not None:
             faults.append(f"trainer.{key}: is not for a config to set; {instead}")
-    if isinstance(config.trainer.get("limit_train_batches"), float):
-        faults.append("trainer.limit_train_batches: should be a number of batches, not a share")
+    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        if isinstance(config.trainer.get(key), float):
+            faults.append(f"trainer.{key}: should be a number of batches, not a share")
     if config.phases and config.trainer.get("max_epochs") is not None:
         faults.append(
             "trainer.max_epochs: each of the phases says how long it is "

@@ -24,7 +24,7 @@ def unknown_key(where: str, key: str, siblings: list[str], values: dict[str, Any
     if close:
         return f"{where}: unknown key; did you mean '{'.'.join(filter(None, [parent, close[0]]))}'?"
     elsewhere = [p for p in _paths(values) if p.rpartition(".")[2] == key and p != where]
-    if elsewhere:
+    if elsewhere and key != "_target_":  # many have one
         return f"{where}: unknown key; did you mean '{elsewhere[0]}'?"
     return f"{where}: unknown key{suggestion(key, siblings)}"
 

@@ -1,0 +1,177 @@
+"""What README and pages tell one to do can be done: commands, files, links (see tests/pages.py)."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.config.test_check import checked
+from tests.launch import ROOT
+from tests.pages import PAGES, README, Block, blocks_of, commands_of, prints, script_of
+
+WORDS = {"bash", "output", "python", "console", "yaml", "text", "csv"}
+RUN = [page for page in PAGES if any(block.word == "bash" for block in blocks_of(page))]
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
+
+
+def anchors_of(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=name)
+def test_every_path_that_is_named_exists(page: Path) -> None:
+    made = {block.title for block in blocks_of(page)}
+    named = re.findall(r"`((?:src|conf|tests|docs|notebooks)/[\w./-]+)`", page.read_text())
+    missing = [path for path in named if path not in made and not (ROOT / path).exists()]
+    assert not missing
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    missing = [page.name for page in PAGES if page.name != "README.md" if page.name not in index]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_block_is_marked_as_something(page: Path) -> None:
+    blocks = blocks_of(page)
+    assert len(re.findall(r"^```\w", page.read_text(), flags=re.MULTILINE)) == len(blocks)
+    for block in blocks:
+        assert block.word in WORDS, f"line {block.line}: {block.word}"
+        if block.title is not None:
+            assert f"`{block.title}`" in block.before, f"line {block.line}: the text names no path"
+
+
+def test_expected_lines_are_looked_for_in_their_order() -> None:
+    output = "first\nit took 3 s\n  last one\n"
+    assert prints(output, "it took … s\nlast one\n")
+    assert not prints(output, "last one\nit took … s\n")
+    assert not prints(output, "last\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [2, 3])
+def test_a_stated_exit_status_is_the_only_one_that_passes(status: int, tmp_path: Path) -> None:
+    commands = f"true\n(exit \\\n3)  # exit status {status}\ntrue\n"
+    done = run(Block("bash", None, commands, line=1, before=""), tmp_path)
+    assert done.returncode == (0 if status == 3 else 1), done.stdout
+
+
+def commands_that_are_not_run() -> list[str]:
+    blocks = [block for block in blocks_of(README) if block.word == "bash"]
+    blocks += [block for page in PAGES for block in blocks_of(page) if block.word == "console"]
+    return list(dict.fromkeys(command for block in blocks for command in commands_of(block)))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        command
+        for command in commands_that_are_not_run()
+        if "train.py" in command
+        and not any(word in command for word in ("run=", "--", "ablation=", "sweeper="))
+    ],
+)
+def test_a_command_that_is_not_run_is_a_valid_config(command: str) -> None:
+    overrides = shlex.split(command.partition("train.py")[2])
+    of_hydra = ("hydra.", "hydra/", "+hydra.")
+    single = [o.split(",")[0] if "[" not in o else o for o in overrides if o != "-m"]
+    checked([o for o in single if not o.startswith(of_hydra)])
+
+
+@pytest.mark.parametrize("command", [c for c in commands_that_are_not_run() if "make" in c[:5]])
+def test_what_is_made_is_a_target(command: str) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert command.split()[1] in targets
+
+
+def test_the_paths_of_the_tree_exist() -> None:
+    (tree,) = (block.content for block in blocks_of(README) if block.word == "text")
+    parents: list[str] = []
+    for line in tree.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        parents = [*parents[:depth], line.split()[0]]
+        assert (ROOT / "".join(parents)).exists(), line
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The repository as a clone has it, with the data that has been fetched before."""
+    folder = tmp_path / "repository"
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    for path in filter(None, listed.split("\0")):
+        if (ROOT / path).is_file():  # not one that is deleted, and not yet committed as such
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / path, folder / path)
+    (ROOT / "data").mkdir(exist_ok=True)
+    (folder / "data").symlink_to(ROOT / "data")
+    git("init", "--quiet", cwd=folder)
+    (folder / ".git" / "info" / "exclude").write_text("/data\n")
+    git("config", "user.name", "Reader", cwd=folder)
+    git("config", "user.email", "reader@example.org", cwd=folder)
+    git("add", ".", cwd=folder)
+    git("commit", "--quiet", "--message", "A clone", cwd=folder)
+    return folder
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    done = subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("page", RUN, ids=name)
+def test_a_reader_who_follows_the_page_gets_there(page: Path, copy: Path) -> None:
+    output = ""
+    for block in blocks_of(page):
+        where = f"{page.name}, line {block.line}"
+        if block.title is not None:
+            path = copy / block.title
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.content)
+        elif block.word in ("bash", "python"):
+            done = run(block, copy)
+            output = done.stdout
+            assert done.returncode == 0, f"{where}: exit status {done.returncode}\n{output}"
+        elif block.word == "output":
+            assert prints(output, block.content), f"{where}: it printed\n{output}"
+
+
+def run(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
+    """As a reader does whose environment is that of the tests, but with the copy's own source."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = (
+        ["bash", "-e", "-o", "pipefail", "-c", script_of(block)]
+        if block.word == "bash"
+        else [sys.executable, "-c", block.content]
+    )
+    return subprocess.run(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=200,
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(folder / "src")},
+        check=False,
+    )
