@@ -2,10 +2,12 @@
 
 Without files, all of this folder. What changes from one execution to the next without meaning (time
 stamps, versions, how a stream was cut into pieces) is not kept, so that a difference between two
-versions of a notebook is one of content. A cell that fails ends it with exit status 1, and that
-notebook is left as it was.
+versions of a notebook is one of content. Pictures are kept in 256 colours, which are less than half
+of the bytes. A cell that fails ends it with exit status 1, and that notebook is left as it was.
 """
 
+import base64
+import io
 import os
 import sys
 import time
@@ -15,10 +17,12 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+from PIL import Image
 from traitlets.config import Config
 
 HERE = Path(__file__).resolve().parent
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+COLOURS = 256  # of a picture, shades included
 
 
 def main(arguments: list[str]) -> int:
@@ -57,6 +61,17 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
     notebook.metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
     for cell in notebook.cells:
         cell.metadata = NotebookNode()
+        for output in cell.get("outputs", ()):
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = with_palette(output.data["image/png"])
+
+
+def with_palette(png: str) -> str:
+    """The picture in ``COLOURS``, base64 as notebooks hold it."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    file = io.BytesIO()
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 if __name__ == "__main__":

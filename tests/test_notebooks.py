@@ -1,8 +1,11 @@
 """Notebooks are executed, small, about lab and not beside it; each runs from a clean kernel."""
 
 import ast
+import base64
+import io
 import re
 import resource
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from tests.launch import ROOT, environment
 
@@ -141,6 +147,22 @@ def test_faults_are_found(cell: dict[str, Any], fault: str) -> None:
 def test_places_are_found(text: str) -> None:
     assert ABSOLUTE_PATH.search(text)
     assert not ABSOLUTE_PATH.search("https://host/home/page runs/tmp/a ../tmp/ </usr/>")
+
+
+def test_a_picture_with_a_palette_looks_the_same_in_fewer_bytes() -> None:
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().imshow([[0, 1], [2, 3]], cmap="viridis")
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    with_palette = runpy.run_path(str(ROOT / "notebooks" / "execute.py"))["with_palette"]
+    fewer = base64.b64decode(with_palette(base64.b64encode(png.getvalue()).decode()))
+    assert len(fewer) < len(png.getvalue()) / 2
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(file)).convert("RGB")).astype(int)
+        for file in (png.getvalue(), fewer)
+    )
+    assert abs(before - after).mean() < 1
+    assert abs(before - after).max() < 32
 
 
 @pytest.mark.slow
