@@ -56,7 +56,8 @@ def test_what_was_learned_is_sent_as_tables_and_pictures(tmp_path: Path) -> None
     kinds = {key.split(".")[0]: value for key, value in sent.items() if key.endswith("_type")}
     assert kinds == {
         "interpret/items_by_bias": "table-file",
-        "interpret/training_curves": "image-file",
+        "interpret/items_by_bias_figure": "image-file",
+        "interpret/training_curves_figure": "image-file",
     }
 
 

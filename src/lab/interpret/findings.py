@@ -61,7 +61,7 @@ class Findings:
             for name, frame in self.tables.items():
                 tracker.log_table(f"{FOLDER}/{name}", frame.columns, frame.rows())
             for name in self.figures:
-                tracker.log_picture(f"{FOLDER}/{name}", folder / f"{name}.png")
+                tracker.log_picture(f"{FOLDER}/{name}_figure", folder / f"{name}.png")
 
 
 def as_rich_table(title: str, frame: "pl.DataFrame") -> Table:
