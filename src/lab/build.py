@@ -117,13 +117,18 @@ def build_trainer(
     options: dict[str, Any] = {"_partial_": True}
     if phase.epochs is not None:
         options["max_epochs"] = phase.epochs
+    interval = config.trainer.get("val_check_interval")
+    if isinstance(interval, int):
+        options["val_check_interval"] = interval // phase.steps.batches_per_execution
     if not has_validation(config):
         options["limit_val_batches"] = 0
     if not sys.stdout.isatty():  # a bar is for eyes; a log gets a line for each epoch
         options["enable_progress_bar"] = False
     elif config.trainer.get("enable_progress_bar", True):
         callbacks.append(TQDMProgressBar(refresh_rate=100, leave=False))
-    build = instantiate({**config.trainer, **options}, _convert_="all")
+    taken_over = {"accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"}
+    of_trainer = {key: value for key, value in config.trainer.items() if key not in taken_over}
+    build = instantiate({**of_trainer, **options}, _convert_="all")
     try:
         return build(
             callbacks=[*callbacks, terminal.EpochLines(), checkpoints],

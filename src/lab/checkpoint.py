@@ -230,6 +230,7 @@ class RunCheckpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.interruption.install()
         self.interruption.deferred = True
+        self._last_step = self.before.steps + trainer.global_step
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.interruption.deferred = False
@@ -238,11 +239,9 @@ class RunCheckpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         step = self.before.steps + trainer.global_step
-        due = self.every_n_steps is not None and step % self.every_n_steps == 0
+        every, last, self._last_step = self.every_n_steps, self._last_step, step
+        due = every is not None and step // every > last // every
         if (not due and self.interruption.requested is None) or trainer.is_last_batch:
-            return
-        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
-        if accumulating:  # gradients in the making are not part of a checkpoint
             return
         self._save(trainer, {})
         self.interruption.raise_if_requested()

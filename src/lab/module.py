@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Self, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
+from lab.data.loader import Executions
 from lab.errors import ConfigError, TrainingError
 from lab.losses import activation_of
 from lab.optim.decay import weight_penalty
@@ -28,6 +30,10 @@ class SupervisedModule(LightningModule):
     def layer_groups(self) -> Mapping[str, Sequence[nn.Module | nn.Parameter]]:
         """Named groups of layers from input to output; together they hold every parameter once."""
         return {"all": [self]}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False  # a training step takes several optimiser steps
 
     def prepare_training(
         self,
@@ -101,14 +107,21 @@ class SupervisedModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self, self.phase.optim)
-        total_steps = self.trainer.estimated_stepping_batches
-        if not math.isfinite(total_steps):
+        if not math.isfinite(self.trainer.estimated_stepping_batches):  # makes the loader
             raise ConfigError("trainer: a schedule needs an end; set trainer.max_epochs")
-        scheduler = GroupScheduler(optimizer, self.phase.schedule, int(total_steps))
+        scheduler = GroupScheduler(optimizer, self.phase.schedule, self._steps_of_the_fit())
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def _steps_of_the_fit(self) -> int:
+        trainer = self.trainer
+        if trainer.max_epochs == -1:
+            return trainer.max_steps
+        executions = cast(Executions, trainer.train_dataloader)
+        steps = self.phase.steps.steps_in(len(executions.loader)) * max(trainer.max_epochs or 1, 1)
+        return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
 
     @property
     def total_steps(self) -> int:
@@ -126,23 +139,44 @@ class SupervisedModule(LightningModule):
         """What a step minimises, weight decay aside; a scalar."""
         return self.loss_function(self(*inputs), target)
 
-    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        self._reseed(batch_idx)
-        *inputs, target = batch
-        loss = self.training_loss(inputs, target)
-        self._window_loss += loss.detach() * len(target)
-        self._window_rows += len(target)
+    def training_step(self, batches: Sequence[Sequence[Tensor]], batch_idx: int) -> None:
+        """The optimiser steps of an execution, on ``batches`` in their order."""
+        plan = self.phase.steps
+        first = batch_idx * plan.batches_per_execution
+        for start in range(0, len(batches), plan.batches_per_step):
+            self._take_step(batches[start : start + plan.batches_per_step], first + start)
+            if self.global_step == self.trainer.max_steps:
+                break
+
+    def _take_step(self, batches: Sequence[Sequence[Tensor]], first: int) -> None:
+        """One step of optimiser and schedule on ``batches``, of which ``first`` is the number in
+        the epoch of the first."""
+        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        optimizer.zero_grad()
+        for number, (*inputs, target) in enumerate(batches, first):
+            self._reseed(number)
+            loss = self.training_loss(inputs, target)
+            self._window_loss += loss.detach() * len(target)
+            self._window_rows += len(target)
+            penalty = weight_penalty(optimizer.optimizer)
+            loss = loss if penalty is None else loss + penalty
+            plan = self.phase.steps
+            if plan.batches_per_step > 1:
+                loss = loss / plan.batches_per_step
+            with _without_autocast(self.device.type):
+                self.manual_backward(loss)
         step = self.total_steps + 1
         every = self.trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
-        if every and step % every == 0 and self._ends_a_step(batch_idx):
+        if every and step % every == 0:
             self._report({"train/loss": self._close_window(), **self._pace()}, step)
-        penalty = weight_penalty(self.trainer.optimizers[0])
-        return loss if penalty is None else loss + penalty
+        optimizer.step()
+        scheduler.step()
+        torch.clear_autocast_cache()  # else the next step would see the weights of this one
 
-    def _ends_a_step(self, batch_idx: int) -> bool:
-        """Whether gradients are not accumulated any further."""
-        trainer = self.trainer
-        return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        plan = self.phase.steps
+        if plan.gradient_clip_val:
+            self.clip_gradients(optimizer, plan.gradient_clip_val, plan.gradient_clip_algorithm)
 
     def on_train_epoch_end(self) -> None:
         self._close_window()
@@ -239,3 +273,10 @@ class SupervisedModule(LightningModule):
 
     def on_fit_start(self) -> None:
         self._window_loss = self._window_loss.to(self.device)
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
+    """Gradients are computed in the precision of the forward pass, which autocast has chosen."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()

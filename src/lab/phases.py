@@ -11,6 +11,25 @@ from lab.config.schema import Config, Optim, Phase, Schedule
 
 
 @dataclass(frozen=True)
+class StepPlan:
+    """How batches become optimiser steps, and steps become executions, the units of Lightning's
+    work (Keras's ``steps_per_execution``)."""
+
+    steps_per_execution: int = 1
+    batches_per_step: int = 1
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: str | None = None
+
+    @property
+    def batches_per_execution(self) -> int:
+        return self.steps_per_execution * self.batches_per_step
+
+    def steps_in(self, batches: int) -> int:
+        """Of an epoch; its last step takes what batches are left."""
+        return -(-batches // self.batches_per_step)
+
+
+@dataclass(frozen=True)
 class PhasePlan:
     """A phase with every setting filled in; ``epochs`` is None where the trainer says how long."""
 
@@ -20,6 +39,7 @@ class PhasePlan:
     train_norm: bool
     optim: Optim
     schedule: Schedule
+    steps: StepPlan = StepPlan()
 
 
 @dataclass(frozen=True)
@@ -34,7 +54,7 @@ class Progress:
 def plan_phases(config: Config) -> list[PhasePlan]:
     """The phases in their order; a config without any is one phase over all parameters."""
     if not config.phases:
-        return [PhasePlan("fit", None, 0, True, config.optim, config.schedule)]
+        return [PhasePlan("fit", None, 0, True, config.optim, config.schedule, _steps(config))]
     return [_plan(config, name, phase) for name, phase in config.phases.items()]
 
 
@@ -48,4 +68,15 @@ def _plan(config: Config, name: str, phase: Phase) -> PhasePlan:
         phase.train_norm,
         config.optim.model_copy(update=changed),
         phase.schedule or config.schedule,
+        _steps(config),
+    )
+
+
+def _steps(config: Config) -> StepPlan:
+    """``Trainer`` refuses these where a module takes its steps itself, as ours does."""
+    return StepPlan(
+        config.steps_per_execution,
+        config.trainer.get("accumulate_grad_batches", 1),
+        config.trainer.get("gradient_clip_val"),
+        config.trainer.get("gradient_clip_algorithm"),
     )

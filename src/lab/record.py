@@ -40,6 +40,7 @@ NOT_IDENTITY = (
     "interpret",
     "checkpoints",
     "threads",
+    "steps_per_execution",
 )
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
 

@@ -66,6 +66,9 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     # norms of frozen groups are meant to be
     warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
+    if not torch.cuda.is_available():
+        # Lightning has torch ask NVML whether there is a GPU, and optimisers ask before each step
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     match config.task:
         case "lr_find":
             if _is_main_process():
@@ -191,6 +194,7 @@ def _fit(
         record.deterministic = torch.are_deterministic_algorithms_enabled()
         model.begin_phase(phase, before)
         data.first_epoch = before.epochs
+        data.batches_per_execution = phase.steps.batches_per_execution
         terminal.show_groups(model)
         with _timed(record, "fit"):
             trainer.fit(model, datamodule=data, ckpt_path=path)

@@ -188,6 +188,13 @@ def _cross_faults(config: Config) -> list[str]:
     for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
         if isinstance(config.trainer.get(key), float):
             faults.append(f"trainer.{key}: should be a number of batches, not a share")
+    batches = config.steps_per_execution * config.trainer.get("accumulate_grad_batches", 1)
+    interval = config.trainer.get("val_check_interval")
+    if isinstance(interval, int) and interval % batches:
+        faults.append(
+            f"trainer.val_check_interval: should be a multiple of steps_per_execution × "
+            f"trainer.accumulate_grad_batches = {batches} (it is {interval})"
+        )
     if config.phases and config.trainer.get("max_epochs") is not None:
         faults.append(
             "trainer.max_epochs: each of the phases says how long it is "

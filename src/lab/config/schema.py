@@ -222,6 +222,7 @@ class Config(Section):
     seed: Seed
     seeds: Seeds
     threads: Count | None
+    steps_per_execution: Count = 1
     data: Node
     model: Node
     objective: Objective

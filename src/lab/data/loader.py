@@ -5,6 +5,7 @@ two integers in a checkpoint continue a run in the middle of an epoch with the b
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -125,6 +126,31 @@ class TensorLoader:
         }
 
 
+class Executions:
+    """Iterates over a loader's batches in lists of ``size``; an epoch's last one may be shorter.
+
+    What Lightning is handed at a time, so that its own work is done once for several steps.
+    """
+
+    def __init__(self, loader: TensorLoader, size: int) -> None:
+        self.loader = loader
+        self.size = size
+
+    def __len__(self) -> int:
+        return -(-len(self.loader) // self.size)
+
+    def __iter__(self) -> Iterator[list[tuple[Tensor, ...]]]:
+        batches = iter(self.loader)
+        while execution := list(islice(batches, self.size)):
+            yield execution
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.loader.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.loader.load_state_dict(state)
+
+
 class TensorDataModule(LightningDataModule):
     """Train, validation and test parts as tensors ``(*inputs, target)``, moved to the device once.
 
@@ -138,6 +164,7 @@ class TensorDataModule(LightningDataModule):
         self.order_seed = order_seed
         self.parts: dict[str, Tensors] = {}
         self.first_epoch = 0  # of the coming fit; earlier phases have seen those before it
+        self.batches_per_execution = 1  # in a fit
         self._train_loader: TensorLoader | None = None
         self._resume: dict[str, Any] | None = None
 
@@ -177,32 +204,35 @@ class TensorDataModule(LightningDataModule):
         names = self.class_names(predictions.shape[1])
         return {"prediction": [names[i] for i in index], "probability": probability.tolist()}
 
-    def train_dataloader(self) -> TensorLoader:
+    def train_dataloader(self) -> TensorLoader | Executions:
+        """Under a trainer, batches in lists of ``batches_per_execution``."""
         trainer = self.trainer
         if trainer is None:
-            loader = TensorLoader(
-                self.parts["train"],
-                self.batch_size,
-                seed=self.order_seed,
-                augment=self.augmentation(),
-            )
-        else:
-            loader = TensorLoader(
-                self._on_device("train"),
-                self.batch_size,
-                seed=self.order_seed,
-                epoch=self.first_epoch,
-                rank=trainer.global_rank,
-                world_size=trainer.world_size,
-                augment=self.augmentation(),
-                limit=_number_of_batches(trainer.limit_train_batches),
-            )
-        if len(loader) == 0:
-            raise DataError("no training batch: the training part is empty")
+            return self.train_loader()
+        loader = self.train_loader(
+            self._on_device("train"),
+            epoch=self.first_epoch,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            limit=_number_of_batches(trainer.limit_train_batches),
+        )
         if self._resume is not None:
             loader.load_state_dict(self._resume)
             self._resume = None
         self._train_loader = loader
+        return Executions(loader, self.batches_per_execution)
+
+    def train_loader(self, tensors: Tensors | None = None, **options: Any) -> TensorLoader:
+        """Raises DataError if there is nothing to train on."""
+        loader = TensorLoader(
+            self.parts["train"] if tensors is None else tensors,
+            self.batch_size,
+            seed=self.order_seed,
+            augment=self.augmentation(),
+            **options,
+        )
+        if len(loader) == 0:
+            raise DataError("no training batch: the training part is empty")
         return loader
 
     def val_dataloader(self) -> TensorLoader | list[Any]:

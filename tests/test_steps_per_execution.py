@@ -1,0 +1,101 @@
+"""Several optimiser steps in one step of Lightning: the same results, bit for bit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lab.checkpoint import Manifest, load_checkpoint
+from lab.errors import ConfigError
+from lab.interruption import RunInterrupted
+from lab.record import RunRecord
+from tests.config.test_check import BASE, checked
+from tests.launch import TINY, launch
+
+EPOCH = 26  # steps: not a multiple of the executions below
+RATINGS = [*TINY, "trainer.max_epochs=2", "trainer.log_every_n_steps=4"]
+
+
+def learned(folder: Path) -> dict[str, torch.Tensor]:
+    last = Manifest(folder / "checkpoints").entries()[-1]
+    return load_checkpoint(folder / "checkpoints" / last.file)["state_dict"]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """In parameters, metrics and history."""
+    ours, theirs = learned(one), learned(other)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert RunRecord.read(one).metrics == RunRecord.read(other).metrics
+    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+
+
+def run_both(recipe: list[str], folder: Path, steps: int) -> None:
+    launch(recipe, folder / "one")
+    launch([*recipe, f"steps_per_execution={steps}"], folder / "several")
+    assert_same_run(folder / "one", folder / "several")
+
+
+@pytest.mark.parametrize("mode", ["none", "l2_loss", "l2", "decoupled", "independent"])
+def test_every_mode_of_weight_decay(tmp_path: Path, mode: str) -> None:
+    run_both([*RATINGS, f"optim.weight_decay={{mode: {mode}, value: 0.01}}"], tmp_path, 7)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        ["trainer.accumulate_grad_batches=3"],
+        ["trainer.gradient_clip_val=0.01"],
+        ["trainer.gradient_clip_val=0.001", "trainer.gradient_clip_algorithm=value"],
+        ["trainer.max_steps=40"],
+        ["trainer.limit_train_batches=9"],
+        ["optim=momentum", "schedule=cosine"],
+    ],
+    ids=" ".join,
+)
+def test_what_changes_a_step(tmp_path: Path, recipe: list[str]) -> None:
+    run_both([*RATINGS, *recipe], tmp_path, 8)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_layers_under_autocast(tmp_path: Path, precision: str) -> None:
+    """Dropout and batch norm too. Autocast keeps its copies of weights until its context ends."""
+    table = ["data=synthetic_table", "data.n_rows=400", "model=entity_embedding", "logger=csv"]
+    table += ["objective=regression", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
+    dropped = ["model.layers=[8]", "model.dropouts=[0.3]", "model.embedding_dropout=0.1"]
+    run_both([*table, *dropped, f"trainer.precision={precision}"], tmp_path, 4)
+
+
+def test_more_steps_than_an_epoch_has(tmp_path: Path) -> None:
+    run_both(RATINGS, tmp_path, 1000)
+
+
+def test_checkpoints_come_with_the_execution_that_passes_their_step(tmp_path: Path) -> None:
+    options = ["steps_per_execution=8", "checkpoints.every_n_steps=10", "checkpoints.keep=9"]
+    launch([*RATINGS, *options], tmp_path)
+    steps = [entry.step for entry in Manifest(tmp_path / "checkpoints").entries()]
+    # executions end at 8, 16, 24, 26 of each epoch; the one that ends it waits for validation
+    assert steps == [16, 24, 26, 34, 42, 50, 52]
+
+
+def test_validation_within_an_epoch_comes_after_as_many_batches(tmp_path: Path) -> None:
+    within = ["trainer.val_check_interval=8"]
+    run_both([*RATINGS, *within], tmp_path, 4)
+    assert (tmp_path / "one" / "metrics.csv").read_text().count(",8.0,") == 0
+    with pytest.raises(ConfigError, match=r"val_check_interval: should be a multiple of .* 5"):
+        checked([*BASE, *within, "steps_per_execution=5"])
+
+
+@pytest.mark.parametrize("step", [8, 16, EPOCH, EPOCH + 8])
+def test_interrupted_and_continued(
+    tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    launch(RATINGS, tmp_path / "whole")
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", f"callbacks.stop.step={step}"]
+    parts = tmp_path / "parts"
+    with pytest.raises(RunInterrupted):
+        launch([*RATINGS, *stop, "steps_per_execution=8"], parts)
+    assert Manifest(parts / "checkpoints").entries()[-1].step == step
+    launch(["task=fit", f"run={parts}"], parts)
+    assert_same_run(tmp_path / "whole", parts)
