@@ -171,7 +171,6 @@ class SupervisedModule(LightningModule):
             self._report({"train/loss": self._close_window(), **self._pace()}, step)
         optimizer.step()
         scheduler.step()
-        torch.clear_autocast_cache()  # else the next step would see the weights of this one
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         plan = self.phase.steps
