@@ -59,7 +59,7 @@ def test_what_changes_a_step(tmp_path: Path, recipe: list[str]) -> None:
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_layers_under_autocast(tmp_path: Path, precision: str) -> None:
-    """Dropout and batch norm too; autocast must not keep its copies of weights from step to step."""
+    """Dropout and batch norm too; autocast must not keep copies of weights from step to step."""
     table = ["data=synthetic_table", "data.n_rows=400", "model=entity_embedding", "logger=csv"]
     table += ["objective=regression", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
     dropped = ["model.layers=[8]", "model.dropouts=[0.3]", "model.embedding_dropout=0.1"]

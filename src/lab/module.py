@@ -7,8 +7,10 @@ from typing import Any, Self, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from lab.data.loader import Executions
@@ -141,38 +143,38 @@ class SupervisedModule(LightningModule):
 
     def training_step(self, batches: Sequence[Sequence[Tensor]], batch_idx: int) -> None:
         """The optimiser steps of an execution, on ``batches`` in their order."""
-        plan = self.phase.steps
-        first = batch_idx * plan.batches_per_execution
+        plan, trainer = self.phase.steps, self.trainer
+        optimizer = cast(LightningOptimizer, self.optimizers())
+        scheduler = cast(GroupScheduler, self.lr_schedulers())
+        every = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
+        number = batch_idx * plan.batches_per_execution  # of a batch in its epoch
         for start in range(0, len(batches), plan.batches_per_step):
-            self._take_step(batches[start : start + plan.batches_per_step], first + start)
-            if self.global_step == self.trainer.max_steps:
+            optimizer.zero_grad()
+            for batch in batches[start : start + plan.batches_per_step]:
+                self._backward(batch, number, optimizer.optimizer)
+                number += 1
+            step = self.total_steps + 1
+            if every and step % every == 0:
+                self._report({"train/loss": self._close_window(), **self._pace()}, step)
+            optimizer.step()
+            scheduler.step()
+            if self.global_step == trainer.max_steps:
                 break
 
-    def _take_step(self, batches: Sequence[Sequence[Tensor]], first: int) -> None:
-        """One step of optimiser and schedule on ``batches``, of which ``first`` is the number in
-        the epoch of the first."""
-        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
-        optimizer.zero_grad()
-        for number, (*inputs, target) in enumerate(batches, first):
-            self._reseed(number)
-            loss = self.training_loss(inputs, target)
-            self._window_loss += loss.detach() * len(target)
-            self._window_rows += len(target)
-            penalty = weight_penalty(optimizer.optimizer)
-            loss = loss if penalty is None else loss + penalty
-            plan = self.phase.steps
-            if plan.batches_per_step > 1:
-                loss = loss / plan.batches_per_step
-            with _without_autocast(self.device.type):
-                self.manual_backward(loss)
-        step = self.total_steps + 1
-        every = self.trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
-        if every and step % every == 0:
-            self._report({"train/loss": self._close_window(), **self._pace()}, step)
-        optimizer.step()
-        scheduler.step()
+    def _backward(self, batch: Sequence[Tensor], number: int, optimizer: Optimizer) -> None:
+        self._reseed(number)
+        *inputs, target = batch
+        loss = self.training_loss(inputs, target)
+        self._window_loss.add_(loss.detach(), alpha=len(target))
+        self._window_rows += len(target)
+        penalty = weight_penalty(optimizer)
+        loss = loss if penalty is None else loss + penalty
+        if self.phase.steps.batches_per_step > 1:
+            loss = loss / self.phase.steps.batches_per_step
+        with _without_autocast(self.device.type):
+            self.manual_backward(loss)
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         plan = self.phase.steps
         if plan.gradient_clip_val:
             self.clip_gradients(optimizer, plan.gradient_clip_val, plan.gradient_clip_algorithm)
