@@ -10,7 +10,7 @@ from lab.errors import ConfigError
 from lab.interruption import RunInterrupted
 from lab.record import RunRecord
 from tests.config.test_check import BASE, checked
-from tests.launch import TINY, launch
+from tests.launch import TINY, launch, train
 
 EPOCH = 26  # steps: not a multiple of the executions below
 RATINGS = [*TINY, "trainer.max_epochs=2", "trainer.log_every_n_steps=4"]
@@ -99,3 +99,18 @@ def test_interrupted_and_continued(
     assert Manifest(parts / "checkpoints").entries()[-1].step == step
     launch(["task=fit", f"run={parts}"], parts)
     assert_same_run(tmp_path / "whole", parts)
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path: Path) -> None:
+    """Gradients are averaged at every step, and not at the first of an execution alone: one process
+    with batches of twice the rows learns the same."""
+    recipe = [*RATINGS, "trainer.accumulate_grad_batches=2", "threads=1"]
+    ddp = ["trainer=ddp", "trainer.devices=2"]
+    for name, steps in (("one", 1), ("several", 8)):
+        made = train(*recipe, *ddp, f"name={name}", f"steps_per_execution={steps}", cwd=tmp_path)
+        assert made.returncode == 0, made.stderr
+    (one,), (several,) = ((tmp_path / "runs" / name).iterdir() for name in ("one", "several"))
+    assert_same_run(one, several)
+    launch([*recipe, "data.batch_size=128"], tmp_path / "alone")
+    torch.testing.assert_close(learned(several), learned(tmp_path / "alone"))

@@ -26,6 +26,6 @@ def run_range_test(config: Config, folder: Path, overrides: list[str]) -> None:
     model.begin_phase(phase, Progress())
     terminal.show_groups(model)
     device = evaluator_for(config).strategy.root_device
-    curve = find_lr(model, data.train_dataloader(), phase.optim, **ladder, device=device)
+    curve = find_lr(model, data.train_loader(), phase.optim, **ladder, device=device)
     write_config(folder, config.model_dump(mode="json"))
     report_curve(curve, config, phase, folder, overrides)
