@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import lab
 from lab.checkpoint import Manifest, load_checkpoint
-from lab.errors import ConfigError
+from lab.errors import CheckpointError, ConfigError
 from lab.interruption import RunInterrupted
+from lab.models.collab import CollabFilter
 from lab.record import RunRecord
 from tests.config.test_check import BASE, checked
 from tests.launch import TINY, launch, train
@@ -81,9 +83,61 @@ def test_checkpoints_come_with_the_execution_that_passes_their_step(tmp_path: Pa
 def test_validation_within_an_epoch_comes_after_as_many_batches(tmp_path: Path) -> None:
     within = ["trainer.val_check_interval=8"]
     run_both([*RATINGS, *within], tmp_path, 4)
-    assert (tmp_path / "one" / "metrics.csv").read_text().count(",8.0,") == 0
     with pytest.raises(ConfigError, match=r"val_check_interval: should be a multiple of .* 5"):
         checked([*BASE, *within, "steps_per_execution=5"])
+    with pytest.raises(ConfigError, match="an epoch has 26 batches"):
+        launch([*RATINGS, "trainer.val_check_interval=32"], tmp_path / "too_long")
+
+
+_LIGHTNING = "lightning.pytorch.callbacks"
+_AVERAGING = f"callbacks.a._target_={_LIGHTNING}.StochasticWeightAveraging"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["trainer.accumulate_grad_batches=0"], "accumulate_grad_batches: should be 1 or more"),
+        (["trainer.gradient_clip_algorithm=norms"], "did you mean 'norm'"),
+        (["trainer.val_check_interval=0.25", "steps_per_execution=8"], "a number of batches"),
+        ([_AVERAGING, "callbacks.a.swa_lrs=0.01"], "Lightning's own optimiser steps"),
+        (
+            [f"callbacks.a._target_={_LIGHTNING}.EMAWeightAveraging", "steps_per_execution=8"],
+            "set steps_per_execution=1",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(overrides: list[str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        checked([*BASE, *overrides])
+
+
+def test_a_model_may_have_the_hook_before_a_step_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clipped = [*RATINGS, "trainer.gradient_clip_val=0.001"]
+    launch(clipped, tmp_path / "without")
+    norms: list[float] = []
+
+    def hook(model: CollabFilter, optimizer: object) -> None:
+        squares = [p.grad.square().sum() for p in model.parameters() if p.grad is not None]
+        norms.append(float(sum(squares)) ** 0.5)
+
+    monkeypatch.setattr(CollabFilter, "on_before_optimizer_step", hook)
+    launch(clipped, tmp_path / "with")
+    assert_same_run(tmp_path / "without", tmp_path / "with")
+    assert max(norms) < 0.001 * 1.01
+
+
+def test_steps_that_an_earlier_version_counted_elsewhere_are_refused(tmp_path: Path) -> None:
+    launch(RATINGS, tmp_path)
+    file = Manifest(tmp_path / "checkpoints").entries()[-1].file
+    checkpoint = load_checkpoint(tmp_path / "checkpoints" / file)
+    model, _ = lab.load(tmp_path)
+    model.on_load_checkpoint(checkpoint)
+    loops = checkpoint["loops"]["fit_loop"]
+    loops["epoch_loop.manual_optimization.optim_step_progress"]["total"]["completed"] = 0
+    with pytest.raises(CheckpointError, match="of an earlier version"):
+        model.on_load_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize("step", [8, 16, EPOCH, EPOCH + 8])

@@ -17,6 +17,7 @@ from lab.config.schema import Config
 from lab.config.signatures import signature_of
 from lab.data.loader import TensorDataModule
 from lab.errors import ConfigError
+from lab.gradient_clipping import GradientClipping
 from lab.interruption import Interruption
 from lab.module import SupervisedModule
 from lab.phases import PhasePlan, Progress
@@ -125,7 +126,12 @@ def build_trainer(
     if not sys.stdout.isatty():  # a bar is for eyes; a log gets a line for each epoch
         options["enable_progress_bar"] = False
     elif config.trainer.get("enable_progress_bar", True):
-        callbacks.append(TQDMProgressBar(refresh_rate=100, leave=False))
+        every = max(1, 100 // phase.steps.batches_per_execution)
+        callbacks.append(TQDMProgressBar(refresh_rate=every, leave=False))
+    if clip := config.trainer.get("gradient_clip_val"):
+        algorithm = config.trainer.get("gradient_clip_algorithm") or "norm"
+        callbacks.append(GradientClipping(clip, algorithm))
+    # Trainer refuses them where a module takes its steps itself, as ours does
     taken_over = {"accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"}
     of_trainer = {key: value for key, value in config.trainer.items() if key not in taken_over}
     build = instantiate({**of_trainer, **options}, _convert_="all")

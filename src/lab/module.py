@@ -8,19 +8,22 @@ from typing import Any, Self, cast
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from lab.data.loader import Executions
-from lab.errors import ConfigError, TrainingError
+from lab.errors import CheckpointError, ConfigError, TrainingError
 from lab.losses import activation_of
 from lab.optim.decay import weight_penalty
 from lab.optim.groups import NORMS, parameters_of
 from lab.optim.optimizers import build_optimizer
 from lab.optim.schedules import GroupScheduler, momentum_of
 from lab.phases import PhasePlan, Progress
+
+_STEP_COUNT = "epoch_loop.manual_optimization.optim_step_progress"  # in Lightning's checkpoints
 
 
 class SupervisedModule(LightningModule):
@@ -114,7 +117,7 @@ class SupervisedModule(LightningModule):
         scheduler = GroupScheduler(optimizer, self.phase.schedule, self._steps_of_the_fit())
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+            "lr_scheduler": scheduler,
         }
 
     def _steps_of_the_fit(self) -> int:
@@ -141,18 +144,21 @@ class SupervisedModule(LightningModule):
         """What a step minimises, weight decay aside; a scalar."""
         return self.loss_function(self(*inputs), target)
 
-    def training_step(self, batches: Sequence[Sequence[Tensor]], batch_idx: int) -> None:
-        """The optimiser steps of an execution, on ``batches`` in their order."""
+    def training_step(self, batches: Sequence[Sequence[Tensor]], batch_idx: int) -> Tensor:
+        """The optimiser steps of an execution, on ``batches`` in their order; the last loss."""
         plan, trainer = self.phase.steps, self.trainer
         optimizer = cast(LightningOptimizer, self.optimizers())
         scheduler = cast(GroupScheduler, self.lr_schedulers())
         every = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
-        number = batch_idx * plan.batches_per_execution  # of a batch in its epoch
+        loss = torch.zeros(())
         for start in range(0, len(batches), plan.batches_per_step):
             optimizer.zero_grad()
-            for batch in batches[start : start + plan.batches_per_step]:
-                self._backward(batch, number, optimizer.optimizer)
-                number += 1
+            of_step = batches[start : start + plan.batches_per_step]
+            first = batch_idx * plan.batches_per_execution + start  # its number in the epoch
+            for number, batch in enumerate(of_step[:-1], first):
+                with _without_communication(trainer.strategy):
+                    self._backward(batch, number, optimizer.optimizer)
+            loss = self._backward(of_step[-1], first + len(of_step) - 1, optimizer.optimizer)
             step = self.total_steps + 1
             if every and step % every == 0:
                 self._report({"train/loss": self._close_window(), **self._pace()}, step)
@@ -160,8 +166,9 @@ class SupervisedModule(LightningModule):
             scheduler.step()
             if self.global_step == trainer.max_steps:
                 break
+        return loss
 
-    def _backward(self, batch: Sequence[Tensor], number: int, optimizer: Optimizer) -> None:
+    def _backward(self, batch: Sequence[Tensor], number: int, optimizer: Optimizer) -> Tensor:
         self._reseed(number)
         *inputs, target = batch
         loss = self.training_loss(inputs, target)
@@ -173,11 +180,7 @@ class SupervisedModule(LightningModule):
             loss = loss / self.phase.steps.batches_per_step
         with _without_autocast(self.device.type):
             self.manual_backward(loss)
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        plan = self.phase.steps
-        if plan.gradient_clip_val:
-            self.clip_gradients(optimizer, plan.gradient_clip_val, plan.gradient_clip_algorithm)
+        return loss.detach()
 
     def on_train_epoch_end(self) -> None:
         self._close_window()
@@ -267,6 +270,13 @@ class SupervisedModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raises CheckpointError for one in which the optimiser steps are counted elsewhere."""
+        counted = checkpoint["loops"]["fit_loop"][_STEP_COUNT]["total"]["completed"]
+        if counted != checkpoint["global_step"]:
+            raise CheckpointError(
+                "the checkpoint is of an earlier version of this package, under which its run can "
+                "be continued; here, begin a new one"
+            )
         state = checkpoint["train_loss"]
         self._window_loss = torch.tensor(state["window"])
         self._window_rows = state["window_rows"]
@@ -274,6 +284,12 @@ class SupervisedModule(LightningModule):
 
     def on_fit_start(self) -> None:
         self._window_loss = self._window_loss.to(self.device)
+
+
+def _without_communication(strategy: Strategy) -> AbstractContextManager[Any]:
+    """Gradients that more is added to are exchanged between processes with the last addition."""
+    block = getattr(strategy, "block_backward_sync", None)  # where there are several processes
+    return nullcontext() if block is None else block()
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[Any]:

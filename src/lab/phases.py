@@ -17,8 +17,6 @@ class StepPlan:
 
     steps_per_execution: int = 1
     batches_per_step: int = 1
-    gradient_clip_val: float | None = None
-    gradient_clip_algorithm: str | None = None
 
     @property
     def batches_per_execution(self) -> int:
@@ -73,10 +71,4 @@ def _plan(config: Config, name: str, phase: Phase) -> PhasePlan:
 
 
 def _steps(config: Config) -> StepPlan:
-    """``Trainer`` refuses these where a module takes its steps itself, as ours does."""
-    return StepPlan(
-        config.steps_per_execution,
-        config.trainer.get("accumulate_grad_batches", 1),
-        config.trainer.get("gradient_clip_val"),
-        config.trainer.get("gradient_clip_algorithm"),
-    )
+    return StepPlan(config.steps_per_execution, config.trainer.get("accumulate_grad_batches") or 1)

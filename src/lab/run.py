@@ -230,7 +230,7 @@ def _fit(
     for tracker in trackers:
         tracker.log_summary({f"test/{k}": v for k, v in record.metrics.get("test", {}).items()})
     with _timed(record, "interpret"):
-        look_inside(steps, model.eval(), data, folder, trackers)
+        look_inside(steps, model.eval(), data, folder, trackers, test=config.test)
     return chosen.metrics.get(monitor_of(config) or "")
 
 

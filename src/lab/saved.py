@@ -2,6 +2,7 @@
 
 import csv
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -45,11 +46,16 @@ def newest_run(folder: Path | str) -> Path:
     folder = Path(folder)
     if (folder / FILE_NAME).is_file():
         return folder
-    runs = [(RunRecord.read(file.parent), file.parent) for file in folder.rglob(FILE_NAME)]
-    done = [(record.ended or "", path) for record, path in runs if record.status == "done"]
+    found: dict[Path, RunRecord] = {}
+    for file in sorted(folder.rglob(FILE_NAME)):
+        with suppress(RunFolderError):  # a damaged record is no reason to leave the others
+            found[file.parent] = RunRecord.read(file.parent)
+    done = [(record.ended or "", path) for path, record in found.items() if record.status == "done"]
     if not done:
+        states = ", ".join(f"{path} ({record.status})" for path, record in list(found.items())[:5])
         raise RunFolderError(
             f"{folder}: neither it nor a folder below it has the run.json of a finished run"
+            + (f"; there are {states}" if found else "")
         )
     return max(done)[1]
 

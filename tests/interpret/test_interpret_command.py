@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lab
-from lab.interpret.__main__ import main
+from lab.interpret.__main__ import _settings, main
 from lab.interpret.kinds import KINDS
 from tests.launch import TINY, launch
 
@@ -45,6 +45,13 @@ def test_settings_of_a_kind(runs: Path, arguments: list[str]) -> None:
     kind, *settings = arguments
     assert main([kind, str(runs / "older"), *settings]) == 0
     assert len(pl.read_csv(runs / "older" / "interpret" / f"{kind}.csv")) > 0
+
+
+def test_a_list_of_numbers() -> None:
+    assert _settings("similarity_agreement", ["RUN", "--components", "8", "16"]) == {
+        "run": Path("RUN"),
+        "components": [8, 16],
+    }
 
 
 def test_of_a_folder_of_runs_the_newest_is_taken(

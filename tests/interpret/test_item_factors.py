@@ -99,7 +99,7 @@ def test_an_item_without_factors_is_like_none() -> None:
         ("alie", r"may be 'Alien \(1979\)' \(id 0\), 'Aliens \(1986\)' \(id 1\); write more"),
         ("Amelie", r"no title of the 5 in training contains it; did you mean 'Amélie \(2001\)'"),
         ("Brazil", "no title of the 5 in training contains it$"),
-        ("", "no title of the 5 in training contains it$"),
+        (" ", "is empty"),
     ],
 )
 def test_an_item_that_is_not_there_or_not_the_only_one(item: str | None, told: str) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from lab.config.schema import Part
+from lab.data.ratings import RatingsDataModule
 from lab.errors import ConfigError
 from lab.interpret.findings import Findings
 from lab.models.collab import CollabFilter
@@ -42,6 +44,28 @@ def test_what_is_found_is_in_the_run_folder(tmp_path: Path) -> None:
     table = pl.read_csv(tmp_path / "run" / "interpret" / "items_by_bias.csv")
     assert table["bias"].to_list() == sorted(table["bias"], reverse=True)
     assert table.columns == ["title", "bias", "mean_rating", "ratings"]
+
+
+def test_while_choosing_the_test_part_stays_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    reads = [
+        f"interpret.{name}._target_={__name__}.{name}" for name in ("of_a_part", "of_the_test")
+    ]
+    launch([*TINY, *reads, "test=false", "data.validation_fraction=0.25"], tmp_path / "run")
+    table = pl.read_csv(tmp_path / "run" / "interpret" / "rows.csv")
+    assert table.to_dicts() == [{"part": "val", "rows": 450}]
+    assert "interpret.of_the_test is left out" in capsys.readouterr().out
+
+
+def of_a_part(data: RatingsDataModule, *, part: Part = "test") -> Findings:
+    rows = {"part": [part], "rows": [len(data.parts[part][0])]}
+    return Findings(tables={"rows": pl.DataFrame(rows)})
+
+
+def of_the_test(data: RatingsDataModule) -> Findings:
+    return of_a_part(data)
 
 
 def fails(model: CollabFilter) -> Findings:

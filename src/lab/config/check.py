@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from lab.config.nodes import node_faults
 from lab.config.schema import Config
+from lab.config.signatures import signature_of
 from lab.config.suggestions import suggestion, unknown_key
 from lab.errors import ConfigError
 
@@ -150,6 +151,20 @@ def _missing(values: Any, prefix: str = "") -> Iterator[str]:
 # -- what only shows when parts are held against each other ---------------------------------------
 
 
+_CALLBACKS = "lightning.pytorch.callbacks"
+_NOT_WITH_OWN_STEPS = {  # of Lightning's callbacks, those that take part in its optimiser steps
+    f"{_CALLBACKS}.gradient_accumulation_scheduler.GradientAccumulationScheduler",
+    f"{_CALLBACKS}.stochastic_weight_avg.StochasticWeightAveraging",
+}
+_OF_EACH_STEP = {  # and those that do something after each
+    f"{_CALLBACKS}.{name}"
+    for name in (
+        "weight_averaging.WeightAveraging",
+        "lr_monitor.LearningRateMonitor",
+        "device_stats_monitor.DeviceStatsMonitor",
+        "model_checkpoint.ModelCheckpoint",
+    )
+}
 _NOT_OF_THE_TRAINER = {
     "logger": "trackers are entries of logger (logger.NAME._target_=…)",
     "callbacks": "they are entries of callbacks (callbacks.NAME._target_=…)",
@@ -186,15 +201,10 @@ def _cross_faults(config: Config) -> list[str]:
         if config.trainer.get(key) is not None:
             faults.append(f"trainer.{key}: is not for a config to set; {instead}")
     for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
-        if isinstance(config.trainer.get(key), float):
+        limit = config.trainer.get(key)
+        if isinstance(limit, float) and limit != 1.0:
             faults.append(f"trainer.{key}: should be a number of batches, not a share")
-    batches = config.steps_per_execution * config.trainer.get("accumulate_grad_batches", 1)
-    interval = config.trainer.get("val_check_interval")
-    if isinstance(interval, int) and interval % batches:
-        faults.append(
-            f"trainer.val_check_interval: should be a multiple of steps_per_execution × "
-            f"trainer.accumulate_grad_batches = {batches} (it is {interval})"
-        )
+    faults += _step_faults(config)
     if config.phases and config.trainer.get("max_epochs") is not None:
         faults.append(
             "trainer.max_epochs: each of the phases says how long it is "
@@ -211,5 +221,41 @@ def _cross_faults(config: Config) -> list[str]:
         faults.append(
             f"lr_find.first: should be below lr_find.last (it is {config.lr_find.first:g}, "
             f"and the last {config.lr_find.last:g})"
+        )
+    return faults
+
+
+def _step_faults(config: Config) -> list[str]:
+    """Of how batches become optimiser steps, and steps executions (``lab.phases.StepPlan``)."""
+    faults = []
+    accumulated = config.trainer.get("accumulate_grad_batches")
+    if accumulated is not None and accumulated < 1:
+        faults.append(f"trainer.accumulate_grad_batches: should be 1 or more (it is {accumulated})")
+    algorithm = config.trainer.get("gradient_clip_algorithm")
+    if algorithm not in (None, "norm", "value"):
+        told = suggestion(algorithm, ["norm", "value"])
+        faults.append(f"trainer.gradient_clip_algorithm: no '{algorithm}'{told}")
+    for name, node in config.callbacks.items():
+        bases = signature_of(node["_target_"]).bases if node else frozenset()
+        if bases & _NOT_WITH_OWN_STEPS:
+            faults.append(f"callbacks.{name}: works with Lightning's own optimiser steps alone")
+        elif bases & _OF_EACH_STEP and config.steps_per_execution > 1:
+            faults.append(
+                f"callbacks.{name}: does something at each optimiser step, but is called after "
+                f"{config.steps_per_execution} of them; set steps_per_execution=1"
+            )
+    batches = config.steps_per_execution * max(accumulated or 1, 1)
+    interval = config.trainer.get("val_check_interval")
+    if batches == 1 or interval in (None, 1.0):
+        return faults
+    of = f"steps_per_execution × trainer.accumulate_grad_batches = {batches}"
+    if config.trainer.get("check_val_every_n_epoch", 1) is None or not isinstance(interval, int):
+        faults.append(
+            f"trainer.val_check_interval: should be a number of batches within an epoch, a "
+            f"multiple of {of}; or set steps_per_execution=1 without accumulation"
+        )
+    elif interval % batches:
+        faults.append(
+            f"trainer.val_check_interval: should be a multiple of {of} (it is {interval})"
         )
     return faults

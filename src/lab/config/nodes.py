@@ -71,6 +71,11 @@ def _check_node(
         )
     target = node.get("_target_")
     if not isinstance(target, str):
+        if path.startswith("interpret."):
+            steps = [name for name, step in (values.get("interpret") or {}).items() if step]
+            steps = [name for name in steps if f"interpret.{name}" != path]
+            there = f"of this run they are {', '.join(steps)}" if steps else "this run has none"
+            return [f"{path}: no such step; {there} (a new one: {path}._target_=…)"]
         example = "lightning.pytorch.callbacks.EarlyStopping"
         return [f"{path}: has no _target_ that says which class it is; for example {example}"]
     allowed = (*ALLOWED_TARGETS, *_user_targets())

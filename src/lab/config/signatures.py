@@ -70,6 +70,18 @@ def docstring_of(target: str) -> str:
     return ast.get_docstring(_find(module_name, name)[1]) or ""
 
 
+def defaults_of(target: str) -> dict[str, str]:
+    """Defaults of a function's keyword-only parameters, as they are written.
+
+    Raises:
+        TargetNotFoundError: no such module, or nothing of that name in it.
+    """
+    module_name, _, name = target.rpartition(".")
+    arguments = _find(module_name, name)[1].args  # type: ignore[union-attr]
+    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return {argument.arg: ast.unparse(default) for argument, default in pairs if default}
+
+
 def _find(module_name: str, name: str) -> tuple[_Module, ast.ClassDef | ast.FunctionDef]:
     """Follow re-exports from ``module_name`` until the definition of ``name``."""
     seen: set[tuple[str, str]] = set()

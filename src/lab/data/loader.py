@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from lab.errors import CheckpointError, DataError
+from lab.errors import CheckpointError, ConfigError, DataError
 
 Tensors = Sequence[Tensor]
 Augment = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
@@ -219,6 +219,13 @@ class TensorDataModule(LightningDataModule):
         if self._resume is not None:
             loader.load_state_dict(self._resume)
             self._resume = None
+        interval = trainer.val_check_interval
+        within = isinstance(interval, int) and trainer.check_val_every_n_epoch is not None
+        if within and interval * self.batches_per_execution > len(loader):
+            raise ConfigError(
+                f"trainer.val_check_interval: an epoch has {len(loader)} batches, and validation "
+                f"would come every {interval * self.batches_per_execution}"
+            )
         self._train_loader = loader
         return Executions(loader, self.batches_per_execution)
 

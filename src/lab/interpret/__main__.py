@@ -12,7 +12,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from lab.config.nodes import HANDED_TO_INTERPRETATIONS
-from lab.config.signatures import docstring_of, signature_of
+from lab.config.signatures import defaults_of, docstring_of, signature_of
 from lab.config.suggestions import suggestion
 from lab.errors import UserError
 from lab.interpret.kinds import KINDS
@@ -33,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return 1
     return 0
 
 
@@ -66,6 +69,7 @@ def _settings(kind: str, arguments: list[str]) -> dict[str, Any]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, or a folder of runs")
+    defaults = defaults_of(target)
     options = {name: of for name, of in types.items() if name not in HANDED_TO_INTERPRETATIONS}
     for name, of in options.items():
         parser.add_argument(
@@ -74,6 +78,7 @@ def _settings(kind: str, arguments: list[str]) -> dict[str, Any]:
             metavar=name.upper(),
             default=argparse.SUPPRESS,
             nargs="+" if _is_list(of) else None,
+            help=f"default: {defaults[name]}",
         )
     given = vars(parser.parse_args(arguments))
     return {
@@ -89,7 +94,8 @@ def _parsed(name: str, text: str | list[str], of: Any) -> Any:
         return adapter.validate_python(text)
     except ValidationError:
         try:
-            return adapter.validate_python(yaml.safe_load(str(text)))
+            values = [yaml.safe_load(one) for one in text] if isinstance(text, list) else None
+            return adapter.validate_python(yaml.safe_load(str(text)) if values is None else values)
         except (ValidationError, yaml.YAMLError) as error:
             told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "no value"
             told = told.replace("Input should be", "should be")
@@ -106,9 +112,17 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
 
     from lab.interpret.findings import FOLDER
     from lab.interpret.steps import misfit, take
+    from lab.record import RunRecord
     from lab.saved import load, newest_run
 
-    run = newest_run(settings.pop("run"))
+    given = settings.pop("run")
+    run = newest_run(given)
+    if run != given:
+        print(f"of the newest run there, {run}", file=sys.stderr)  # noqa: T201
+    status = RunRecord.read(run).status
+    if status != "done":
+        told = f"{run} is not finished ({status}): what is seen is a checkpoint of it"
+        print(told, file=sys.stderr)  # noqa: T201
     step = get_method(_TARGETS[kind])
     model, data = load(run)
     told = misfit(step, model, data)

@@ -1,4 +1,4 @@
-"""A layer's activations of the test pictures along the directions in which they differ most."""
+"""A layer's activations of pictures along the directions in which they differ most."""
 
 import polars as pl
 import torch
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
-from lab.config.schema import Text
+from lab.config.schema import Part, Text
 from lab.data.pictures import PictureDataModule
 from lab.figures import COLOURS, MARKERS, legend_below, plain, styled
 from lab.interpret.activations import described
@@ -21,15 +21,20 @@ _MOST_NAMES = 12  # of more classes, names within the picture would overlap
 
 
 def activation_map(
-    model: SupervisedModule, data: PictureDataModule, *, layer: Text | None = None
+    model: SupervisedModule,
+    data: PictureDataModule,
+    *,
+    layer: Text | None = None,
+    part: Part = "test",
 ) -> Findings:
-    """Principal components of a layer's activations of the test part, by class.
+    """Principal components of a layer's activations of a part, by class.
 
     Args:
         layer: by its dotted name, such as body.6 or lin1, its output; none for the input of the
             last linear layer, by which classes are told apart.
+        part: of the data that is looked at: test, val or train.
     """
-    return activation_map_findings(outcomes(model, data, layer=layer), layer)
+    return activation_map_findings(outcomes(model, data, part, layer), layer)
 
 
 def activation_map_findings(found: Outcomes, layer: str | None) -> Findings:
@@ -48,7 +53,7 @@ def activation_map_findings(found: Outcomes, layer: str | None) -> Findings:
     axes = {f"pc_{i + 1}": coordinates[:, i].numpy() for i in range(_AXES)}
     table = found.table().select("image", "label", "prediction").with_columns(**axes)
     features = f"{found.activations.shape[1]:,} features"
-    title = f"{len(table):,} test pictures by the {described(layer)} ({features})"
+    title = f"{len(table):,} pictures of part {found.part} by the {described(layer)} ({features})"
     return Findings(
         tables={"activation_map": table, "activation_map_variance": variance},
         figures={"activation_map": draw_activation_map(found, coordinates, shares, title)},

@@ -70,6 +70,11 @@ def named_layer(model: nn.Module, name: str) -> nn.Module:
         for path, module in model.named_modules()
         if path and path.partition(".")[0] not in _NO_LAYERS
     }
+    if isinstance(layers.get(name), nn.ModuleList | nn.ModuleDict):
+        first = next((path for path in layers if path.startswith(f"{name}.")), name)
+        raise UserError(
+            f"'{name}' holds layers and gives nothing itself; take one, such as {first}"
+        )
     if name in layers:
         return layers[name]
     told = suggestion(name, list(layers))
@@ -90,11 +95,10 @@ def last_linear(model: nn.Module) -> nn.Linear:
 def outputs(model: SupervisedModule, data: TensorDataModule, part: str) -> Tensor:
     """Of the last layer, for the rows of a part, (N, …), in batches of ``data.eval_batch_size``.
 
-    On the GPU where there is one; the model is then moved there and back, and is in eval mode.
+    After a fit on the device of its trainer, else where the model is; it is then in eval mode.
     """
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    device = accelerator or torch.device("cpu")
     home = model.device
+    device = model.trainer.strategy.root_device if model._trainer is not None else home
     model.eval().to(device)
     try:
         batches = [

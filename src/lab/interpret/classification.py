@@ -1,6 +1,6 @@
-"""The interpretations of a classifier together, from one forward pass over the test part."""
+"""The interpretations of a classifier together, from one forward pass over a part."""
 
-from lab.config.schema import Count, Text
+from lab.config.schema import Count, Part, Text
 from lab.data.pictures import PictureDataModule
 from lab.interpret.activation_map import activation_map_findings
 from lab.interpret.confusion_matrix import confusion_findings
@@ -16,23 +16,25 @@ def classification(
     *,
     top: Count = 12,
     layer: Text | None = None,
+    part: Part = "test",
 ) -> Findings:
-    """Confusion matrix, top losses and activation map, from one pass over the test part.
+    """Confusion matrix, top losses and activation map, from one pass over a part.
 
     Args:
         top: how many losses are shown; of confused pairs, five.
         layer: of the activation map, by its dotted name; none for the input of the last linear
             layer.
+        part: of the data that is looked at: test, val or train.
     """
-    found = outcomes(model, data, layer=layer)
-    parts = (
+    found = outcomes(model, data, part, layer)
+    each = (
         confusion_findings(found, 5),
         top_losses_findings(found, data, top),
         activation_map_findings(found, layer),
     )
     together = Findings()
-    for part in parts:
-        together.tables.update(part.tables)
-        together.figures.update(part.figures)
-        together.extracts.update(part.extracts)
+    for one in each:
+        together.tables.update(one.tables)
+        together.figures.update(one.figures)
+        together.extracts.update(one.extracts)
     return together

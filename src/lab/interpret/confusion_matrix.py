@@ -6,7 +6,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lab.config.schema import Count
+from lab.config.schema import Count, Part
 from lab.data.pictures import PictureDataModule
 from lab.figures import styled
 from lab.interpret.findings import Findings
@@ -19,14 +19,19 @@ _MOST_CLASSES = 50  # of more, the numbers in the cells would not be readable
 
 
 def confusion_matrix(
-    model: SupervisedModule, data: PictureDataModule, *, top: Count = 10
+    model: SupervisedModule,
+    data: PictureDataModule,
+    *,
+    top: Count = 10,
+    part: Part = "test",
 ) -> Findings:
-    """Test rows of each class by predicted class, as a table and as a picture.
+    """Rows of each class by predicted class, as a table and as a picture.
 
     Args:
         top: how many pairs of classes are shown, most confused first.
+        part: of the data that is looked at: test, val or train.
     """
-    return confusion_findings(outcomes(model, data), top)
+    return confusion_findings(outcomes(model, data, part), top)
 
 
 def confusion_findings(found: Outcomes, top: Count) -> Findings:
@@ -34,12 +39,12 @@ def confusion_findings(found: Outcomes, top: Count) -> Findings:
     table = pairs(counts, found.classes)
     confused = table.filter(pl.col("label") != pl.col("prediction"), pl.col("rows") > 0)
     confused = confused.sort("rows", "share_of_label", descending=True, maintain_order=True)
-    figure = draw_confusion_matrix(counts, found.classes, f"Test part: {found.summary()}")
-    shown = f"Most confused of {len(found.labels):,} test rows, accuracy {found.accuracy:.4f}"
+    figure = draw_confusion_matrix(counts, found.classes, f"Part {found.part}: {found.summary()}")
+    rows = f"{len(found.labels):,} rows of part {found.part}, accuracy {found.accuracy:.4f}"
     return Findings(
         tables={"confusion_matrix": table},
         figures={"confusion_matrix": figure},
-        extracts={shown: confused.head(top)},
+        extracts={f"Most confused of {rows}": confused.head(top)} if len(confused) else {},
     )
 
 

@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.polynomial import Polynomial
 
-from lab.config.schema import Count, Integer
+from lab.config.schema import Count
 from lab.data.ratings import RatingsDataModule
 from lab.errors import UserError
 from lab.figures import COLOURS, plain, styled
@@ -20,7 +20,7 @@ def items_by_bias(
     data: RatingsDataModule,
     *,
     top: Count = 15,
-    min_ratings: Integer = 15,
+    min_ratings: Count = 15,
 ) -> Findings:
     """The best and worst items by bias: liked or disliked whoever rates them (lesson 5).
 
@@ -36,7 +36,11 @@ def items_by_bias(
     items = item_biases(model, data)
     rated = items.filter(pl.col("ratings") >= min_ratings)
     if not len(rated):
-        raise UserError(f"items_by_bias: no item has {min_ratings} training ratings")
+        raise UserError(
+            f"items_by_bias: no item has {min_ratings} training ratings; the most rated one has "
+            f"{items['ratings'].max()}: say a smaller --min-ratings"
+        )
+    top = min(top, len(rated))
     of = f"of {len(rated):,} with {min_ratings} ratings or more"
     return Findings(
         tables={"items_by_bias": items},
@@ -88,7 +92,9 @@ def draw_biases(items: pl.DataFrame, *, top: int = 15, title: str = "") -> Figur
         axes.scatter(*points[:, rows], s=12, color=colour, linewidths=0, zorder=2)
     axes.set_xlabel("mean rating in training")
     axes.set_ylabel("bias, in units of the sigmoid's argument")
-    axes.set_title(f"{title}; named: furthest from what the mean rating says", loc="left")
+    axes.set_title(
+        f"{title};\nin colour: further above, or below, the trend than all others", loc="left"
+    )
     axes.margins(0.1)
     plain(axes)
     named = np.concatenate([above, below])

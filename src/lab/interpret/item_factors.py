@@ -5,7 +5,7 @@ import polars as pl
 import torch
 from matplotlib.figure import Figure
 
-from lab.config.schema import Count, Integer, Text
+from lab.config.schema import Count, Text
 from lab.data.ratings import RatingsDataModule
 from lab.errors import UserError
 from lab.figures import COLOURS, plain, styled
@@ -23,7 +23,7 @@ def item_factors(
     data: RatingsDataModule,
     *,
     top: Count = 10,
-    min_ratings: Integer = 15,
+    min_ratings: Count = 15,
     x_axis: Count = 1,
     y_axis: Count = 2,
     labels: Count = 50,
@@ -45,9 +45,14 @@ def item_factors(
         UserError: there is no item with enough ratings, or no such axis.
     """
     table, shares = principal_axes(model, data, min_ratings=min_ratings)
+    if x_axis == y_axis:
+        raise UserError(f"item_factors: a map needs two axes, and both are {x_axis}")
     for axis in (x_axis, y_axis):
         if axis > len(shares):
-            raise UserError(f"item_factors: there is no axis {axis}, there are {len(shares)}")
+            raise UserError(
+                f"item_factors: there is no axis {axis}; the {len(table)} items with {min_ratings} "
+                f"ratings or more have {len(shares)}"
+            )
     extracts = {
         f"Axis {axis} of the item factors, {share:.1%} of their variance: its two ends": pl.concat(
             [
@@ -108,10 +113,8 @@ def draw_map(
     points = table.select(f"axis_{x_axis}", f"axis_{y_axis}").to_numpy()
     named, rest = points[:labels], points[labels:]
     axes.scatter(*named.T, s=12, color=COLOURS[0], linewidths=0, zorder=2)
-    axes.margins(0.1)
-    axes.autoscale_view()
-    axes.autoscale(False)  # the view is that of the named ones
     axes.scatter(*rest.T, s=5, color="0.82", linewidths=0)
+    axes.margins(0.1)
     axes.set_xlabel(f"axis {x_axis} ({shares[x_axis - 1]:.1%} of the variance)")
     axes.set_ylabel(f"axis {y_axis} ({shares[y_axis - 1]:.1%} of the variance)")
     axes.set_title(f"{title}; in blue: the {len(named)} most rated", loc="left")
@@ -126,7 +129,7 @@ def similar_items(
     *,
     item: Text | None = None,
     top: Count = 10,
-    min_ratings: Integer = 15,
+    min_ratings: Count = 15,
 ) -> Findings:
     """Items nearest to one by the cosine of their factors: liked by much the same people.
 
@@ -146,9 +149,10 @@ def similar_items(
     index = find_item(data, item)
     table = cosine_similarities(model, data, index, min_ratings=min_ratings)
     of = f"of {len(table):,} with {min_ratings} ratings or more"
+    whole = table.insert_column(0, pl.lit(data.item_names[index]).alias("similar_to"))
     return Findings(
-        tables={"similar_items": table},
-        extracts={f"Nearest to {data.item_names[index]}, {of}": table.head(top)},
+        tables={"similar_items": whole},
+        extracts={f"Nearest to {data.item_names[index]}, {of}": table.head(top).drop("similar_to")},
     )
 
 

@@ -16,6 +16,8 @@ def find_item(data: RatingsDataModule, text: str) -> int:
         UserError: none has it, or several do; the message names those that may be meant.
     """
     wanted = text.strip().casefold()
+    if not wanted:
+        raise UserError("item: is empty; say a title, a part of one, or an id")
     titles = [title.casefold() for title in data.item_names[1:]]  # row 0 is the unknown item
     undated = [title.partition(" (")[0] for title in titles]
     ids = [str(key).casefold() for key in data.item_ids]
@@ -27,7 +29,7 @@ def find_item(data: RatingsDataModule, text: str) -> int:
     ):
         if len(found) == 1:
             return found[0]
-        if found and wanted:
+        if found:
             found.sort(key=lambda index: -data.item_rating_count[index])
             rest = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             named = ", ".join(_named(data, index) for index in found[:SHOWN])

@@ -6,7 +6,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from lab.config.schema import Text
+from lab.config.schema import Part, Text
 from lab.data.pictures import PictureDataModule
 from lab.errors import UserError
 from lab.interpret.activations import as_rows, outputs, recorded
@@ -16,7 +16,7 @@ from lab.module import SupervisedModule
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Of the N rows of a part, in its order.
+    """Of the N rows of ``part``, in its order.
 
     Attributes:
         names: of the pictures, N.
@@ -27,6 +27,7 @@ class Outcomes:
         activations: of the layer that was asked for, (N, n_features).
     """
 
+    part: Part
     names: list[str]
     classes: list[str]
     labels: Tensor
@@ -63,14 +64,17 @@ class Outcomes:
 def outcomes(
     model: SupervisedModule,
     data: PictureDataModule,
-    part: str = "test",
+    part: Part = "test",
     layer: Text | None = None,
 ) -> Outcomes:
     """One forward pass over ``part``; ``layer`` as in ``lab.interpret.activations.recorded``.
 
     Raises:
-        UserError: the model does not give a column for each class, or has no such layer.
+        UserError: the model does not give a column for each class, or has no such layer; the data
+            have no such part.
     """
+    if part not in data.parts:
+        raise UserError(f"there is no part '{part}'; the data have {', '.join(data.parts)}")
     labels = data.parts[part][-1]
     with recorded(model, layer) as records:
         output = outputs(model, data, part)
@@ -81,6 +85,7 @@ def outcomes(
         )
     probabilities = model.activation(output).float()
     return Outcomes(
+        part=part,
         names=data.picture_names(part),
         classes=data.class_names(output.shape[1]),
         labels=labels,

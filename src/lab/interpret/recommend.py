@@ -24,7 +24,7 @@ def recommend(
     user: Text | Integer | None = None,
     likes: list[Text] | None = None,
     top: Count = 10,
-    min_ratings: Integer = 15,
+    min_ratings: Count = 15,
 ) -> Findings:
     """Recommendations for a user, for somebody who likes a few items, or for anybody.
 
@@ -70,7 +70,7 @@ def recommend(
         known = dict.fromkeys((find_item(data, text) for text in likes), _highest(data))
         table = recommendations(model, data, new_user(model, data, known), known)
         extracts["Liked, and given the highest rating"] = _rated_table(data, known)
-        whom = "somebody who likes them"
+        whom = f"somebody who likes {', '.join(data.item_names[index] for index in known)}"
     else:
         if isinstance(model, CollabFilter) and not model.biases:
             raise UserError(
@@ -79,10 +79,10 @@ def recommend(
             )
         table = recommendations(model, data, CollabParameters.of(model).users[UNKNOWN], {})
         whom = "a user of whom nothing is known"
-    table = table.drop("index")
+    table = table.drop("index").insert_column(0, pl.lit(whom).alias("recommended_to"))
     shown = table.filter(pl.col("ratings") >= min_ratings).select("title", *COLUMNS)
     of = f"of {len(shown):,} with {min_ratings} ratings or more"
-    extracts[f"For {whom}, {of}"] = shown.head(top)
+    extracts[f"For {whom if likes is None else 'somebody who likes them'}, {of}"] = shown.head(top)
     if likes is not None:
         above = pl.col("predicted") - pl.col("average_user")
         extracts["Furthest above the average user"] = shown.sort(above, descending=True).head(top)

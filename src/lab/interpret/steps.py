@@ -58,9 +58,20 @@ def look_inside(
     data: TensorDataModule,
     folder: Path,
     trackers: Iterable[Tracker],
+    *,
+    test: bool,
 ) -> None:
-    """Take ``steps`` after a fit; one that fails costs nothing of what was measured."""
+    """Take ``steps`` after a fit; one that fails costs nothing of what was measured.
+
+    Args:
+        test: false where the test part is to stay unread: it is out of the steps' reach, and those
+            that can look at another part are handed the validation part.
+    """
     written: list[Path] = []
+    parts = data.parts
+    if not test:
+        data.parts = {name: rows for name, rows in parts.items() if name != "test"}
+        steps = {name: _of_validation(step) for name, step in steps.items()}
     for name, step in steps.items():
         try:
             findings = take(step, model, data, folder)
@@ -68,24 +79,38 @@ def look_inside(
             written += findings.write(folder / FOLDER)
             findings.log_to(trackers, folder / FOLDER)
         except Exception as error:
+            if not test and (isinstance(error, UserError) or error.args == ("test",)):
+                terminal.say(
+                    f"interpret.{name} is left out: it is of the test part, and test=false"
+                )
+                continue
             log.warning(
                 "interpret.%s failed, nothing else is lost (%s: %s); once it is mended: "
                 "python -m lab.interpret %s %s",
                 *(name, type(error).__name__, error, name, folder),
                 exc_info=None if isinstance(error, UserError) else error,
             )
+    data.parts = parts
     if written:
         names = ", ".join(path.name for path in written)
         terminal.say(f"what was learned: {folder / FOLDER}: {names}")
 
 
+def _of_validation(step: Step) -> Step:
+    can = "part" in inspect.signature(step).parameters
+    return functools.partial(step, part="val") if can else step
+
+
 def misfit(step: Step, model: SupervisedModule, data: TensorDataModule) -> str | None:
     """Why ``step`` is not for this model or data; None if it is."""
     function = step.func if isinstance(step, functools.partial) else step
-    hints = typing.get_type_hints(function)
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError:  # imported for type checkers alone
+        return None
     for name, value in (("model", model), ("data", data)):
-        wanted = hints.get(name, object)
-        if not isinstance(value, wanted):
+        wanted = hints.get(name)
+        if isinstance(wanted, type | types.UnionType) and not isinstance(value, wanted):
             return f"is for {_names(wanted)}, and this run has {type(value).__name__}"
     return None
 

@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lab.config.schema import Count
+from lab.config.schema import Count, Part
 from lab.data.pictures import PictureDataModule
 from lab.figures import styled
 from lab.interpret.findings import Findings
@@ -18,22 +18,29 @@ _COLUMNS = 6
 _LETTERS = 17  # of a caption, that of its neighbour left alone
 
 
-def top_losses(model: SupervisedModule, data: PictureDataModule, *, top: Count = 12) -> Findings:
-    """The test pictures with the highest loss, with what was predicted; all rows as a table.
+def top_losses(
+    model: SupervisedModule,
+    data: PictureDataModule,
+    *,
+    top: Count = 12,
+    part: Part = "test",
+) -> Findings:
+    """The pictures with the highest loss, with what was predicted; all rows as a table.
 
     The loss is the objective's own, of each row.
 
     Args:
         top: how many are shown.
+        part: of the data that is looked at: test, val or train.
     """
-    return top_losses_findings(outcomes(model, data), data, top)
+    return top_losses_findings(outcomes(model, data, part), data, top)
 
 
 def top_losses_findings(found: Outcomes, data: PictureDataModule, top: Count) -> Findings:
     order = torch.argsort(found.losses, descending=True, stable=True).tolist()
     table = found.table()[order]
     shown = table.head(top)
-    pictures = data.pictures("test", order[:top])
+    pictures = data.pictures(found.part, order[:top])
     wrong = (found.predictions != found.labels)[order[:top]].tolist()
     captions = [
         f"{WRONG if mistaken else RIGHT} {shortened(row['prediction'], _LETTERS - 2)}\n"
@@ -42,11 +49,11 @@ def top_losses_findings(found: Outcomes, data: PictureDataModule, top: Count) ->
         f"{shortened(row['image'], _LETTERS)}"
         for row, mistaken in zip(shown.iter_rows(named=True), wrong, strict=True)
     ]
-    title = f"Highest loss of the test part, with the predicted class and its p ({found.summary()})"
+    of = f"of part {found.part}, with the predicted class and its p ({found.summary()})"
     return Findings(
         tables={"top_losses": table},
-        figures={"top_losses": draw_losses(pictures, captions, wrong, title)},
-        extracts={f"The highest losses of {len(table):,} test rows": shown},
+        figures={"top_losses": draw_losses(pictures, captions, wrong, f"Highest loss {of}")},
+        extracts={f"The highest losses of {len(table):,} rows of part {found.part}": shown},
     )
 
 

@@ -52,7 +52,7 @@ def draw_curves(table: pl.DataFrame, title: str) -> Figure:
     """A panel each for losses, other metrics that were validated, learning rates, and momentum."""
     # a run of fewer steps than trainer.log_every_n_steps has the loss of its epochs alone
     of_training = "train/loss" if "train/loss" in table.columns else "train/loss_epoch"
-    losses = [c for c in table.columns if c in (of_training, "val/loss")]
+    losses = [c for c in (of_training, "val/loss") if c in table.columns]
     metrics = [c for c in table.columns if c.startswith("val/") and c not in losses]
     rates = [c for c in table.columns if c.startswith("lr/")]
     momentum = [c for c in table.columns if c == "momentum"]
@@ -75,11 +75,13 @@ def _draw_panel(place: Axes, name: str, table: pl.DataFrame, columns: list[str])
         steps, curve = rows[_STEP].to_numpy(), rows[column].to_numpy()
         few = {"marker": "o", "markersize": 3} if len(curve) <= 40 else {}
         label = column.removeprefix("lr/")
-        place.plot(steps, curve, linewidth=1.3, label=label, **line_style(index), **few)
+        width = max(1.3, 3.0 - 0.8 * index)  # of equal curves the lower one shows around the upper
+        width = width if name == "learning rate" else 1.3
+        place.plot(steps, curve, linewidth=width, label=label, **line_style(index), **few)
         highest.append(float(np.nanmax(curve)))
     if name == "learning rate" and max(highest) > 20 * min(highest):  # else the least lie at zero
         place.set_yscale("log")
     place.set_ylabel(name)
     plain(place)
-    if len(columns) > 1:
+    if len(columns) > 1 or name == "loss":
         place.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
