@@ -80,9 +80,8 @@ def look_inside(
             findings.log_to(trackers, folder / FOLDER)
         except Exception as error:
             if not test and (isinstance(error, UserError) or error.args == ("test",)):
-                terminal.say(
-                    f"interpret.{name} is left out: it is of the test part, and test=false"
-                )
+                told = error if isinstance(error, UserError) else "it is of the test part"
+                terminal.say(f"interpret.{name} is left out, with test=false: {told}")
                 continue
             log.warning(
                 "interpret.%s failed, nothing else is lost (%s: %s); once it is mended: "
