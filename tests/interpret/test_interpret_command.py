@@ -1,5 +1,6 @@
 """``python -m lab.interpret KIND RUN``, with what is right and with what is not."""
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +10,7 @@ import torch
 import lab
 from lab.interpret.__main__ import _settings, main
 from lab.interpret.kinds import KINDS
+from lab.record import RunRecord
 from tests.launch import TINY, launch
 
 
@@ -63,6 +65,20 @@ def test_of_a_folder_of_runs_the_newest_is_taken(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_run_that_is_not_finished_is_said_to_be_so(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "stopped"
+    shutil.copytree(runs / "older", run)
+    record = RunRecord.read(run)
+    record.status = "interrupted"
+    record.write(run)
+    assert main(["training_curves", str(run)]) == 0
+    assert f"{run} is not finished (interrupted)" in capsys.readouterr().err
+    assert main(["training_curves", str(tmp_path)]) == 2
+    assert f"there are {run} (interrupted)" in capsys.readouterr().err
+
+
 def test_a_folder_of_runs_is_loaded_as_its_newest(runs: Path) -> None:
     (model, _), (newest, _) = lab.load(runs), lab.load(runs / "newer")
     states = zip(model.state_dict().values(), newest.state_dict().values(), strict=True)
@@ -86,8 +102,9 @@ def test_what_is_wrong_is_told_in_a_line(
 ) -> None:
     assert main([argument.replace("RUNS", str(runs)) for argument in arguments]) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("error: ")
-    assert told in captured.err
+    (line,) = (x for x in captured.err.splitlines() if not x.startswith("of the newest run there"))
+    assert line.startswith("error: ")
+    assert told in line
     assert captured.out == ""
 
 

@@ -64,8 +64,8 @@ def test_members_of_an_ensemble_count_side_by_side() -> None:
     ("settings", "told"),
     [
         ({"min_ratings": 7}, "no item has 7 training ratings, the most rated one has 6"),
-        ({"min_ratings": 1, "y_axis": 3}, "there is no axis 3, there are 2"),
-        ({"min_ratings": 6}, "there is no axis 2, there are 1"),  # one item
+        ({"min_ratings": 1, "y_axis": 3}, "there is no axis 3; the 5 items .* have 2"),
+        ({"min_ratings": 6}, "there is no axis 2; the 1 items .* have 1"),  # one item
     ],
 )
 def test_what_cannot_be_seen_is_told(settings: dict[str, int], told: str) -> None:
