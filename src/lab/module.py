@@ -7,21 +7,21 @@ from typing import Any, Self, cast
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from lab.data.loader import Executions
-from lab.errors import CheckpointError, ConfigError, TrainingError
+from lab.errors import CheckpointError, ConfigError
 from lab.losses import activation_of
 from lab.optim.decay import weight_penalty
 from lab.optim.groups import NORMS, parameters_of
 from lab.optim.optimizers import build_optimizer
 from lab.optim.schedules import GroupScheduler, momentum_of
 from lab.phases import PhasePlan, Progress
+from lab.running_loss import RunningLoss
+from lab.step_taker import StepTaker, step_taker
 
 _STEP_COUNT = "epoch_loop.manual_optimization.optim_step_progress"  # in Lightning's checkpoints
 
@@ -54,11 +54,7 @@ class SupervisedModule(LightningModule):
         self.evaluation_metrics = MetricCollection(dict(metrics))
         self.metric_names = list(metrics)
         self.order_seed = order_seed
-        # means over the steps since the last report, and over the epoch; part of a checkpoint
-        self._window_loss = torch.zeros(())
-        self._window_rows = 0
-        self._epoch_loss = 0.0
-        self._epoch_rows = 0
+        self.running_loss = RunningLoss()
 
     @property
     def metric_directions(self) -> dict[str, str]:
@@ -147,45 +143,46 @@ class SupervisedModule(LightningModule):
     def training_step(self, batches: Sequence[Sequence[Tensor]], batch_idx: int) -> Tensor:
         """The optimiser steps of an execution, on ``batches`` in their order; the last loss."""
         plan, trainer = self.phase.steps, self.trainer
-        optimizer = cast(LightningOptimizer, self.optimizers())
+        takes_steps = step_taker(self)
         scheduler = cast(GroupScheduler, self.lr_schedulers())
         every = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
         loss = torch.zeros(())
+        step = self.total_steps
+        last_step = self.before.steps + trainer.max_steps if trainer.max_steps != -1 else None
         for start in range(0, len(batches), plan.batches_per_step):
-            optimizer.zero_grad()
+            takes_steps.zero_grad()
             of_step = batches[start : start + plan.batches_per_step]
             first = batch_idx * plan.batches_per_execution + start  # its number in the epoch
             for number, batch in enumerate(of_step[:-1], first):
                 with _without_communication(trainer.strategy):
-                    self._backward(batch, number, optimizer.optimizer)
-            loss = self._backward(of_step[-1], first + len(of_step) - 1, optimizer.optimizer)
-            step = self.total_steps + 1
+                    self._backward(batch, number, takes_steps)
+            loss = self._backward(of_step[-1], first + len(of_step) - 1, takes_steps)
+            step += 1
             if every and step % every == 0:
-                self._report({"train/loss": self._close_window(), **self._pace()}, step)
-            optimizer.step()
+                mean = self.running_loss.close_window(step - 1)
+                self._report({"train/loss": mean, **self._pace()}, step)
+            takes_steps.step()
             scheduler.step()
-            if self.global_step == trainer.max_steps:
+            if step == last_step:
                 break
         return loss
 
-    def _backward(self, batch: Sequence[Tensor], number: int, optimizer: Optimizer) -> Tensor:
+    def _backward(self, batch: Sequence[Tensor], number: int, steps: StepTaker) -> Tensor:
         self._reseed(number)
         *inputs, target = batch
         loss = self.training_loss(inputs, target)
-        self._window_loss.add_(loss.detach(), alpha=len(target))
-        self._window_rows += len(target)
-        penalty = weight_penalty(optimizer)
+        self.running_loss.add(loss.detach(), len(target))
+        penalty = weight_penalty(steps.optimizer)
         loss = loss if penalty is None else loss + penalty
         if self.phase.steps.batches_per_step > 1:
             loss = loss / self.phase.steps.batches_per_step
         with _without_autocast(self.device.type):
-            self.manual_backward(loss)
+            steps.backward(loss)
         return loss.detach()
 
     def on_train_epoch_end(self) -> None:
-        self._close_window()
-        self._report({"train/loss_epoch": self._epoch_loss / max(self._epoch_rows, 1)})
-        self._epoch_loss, self._epoch_rows = 0.0, 0
+        self.running_loss.close_window(self.total_steps)
+        self._report({"train/loss_epoch": self.running_loss.close_epoch()})
 
     def _reseed(self, batch_idx: int) -> None:
         """Make dropout a function of (seed, epoch, batch, rank): a resumed run repeats it."""
@@ -193,20 +190,6 @@ class SupervisedModule(LightningModule):
         torch.default_generator.manual_seed(key)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(key)
-
-    def _close_window(self) -> float:
-        window = float(self._window_loss)
-        if not math.isfinite(window):
-            raise TrainingError(
-                f"the training loss is {window} at step {self.total_steps}; a lower optim.lr or "
-                f"trainer.gradient_clip_val may help, or the data hold what the loss cannot take"
-            )
-        mean = window / max(self._window_rows, 1)
-        self._epoch_loss += window
-        self._epoch_rows += self._window_rows
-        self._window_loss = torch.zeros_like(self._window_loss)
-        self._window_rows = 0
-        return mean
 
     def _pace(self) -> dict[str, float]:
         """Learning rate of each group, and the momentum (Adam's β₁) that they share."""
@@ -262,12 +245,7 @@ class SupervisedModule(LightningModule):
             logger.log_metrics(values, step=self.total_steps if step is None else step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_loss"] = {
-            "window": float(self._window_loss),
-            "window_rows": self._window_rows,
-            "epoch": self._epoch_loss,
-            "epoch_rows": self._epoch_rows,
-        }
+        checkpoint["train_loss"] = self.running_loss.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raises CheckpointError for one in which the optimiser steps are counted elsewhere."""
@@ -277,13 +255,10 @@ class SupervisedModule(LightningModule):
                 "the checkpoint is of an earlier version of this package, under which its run can "
                 "be continued; here, begin a new one"
             )
-        state = checkpoint["train_loss"]
-        self._window_loss = torch.tensor(state["window"])
-        self._window_rows = state["window_rows"]
-        self._epoch_loss, self._epoch_rows = state["epoch"], state["epoch_rows"]
+        self.running_loss.load_state_dict(checkpoint["train_loss"])
 
     def on_fit_start(self) -> None:
-        self._window_loss = self._window_loss.to(self.device)
+        self.running_loss.to(self.device)
 
 
 def _without_communication(strategy: Strategy) -> AbstractContextManager[Any]:
