@@ -113,6 +113,36 @@ def test_freeze_to(model: ResNet34Finetune) -> None:
         model.freeze_to(3)
 
 
+def graph_reaches_the_body(model: ResNet34Finetune) -> list[bool]:
+    """Whether each part of the body gives a tensor that autograd would go through."""
+    reached: list[bool] = []
+    hooks = [
+        part.register_forward_hook(lambda _, __, given: reached.append(given.requires_grad))
+        for part in model.body
+    ]
+    model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+    for hook in hooks:
+        hook.remove()
+    return reached
+
+
+def test_no_gradient_goes_below_what_learns() -> None:
+    model = ResNet34Finetune(n_classes=2, weights="none")
+    model.freeze_to(-1, train_norm=False)
+    model.train()
+    assert graph_reaches_the_body(model) == [False] * 8
+    kept: list[torch.Size] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
+        model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).sum().backward()
+    assert kept
+    assert all(len(shape) <= 2 for shape in kept)  # the head's; the body's are (B, C, H, W)
+    model.freeze_to(1, train_norm=False)
+    assert graph_reaches_the_body(model) == [False] * 6 + [True] * 2
+    model.freeze_to(-1)  # the norms of the body learn, the first of them right after conv1
+    model.train()
+    assert graph_reaches_the_body(model) == [False] + [True] * 7
+
+
 @pytest.mark.parametrize("train_norm", [True, False])
 def test_statistics_of_frozen_norms_move_only_with_train_norm(train_norm: bool) -> None:
     model = ResNet34Finetune(n_classes=2, weights="none")
