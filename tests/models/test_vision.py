@@ -8,6 +8,7 @@ from torch import nn
 from torchvision.models import resnet34
 
 from lab.errors import CheckpointError, ConfigError
+from lab.interpret.activations import uncompiled
 from lab.models.vision import IMAGENET_MEAN, IMAGENET_STD, AdaptiveConcatPool2d, ResNet34Finetune
 
 
@@ -165,3 +166,40 @@ def test_gradients_return_when_a_group_is_unfrozen() -> None:
         model.train()
         model(torch.rand(4, 3, 32, 32)).sum().backward()
         assert (model.body[0].weight.grad is not None) == (n == 0)
+
+
+def test_compiling_leaves_names_and_waits_for_a_call() -> None:
+    torch.manual_seed(0)
+    plain = ResNet34Finetune(n_classes=2, weights="none").eval()
+    compiled = ResNet34Finetune(n_classes=2, weights="none", compile=True).eval()
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    compiled.load_state_dict(plain.state_dict())
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with uncompiled(compiled), torch.no_grad():
+        assert torch.equal(compiled(images), plain(images))
+
+
+@pytest.mark.slow
+def test_short_batches_and_phases_are_compiled_a_few_times_and_no_more() -> None:
+    from torch._dynamo.testing import CompileCounter  # imported here: takes seconds
+
+    compilations = CompileCounter()
+    model = ResNet34Finetune(n_classes=2, weights="none")
+    model.compile(backend=compilations)
+
+    def fit_and_test() -> None:
+        for freeze_to in (-1, 0):
+            model.freeze_to(freeze_to)
+            model.train()
+            for rows in (8, 5, 8, 7):  # a short batch at the end of each epoch
+                model(torch.zeros(rows, 3, 32, 32, dtype=torch.uint8)).sum().backward()
+        model.eval()
+        with torch.no_grad():
+            for rows in (16, 3):
+                model(torch.zeros(rows, 3, 32, 32, dtype=torch.uint8))
+
+    fit_and_test()
+    assert compilations.frame_count <= 5  # for each phase and the test, and of any length
+    before = compilations.frame_count
+    fit_and_test()
+    assert compilations.frame_count == before

@@ -256,10 +256,12 @@ def machine(device: torch.device) -> str:
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    shown = [
-        f"{row[f'{of}_median']:.1f} ({row[f'{of}_min']:.1f} to {row[f'{of}_max']:.1f})"
-        for of in ("input", "step")
-    ]
+    shown = []
+    for of, digits in (("input", 0), ("step", 1)):
+        median, least, most = (
+            f"{row[f'{of}_{name}']:,.{digits}f}" for name in ("median", "min", "max")
+        )
+        shown.append(f"{median} ({least} to {most})")
     return [row["rung"], *shown, f"{row['first_step_extra_s']:.1f}"]
 
 
@@ -318,7 +320,9 @@ def main(arguments: list[str] | None = None) -> int:
         f"median (min to max) of {options.rounds} rounds, each an epoch of input and "
         f"{options.steps} steps; {options.workers} workers of the DataLoader"
     )
-    table = Table(*HEADS)
+    table = Table()
+    for head in HEADS:
+        table.add_column(head, justify="left" if head == HEADS[0] else "right")
     for row in rows:
         table.add_row(*cells(row))
     console.print(told)
