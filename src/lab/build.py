@@ -18,6 +18,7 @@ from lab.config.signatures import signature_of
 from lab.data.loader import TensorDataModule
 from lab.errors import ConfigError
 from lab.gradient_clipping import GradientClipping
+from lab.interpret.activations import uncompiled
 from lab.interruption import Interruption
 from lab.module import SupervisedModule
 from lab.phases import PhasePlan, Progress
@@ -70,7 +71,7 @@ def check_objective(model: SupervisedModule, data: TensorDataModule) -> None:
     """
     *inputs, target = (part[:2] for part in data.parts["train"])
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), uncompiled(model):  # two rows are not worth a compilation
         output = model(*inputs)
     try:
         with torch.no_grad():

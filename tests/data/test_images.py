@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from lab.data.batch_transforms import BatchTransform, RandomWarp
 from lab.data.image_files import decoded
 from lab.data.images import ImageFolder, Pets
 from lab.errors import DataError
@@ -118,9 +120,14 @@ def test_images_are_decoded_once(tmp_path: Path) -> None:
         module(root, tmp_path)
 
 
-def test_each_image_is_changed_by_itself_and_by_the_seed_alone(tmp_path: Path) -> None:
-    flip = {"flip": v2.RandomHorizontalFlip(), "none": None}
-    data = module(folder(tmp_path / "photos", ["."]), tmp_path, augmentation=flip)
+@pytest.mark.parametrize(
+    "flip", [v2.RandomHorizontalFlip(), RandomWarp((1.0, 1.0), (1.0, 1.0), flip=0.5)]
+)
+def test_each_image_is_changed_by_itself_and_by_the_seed_alone(
+    tmp_path: Path, flip: nn.Module
+) -> None:
+    transforms = {"flip": flip, "none": None}
+    data = module(folder(tmp_path / "photos", ["."]), tmp_path, augmentation=transforms)
     images, labels = data.parts["train"]
     loader = data.train_dataloader()
     order = loader.order(0)
@@ -144,6 +151,49 @@ def test_each_image_is_changed_by_itself_and_by_the_seed_alone(tmp_path: Path) -
     resumed.load_state_dict({**resumed.state_dict(), "position": 1})
     assert torch.equal(next(iter(resumed))[0], changed[4:8])
     assert sorted(labels.tolist()) == sorted(torch.cat([b[1] for b in again]).tolist())
+
+
+class Recorded(nn.Module):
+    """Adds one to each pixel, and notes the shape of what it was called with."""
+
+    def __init__(self, calls: list[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls.append(tuple(images.shape))
+        return images + 1
+
+
+class RecordedBatch(Recorded, BatchTransform):
+    pass
+
+
+def test_transforms_of_batches_and_of_images_take_turns(tmp_path: Path) -> None:
+    calls: list[tuple[int, ...]] = []
+    kinds = {"a": Recorded, "b": Recorded, "c": RecordedBatch, "d": Recorded}
+    data = module(
+        folder(tmp_path / "photos", ["."]),
+        tmp_path,
+        augmentation={name: kind(calls) for name, kind in kinds.items()},
+    )
+    loader = data.train_dataloader()
+    batch = next(iter(loader))[0]
+    image, whole = (3, 16, 16), (4, 3, 16, 16)
+    assert calls == [*[image, image] * 4, whole, *[image] * 4]
+    assert torch.equal(batch, data.parts["train"][0][loader.order(0)[:4]] + 4)
+
+
+def test_transforms_of_images_draw_for_one_image_after_the_other(tmp_path: Path) -> None:
+    crop, light = v2.RandomResizedCrop(16, antialias=True), v2.ColorJitter(0.2, 0.2)
+    data = module(
+        folder(tmp_path / "photos", ["."]), tmp_path, augmentation={"crop": crop, "light": light}
+    )
+    loader = data.train_dataloader()
+    batch = next(iter(loader))[0]
+    torch.manual_seed(hash((0, 0, 0, 0)) % 2**63)
+    expected = [light(crop(image)) for image in data.parts["train"][0][loader.order(0)[:4]]]
+    assert torch.equal(batch, torch.stack(expected))
 
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:

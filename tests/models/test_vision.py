@@ -8,6 +8,7 @@ from torch import nn
 from torchvision.models import resnet34
 
 from lab.errors import CheckpointError, ConfigError
+from lab.interpret.activations import uncompiled
 from lab.models.vision import IMAGENET_MEAN, IMAGENET_STD, AdaptiveConcatPool2d, ResNet34Finetune
 
 
@@ -113,6 +114,36 @@ def test_freeze_to(model: ResNet34Finetune) -> None:
         model.freeze_to(3)
 
 
+def graph_reaches_the_body(model: ResNet34Finetune) -> list[bool]:
+    """Whether each part of the body gives a tensor that autograd would go through."""
+    reached: list[bool] = []
+    hooks = [
+        part.register_forward_hook(lambda _, __, given: reached.append(given.requires_grad))
+        for part in model.body
+    ]
+    model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+    for hook in hooks:
+        hook.remove()
+    return reached
+
+
+def test_no_gradient_goes_below_what_learns() -> None:
+    model = ResNet34Finetune(n_classes=2, weights="none")
+    model.freeze_to(-1, train_norm=False)
+    model.train()
+    assert graph_reaches_the_body(model) == [False] * 8
+    kept: list[torch.Size] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
+        model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).sum().backward()
+    assert kept
+    assert all(len(shape) <= 2 for shape in kept)  # the head's; the body's are (B, C, H, W)
+    model.freeze_to(1, train_norm=False)
+    assert graph_reaches_the_body(model) == [False] * 6 + [True] * 2
+    model.freeze_to(-1)  # the norms of the body learn, the first of them right after conv1
+    model.train()
+    assert graph_reaches_the_body(model) == [False] + [True] * 7
+
+
 @pytest.mark.parametrize("train_norm", [True, False])
 def test_statistics_of_frozen_norms_move_only_with_train_norm(train_norm: bool) -> None:
     model = ResNet34Finetune(n_classes=2, weights="none")
@@ -135,3 +166,40 @@ def test_gradients_return_when_a_group_is_unfrozen() -> None:
         model.train()
         model(torch.rand(4, 3, 32, 32)).sum().backward()
         assert (model.body[0].weight.grad is not None) == (n == 0)
+
+
+def test_compiling_leaves_names_and_waits_for_a_call() -> None:
+    torch.manual_seed(0)
+    plain = ResNet34Finetune(n_classes=2, weights="none").eval()
+    compiled = ResNet34Finetune(n_classes=2, weights="none", compile=True).eval()
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    compiled.load_state_dict(plain.state_dict())
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with uncompiled(compiled), torch.no_grad():
+        assert torch.equal(compiled(images), plain(images))
+
+
+@pytest.mark.slow
+def test_short_batches_and_phases_are_compiled_a_few_times_and_no_more() -> None:
+    from torch._dynamo.testing import CompileCounter  # imported here: takes seconds
+
+    compilations = CompileCounter()
+    model = ResNet34Finetune(n_classes=2, weights="none")
+    model.compile(backend=compilations)
+
+    def fit_and_test() -> None:
+        for freeze_to in (-1, 0):
+            model.freeze_to(freeze_to)
+            model.train()
+            for rows in (8, 5, 8, 7):  # a short batch at the end of each epoch
+                model(torch.zeros(rows, 3, 32, 32, dtype=torch.uint8)).sum().backward()
+        model.eval()
+        with torch.no_grad():
+            for rows in (16, 3):
+                model(torch.zeros(rows, 3, 32, 32, dtype=torch.uint8))
+
+    fit_and_test()
+    assert compilations.frame_count <= 5  # for each phase and the test, and of any length
+    before = compilations.frame_count
+    fit_and_test()
+    assert compilations.frame_count == before

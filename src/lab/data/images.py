@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lab.config.schema import Count, Fraction, Seed, Text
+from lab.data.batch_transforms import BatchTransform
 from lab.data.image_files import decoded, list_images
 from lab.data.loader import Augment
 from lab.data.pictures import PictureDataModule
@@ -36,8 +39,9 @@ class ImageDataModule(PictureDataModule):
         root: folder of the data.
         size: side of the squares in memory, in pixels.
         cache: folder for decoded images, so that later runs need not decode them.
-        augmentation: torchvision v2 transforms by name, applied in their order to each training
-            image; one that is None is left out.
+        augmentation: transforms by name, applied in their order to the training images on the
+            model's device: a BatchTransform to the whole batch, any other, such as torchvision's
+            v2 transforms, to one image after the other. One that is None is left out.
         validation_fraction: share of the training images, drawn by ``split_seed``; 0 for none.
     """
 
@@ -114,12 +118,13 @@ class ImageDataModule(PictureDataModule):
 
     def _augment(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         images, labels = batch
-        changed = []
-        for image in images:  # a transform draws once a call, so each image has a call of its own
-            for transform in self.transforms:
-                image = transform(image)
-            changed.append(image)
-        return torch.stack(changed), labels
+        for of_batches, transforms in groupby(self.transforms, _is_of_batches):
+            in_order = list(transforms)
+            if of_batches:
+                images = _changed(images, in_order)
+            else:  # they draw once a call, so each image has a call of its own
+                images = torch.stack([_changed(image, in_order) for image in images])
+        return images, labels
 
     def test_table(self) -> dict[str, Sequence[Any]]:
         labels = self.parts["test"][1]
@@ -133,6 +138,14 @@ class ImageDataModule(PictureDataModule):
 
     def class_names(self, n_classes: int) -> list[str]:
         return self.classes
+
+
+def _is_of_batches(transform: nn.Module) -> bool:
+    return isinstance(transform, BatchTransform)
+
+
+def _changed(images: Tensor, transforms: Sequence[nn.Module]) -> Tensor:
+    return reduce(lambda changed, transform: transform(changed), transforms, images)
 
 
 class ImageFolder(ImageDataModule):

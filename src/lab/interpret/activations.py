@@ -47,13 +47,14 @@ def recorded(model: nn.Module, layer: Text | None = None) -> Iterator[list[Tenso
     else:
         hook = named_layer(model, layer).register_forward_hook(lambda _, __, given: record(given))
     try:
-        with _uncompiled(model):
+        with uncompiled(model):
             yield records
     finally:
         hook.remove()
 
 
-def _uncompiled(model: nn.Module) -> AbstractContextManager[object]:
+def uncompiled(model: nn.Module) -> AbstractContextManager[object]:
+    """Within it, what was compiled of ``model`` runs as it is written."""
     compiled = any(module._compiled_call_impl is not None for module in model.modules())
     # asked first: the stance imports the compiler, which takes seconds
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()

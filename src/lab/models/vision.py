@@ -40,7 +40,7 @@ class ResNet34Finetune(SupervisedModule):
             the folder of another run of this model, or a file with the state dict of a resnet34.
         dropout: before the last linear layer; half of it before the first.
         channels_last: keep images and body in the memory order that GPUs convolve fastest.
-        compile: compile body and head with ``torch.compile``; names in checkpoints stay.
+        compile: compile the forward pass with ``torch.compile``; names in checkpoints stay.
     """
 
     mean: Tensor
@@ -66,8 +66,7 @@ class ResNet34Finetune(SupervisedModule):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
         if compile:
-            self.body.compile()
-            self.head.compile()
+            self.compile()  # as one: body and head apart would share a limit of recompilations
 
     def layer_groups(self) -> Mapping[str, Sequence[nn.Module]]:
         body = list(self.body)
