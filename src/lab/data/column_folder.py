@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from lab.errors import DataError
 
 CHUNK = 1 << 19  # rows that are worked on at a time
 _LIST = "columns.json"
+
+Columns = Mapping[str, NDArray[Any]]
 
 
 class ColumnFolder:
@@ -52,12 +54,12 @@ class ColumnFolder:
         self._digests[name] = digest.hexdigest()
         return self._map(name)
 
-    def finish(self) -> dict[str, NDArray[Any]]:
+    def finish(self) -> Columns:
         """List what was added, without which nothing is read; the columns, mapped."""
         write_json(self.path / _LIST, self._digests)
         return {name: self._map(name) for name in self._digests}
 
-    def read(self) -> dict[str, NDArray[Any]] | None:
+    def read(self) -> Columns | None:
         """The columns, mapped; None unless they are all there as they were written."""
         try:
             digests = json.loads((self.path / _LIST).read_text(encoding="utf-8"))
@@ -75,6 +77,16 @@ class ColumnFolder:
         path = self.path / f"{name}.npy"
         # "c": torch warns of arrays that are read-only; what is written never reaches the file
         return np.load(path, mmap_mode="c", allow_pickle=False)
+
+
+def read_or_write(path: Path, write: Callable[[ColumnFolder], None]) -> Columns:
+    """The columns in ``path``, written before if they are not there or damaged."""
+    folder = ColumnFolder(path)
+    columns = folder.read()
+    if columns is not None:
+        return columns
+    write(folder)
+    return folder.finish()
 
 
 def row_chunks(rows: int) -> Iterator[slice]:

@@ -1,6 +1,6 @@
 """Ratings by the ten million: memory-mapped columns, encoded once for each split."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.config.schema import Count, Fraction, Seed, Text
-from lab.data.column_folder import ColumnFolder, row_chunks
+from lab.data.column_folder import ColumnFolder, Columns, read_or_write, row_chunks
 from lab.data.ratings import EncodedRatings, RatingsDataModule, RatingTable
 from lab.data.splits import Indices, hold_out
 from lab.errors import DataError
@@ -44,29 +44,33 @@ class LargeRatings(RatingsDataModule):
         self.test_fraction = test_fraction
         self.validation_fraction = validation_fraction
         self.split_seed = split_seed
-        self._columns: Mapping[str, NDArray[Any]] | None = None
+        self._fetched: tuple[Columns, str] | None = None
 
     def folder(self) -> Path:
         raise NotImplementedError
 
-    def write_columns(self, folder: ColumnFolder) -> None:
-        """``user``, ``item`` (both int32) and ``rating`` (float32). Raises DataError."""
+    def fetch_columns(self) -> tuple[Columns, str]:
+        """``user``, ``item`` (both int32) and ``rating`` (float32), in ``folder()``, and where they
+        came from. Raises DataError."""
         raise NotImplementedError
 
     def titles(self) -> dict[int, str]:
         """By item id."""
         raise NotImplementedError
 
+    def fetched(self) -> tuple[Columns, str]:
+        """``fetch_columns``, once."""
+        if self._fetched is None:
+            self._fetched = self.fetch_columns()
+        return self._fetched
+
     def prepare_data(self) -> None:
-        if self._columns is None:
-            self._columns = self._read_or(self.folder(), self.write_columns)
+        self.fetched()
 
     def load_table(self) -> tuple[RatingTable, str]:
-        self.prepare_data()
-        columns = self._columns
-        assert columns is not None
+        columns, source = self.fetched()
         table = RatingTable(columns["user"], columns["item"], columns["rating"], self.titles())
-        return table, str(self.folder())
+        return table, source
 
     def split_rows(self, table: RatingTable) -> dict[str, Indices]:
         rest, test = hold_out(np.arange(len(table.ratings)), self.test_fraction, self.split_seed)
@@ -77,7 +81,7 @@ class LargeRatings(RatingsDataModule):
 
     def encode(self, table: RatingTable) -> EncodedRatings:
         split = f"split={self.split_seed},{self.test_fraction:g},{self.validation_fraction:g}"
-        columns = self._read_or(
+        columns = read_or_write(
             self.folder() / split, lambda folder: self._write_encoded(table, folder)
         )
         parts = ("train", "val", "test") if self.validation_fraction else ("train", "test")
@@ -87,17 +91,6 @@ class LargeRatings(RatingsDataModule):
             {p: [columns[f"{p}_{name}"] for name in ("user", "item", "rating")] for p in parts},
             columns["test_rows"],
         )
-
-    def _read_or(
-        self, path: Path, write: Callable[[ColumnFolder], None]
-    ) -> Mapping[str, NDArray[Any]]:
-        """The columns in ``path``, written before if they are not there or damaged."""
-        columns = ColumnFolder(path).read()
-        if columns is not None:
-            return columns
-        folder = ColumnFolder(path)
-        write(folder)
-        return folder.finish()
 
     def _write_encoded(self, table: RatingTable, folder: ColumnFolder) -> None:
         rows = self.split_rows(table)

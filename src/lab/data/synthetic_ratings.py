@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.config.schema import Count, Fraction, Seed, Text
-from lab.data.column_folder import ColumnFolder, row_chunks
+from lab.data.column_folder import ColumnFolder, Columns, read_or_write, row_chunks
 from lab.data.large_ratings import LargeRatings
 from lab.errors import DataError
 
@@ -73,7 +73,10 @@ class LargeSyntheticRatings(LargeRatings):
     def title(self) -> str:
         return f"{self.n_ratings:,} synthetic ratings"
 
-    def write_columns(self, folder: ColumnFolder) -> None:
+    def fetch_columns(self) -> tuple[Columns, str]:
+        return read_or_write(self.folder(), self._draw), f"data_seed {self.data_seed}"
+
+    def _draw(self, folder: ColumnFolder) -> None:
         rows = self.n_ratings
         users = folder.add("user", "<i4", rows, self._users())
         items = folder.add("item", "<i4", rows, self._items())
