@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import io
 import json
+import logging
 import os
 import resource
 import statistics
@@ -56,11 +57,11 @@ class Way:
 
 @dataclass(frozen=True)
 class Measured:
-    """One epoch; ``parameters`` of the model and ``rows`` of the training part; bytes of memory."""
+    """One epoch: bytes at the peak, beyond those of imported libraries; rows of the training part;
+    parameters of the model."""
 
     seconds: float
     peak: int
-    imported: int
     rows: int
     parameters: int
 
@@ -76,7 +77,6 @@ class Row:
     slowest: float
     ratings_per_second: float
     peak_mb: float
-    imported_mb: float
     limit_seconds: float
 
 
@@ -135,6 +135,7 @@ def _run_case(millions: float, way: Way, root: Path) -> Measured:
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
             self.seconds += time.process_time()
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     imported = _peak()
     torch.set_num_threads(1)
     users, items = SHAPES[millions]
@@ -154,7 +155,8 @@ def _run_case(millions: float, way: Way, root: Path) -> Measured:
     data.setup("fit")
     rows = len(data.parts["train"][-1])
     torch.manual_seed(0)
-    model = CollabFilter(**data.sizes, n_factors=FACTORS, sparse=way.sparse)
+    sizes = data.sizes
+    model = CollabFilter(sizes["n_users"], sizes["n_items"], n_factors=FACTORS, sparse=way.sparse)
     model.prepare_training(loss=torch.nn.MSELoss(), metrics={}, order_seed=0)
     decay = WeightDecay(mode="independent", value=1e-4)
     optim: Optim = Adam(name="adam", lr=5e-3, weight_decay=decay)
@@ -179,7 +181,7 @@ def _run_case(millions: float, way: Way, root: Path) -> Measured:
     trainer.fit(model, datamodule=data)
     seconds = clock.seconds / trainer.global_step * -(-rows // way.batch_size)
     parameters = sum(p.numel() for p in model.parameters())
-    return Measured(seconds, _peak(), imported, rows, parameters)
+    return Measured(seconds, _peak() - imported, rows, parameters)
 
 
 def _peak() -> int:
@@ -207,22 +209,25 @@ def _rows(sizes: list[float], rounds: int, root: Path, bandwidth: float) -> Iter
             max(seconds),
             runs[0].rows / median,
             max(run.peak for run in runs) / 1e6,
-            max(run.imported for run in runs) / 1e6,
             moved / bandwidth,
         )
 
 
 _COLUMNS = (
-    "ratings (M)",
+    "M ratings",
     "steps",
     "batch",
-    "s / epoch",
+    "s/epoch",
     "spread",
-    "ratings / s",
-    "peak memory (MB)",
-    "limit (s)",
+    "ratings/s",
+    "MB",
+    "limit s",
     "× limit",
 )
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _cells(row: Row) -> list[str]:
@@ -231,11 +236,11 @@ def _cells(row: Row) -> list[str]:
         f"{row.millions:g}",
         row.way.name,
         f"{row.way.batch_size:,}",
-        f"{told}{row.seconds:,.3g}" if row.seconds < 100 else f"{told}{row.seconds:,.0f}",
-        f"{row.fastest:,.3g}–{row.slowest:,.3g}" if row.slowest < 100 else "",
+        f"{told}{_number(row.seconds)}",
+        f"{_number(row.fastest)}–{_number(row.slowest)}",
         f"{row.ratings_per_second:,.0f}",
         f"{row.peak_mb:,.0f}",
-        f"{row.limit_seconds:.2g}" if row.limit_seconds < 100 else f"{row.limit_seconds:,.0f}",
+        _number(row.limit_seconds),
         f"{row.seconds / row.limit_seconds:.1f}",
     ]
 
@@ -283,15 +288,15 @@ def main(arguments: list[str] | None = None) -> int:
         rows = list(_rows(sizes, options.rounds, options.data or Path(temporary), bandwidth))
     title = (
         f"{FACTORS} factors, one thread, {options.rounds} interleaved rounds; a copy moves "
-        f"{bandwidth / 1e9:.1f} GB/s; imported libraries are {rows[0].imported_mb:,.0f} MB of the "
-        f"peak; ≈: from a part of an epoch"
+        f"{bandwidth / 1e9:.1f} GB/s; memory beyond imported libraries; ≈: from a part of an epoch"
     )
     table = Table(title=title)
     for name in _COLUMNS:
-        table.add_column(name, justify="left" if name == "steps" else "right")
+        table.add_column(name, justify="left" if name == "steps" else "right", no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row))
-    Console().print(table)
+    console = Console()
+    Console(width=max(console.width, 100)).print(table)
     _write(rows, title, options.out)
     return 0
 
