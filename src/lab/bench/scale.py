@@ -296,7 +296,7 @@ def main(arguments: list[str] | None = None) -> int:
     for row in rows:
         table.add_row(*_cells(row))
     console = Console()
-    Console(width=max(console.width, 100)).print(table)
+    Console(width=max(console.width, 112)).print(table)
     _write(rows, title, options.out)
     return 0
 
