@@ -17,6 +17,7 @@ from lab.errors import CheckpointError, ConfigError
 from lab.losses import activation_of
 from lab.optim.decay import weight_penalty
 from lab.optim.groups import NORMS, parameters_of
+from lab.optim.lazy_decay import has_sparse_gradients
 from lab.optim.optimizers import build_optimizer
 from lab.optim.schedules import GroupScheduler, momentum_of
 from lab.phases import PhasePlan, Progress
@@ -107,6 +108,11 @@ class SupervisedModule(LightningModule):
         return self
 
     def configure_optimizers(self) -> Any:
+        if self.trainer.world_size > 1 and has_sparse_gradients(self):
+            raise ConfigError(
+                "trainer.devices: sparse gradients are for one process; set trainer.devices=1 or "
+                "model.sparse=false"
+            )
         optimizer = build_optimizer(self, self.phase.optim)
         if not math.isfinite(self.trainer.estimated_stepping_batches):  # makes the loader
             raise ConfigError("trainer: a schedule needs an end; set trainer.max_epochs")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from lab.config.nodes import node_faults
 from lab.config.schema import Config
 from lab.config.signatures import signature_of
+from lab.config.sparse import sparse_faults
 from lab.config.suggestions import suggestion, unknown_key
 from lab.errors import ConfigError
 
@@ -205,6 +206,8 @@ def _cross_faults(config: Config) -> list[str]:
         if isinstance(limit, float) and limit != 1.0:
             faults.append(f"trainer.{key}: should be a number of batches, not a share")
     faults += _step_faults(config)
+    if config.model.get("sparse"):
+        faults += sparse_faults(config.optim)
     if config.phases and config.trainer.get("max_epochs") is not None:
         faults.append(
             "trainer.max_epochs: each of the phases says how long it is "

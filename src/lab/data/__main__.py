@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.config.suggestions import suggestion
-from lab.data import bikeshare_source, mnist_source, movielens_source
+from lab.data import bikeshare_source, mnist_source, movielens_25m_source, movielens_source
 from lab.errors import DataError, UserError
 
 
@@ -29,6 +29,12 @@ DATASETS = {
         "research use, no redistribution (GroupLens)",
         movielens_source.fetch,
         movielens_source.cache_folder,
+    ),
+    "movielens_25m": Dataset(
+        "MovieLens-25M: 25,000,095 ratings of 59,047 movies by 162,541 users",
+        "research use, no redistribution (GroupLens)",
+        movielens_25m_source.fetch,
+        movielens_25m_source.cache_folder,
     ),
     "mnist": Dataset(
         "MNIST: 60,000 + 10,000 handwritten digits of 28 x 28 pixels",

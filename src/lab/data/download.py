@@ -9,7 +9,7 @@ import time
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -60,24 +60,45 @@ def http_bytes(
     Raises:
         DataError: unreachable, too slow, too large, or shorter than announced.
     """
+    return b"".join(_body(url, max_bytes, connect, total))
+
+
+def http_file(
+    url: str,
+    path: Path,
+    *,
+    max_bytes: int,
+    connect: float = CONNECT_SECONDS,
+    total: float = TOTAL_SECONDS,
+) -> None:
+    """``http_bytes`` into the file ``path``, for what would be much in memory. Raises DataError."""
+    try:
+        with path.open("wb") as file:
+            for chunk in _body(url, max_bytes, connect, total):
+                file.write(chunk)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _body(url: str, max_bytes: int, connect: float, total: float) -> Iterator[bytes]:
     deadline = time.monotonic() + total
+    received = 0
     try:
         with urllib.request.urlopen(url, timeout=connect) as response:
             announced = response.headers.get("Content-Length")
-            body = bytearray()
             while chunk := response.read1(_CHUNK):  # what has come, so that drips meet the deadline
-                body += chunk
-                if len(body) > max_bytes:
+                received += len(chunk)
+                if received > max_bytes:
                     raise DataError(f"answers more than {max_bytes:,} bytes")
                 if time.monotonic() > deadline:
                     raise DataError(f"not complete after {total:.0f} s")
+                yield chunk
     except http.client.IncompleteRead as error:
         raise DataError("cut short: the server stopped in the middle") from error
     except (OSError, http.client.HTTPException) as error:
         raise DataError(f"unreachable ({getattr(error, 'reason', error)})") from error
-    if announced is not None and len(body) != int(announced):
-        raise DataError(f"cut short: {len(body):,} of {announced} bytes")
-    return bytes(body)
+    if announced is not None and received != int(announced):
+        raise DataError(f"cut short: {received:,} of {announced} bytes")
 
 
 def gunzipped(content: bytes, max_bytes: int) -> bytes:
@@ -113,6 +134,28 @@ def zip_members(archive: Path, names: list[str]) -> list[bytes]:
         raise DataError(f"{archive.name} {error.args[0]}") from error
     except (OSError, zipfile.BadZipFile, ValueError) as error:
         raise DataError(f"{archive.name} is not a readable zip file ({error})") from error
+
+
+def zip_member_lines(archive: Path, name: str, block_bytes: int = 1 << 25) -> Iterator[bytes]:
+    """A text file in a zip file, in blocks of whole lines; as ``zip_members``, for large ones.
+
+    Raises:
+        DataError: as ``zip_members`` does; also after blocks that are undamaged.
+    """
+    rest = b""
+    try:
+        with zipfile.ZipFile(archive) as file, file.open(name) as member:
+            while block := member.read(block_bytes):
+                whole, newline, after = (rest + block).rpartition(b"\n")
+                rest = after
+                if newline:
+                    yield whole + newline
+    except KeyError as error:
+        raise DataError(f"{archive.name} {error.args[0]}") from error
+    except (OSError, zipfile.BadZipFile, ValueError, zlib.error) as error:
+        raise DataError(f"{archive.name} is not a readable zip file ({error})") from error
+    if rest:
+        yield rest
 
 
 def http_zip_members(url: str, names: list[str], *, max_bytes: int) -> list[bytes]:

@@ -16,7 +16,8 @@ from lab.errors import CheckpointError, ConfigError, DataError
 
 Tensors = Sequence[Tensor]
 Augment = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
-_SMALL_ROW = 1024  # elements; of larger rows (images) a second, permuted copy is not kept
+_LARGE_ROW = 1024  # elements
+_LARGE_COPY = 1 << 26  # bytes
 
 
 class TensorLoader:
@@ -81,9 +82,11 @@ class TensorLoader:
         order = None
         if self.seed is not None or self.world_size > 1:
             order = self.order(self.epoch).to(tensors[0].device)
-            if all(t[0].numel() <= _SMALL_ROW for t in tensors):
-                # permuted once an epoch: a slice costs a fraction of an index operation per batch
+            if self._permute_at_once:
+                # a slice costs a fraction of an index operation per batch
                 tensors, order = tuple(t[order] for t in tensors), None
+            else:
+                order = order.int()
         for number in range(self.position, len(self)):
             # counted before it is handed out: when a step asks for a checkpoint, the batch it
             # has just consumed is behind it (loaders with a length are not read ahead)
@@ -91,12 +94,21 @@ class TensorLoader:
             start = number * self.batch_size
             stop = start + self.batch_size
             rows = slice(start, stop + (self.lone_row and stop + 1 == self.rows))
-            chosen = rows if order is None else order[rows]
-            batch = tuple(t[chosen] for t in tensors)
+            if order is None:
+                batch = tuple(t[rows] for t in tensors)
+            else:
+                batch = tuple(t.index_select(0, order[rows]) for t in tensors)
             if self.augment is not None:
                 torch.manual_seed(hash((self.seed, self.epoch, number, self.rank)) % 2**63)
                 batch = self.augment(batch)
             yield batch
+
+    @property
+    def _permute_at_once(self) -> bool:
+        """Whether an epoch's order is worth a second, permuted copy of the tensors; it is not for
+        images, nor for tables of which a copy would be felt."""
+        small_rows = all(t[0].numel() <= _LARGE_ROW for t in self.tensors)
+        return small_rows and sum(t.nbytes for t in self.tensors) <= _LARGE_COPY
 
     def state_dict(self) -> dict[str, Any]:
         """Plain integers; the end of an epoch is the start of the next."""

@@ -1,6 +1,6 @@
 """Ratings of items by users: vocabularies, parts, and the baseline that every model must beat."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,15 @@ from lab.data.splits import Indices
 from lab.errors import DataError
 
 UNKNOWN = 0  # index of a user or an item that no training row has
+_SUMMED_AT_ONCE = 1 << 22  # rows; more are summed up in parts, so that little memory is needed
 
 
 @dataclass(frozen=True)
 class RatingTable:
-    """A rating a row: ids int64, ratings float32, each of shape (rows,); and item id -> title."""
+    """A rating a row: ids integers, ratings float32, each of shape (rows,); item id -> title."""
 
-    users: NDArray[np.int64]
-    items: NDArray[np.int64]
+    users: NDArray[Any]
+    items: NDArray[Any]
     ratings: NDArray[np.float32]
     titles: dict[int, str]
 
@@ -36,13 +37,21 @@ class RatingTable:
             )
 
 
+@dataclass(frozen=True)
+class EncodedRatings:
+    """Parts as columns (user index, item index, rating), by vocabularies of the training part."""
+
+    user_ids: NDArray[Any]
+    item_ids: NDArray[Any]
+    parts: Mapping[str, Sequence[NDArray[Any]]]
+    test_rows: Indices
+
+
 class RatingsDataModule(TensorDataModule):
     """Batches are ``(user index, item index, rating)``; index 0 is whatever training has not seen.
 
     A subclass gives the table and the split. Vocabularies are fitted on the training part alone.
     """
-
-    item_keys: Sequence[str]  # of each row of the table, what counts as one item
 
     def load_table(self) -> tuple[RatingTable, str]:
         """The ratings and where they came from."""
@@ -63,37 +72,32 @@ class RatingsDataModule(TensorDataModule):
         if self.parts:
             return
         table, self.source = self.load_table()
-        self.rows = self.split_rows(table)
-        keys = self.item_key_column(table)
-        train = self.rows["train"]
-        if len(train) == 0 or len(self.rows["test"]) == 0:
-            raise DataError(f"{type(self).__name__}: the split leaves no training or no test rows")
-        self.user_ids = np.unique(table.users[train])
-        self.item_ids = np.unique(keys[train])
+        self._table = table
+        encoded = self.encode(table)
+        self._test_rows = encoded.test_rows
+        self.user_ids, self.item_ids = encoded.user_ids, encoded.item_ids
         self.user_names = ["unknown", *map(str, self.user_ids)]
         self.item_names = ["unknown", *(self.item_name(k, table) for k in self.item_ids)]
-        users, items = self.encode(table.users, keys)
-        for part, rows in self.rows.items():
-            self.parts[part] = (
-                torch.from_numpy(users[rows]),
-                torch.from_numpy(items[rows]),
-                torch.from_numpy(table.ratings[rows]),
-            )
-        test = self.rows["test"]
-        self._test_columns = {
-            "user": table.users[test].tolist(),
-            "item": table.items[test].tolist(),
-            "title": [table.titles.get(int(i), f"item {i}") for i in table.items[test]],
-            "rating": table.ratings[test].tolist(),
-        }
-        counts = np.bincount(items[train], minlength=len(self.item_names))
-        sums = np.bincount(items[train], table.ratings[train], minlength=len(self.item_names))
+        for part, columns in encoded.parts.items():
+            self.parts[part] = tuple(torch.from_numpy(column) for column in columns)
+        _, items, ratings = encoded.parts["train"]
+        counts, sums = np.zeros(len(self.item_names), np.int64), np.zeros(len(self.item_names))
+        for rows in _summed_together(len(items)):
+            counts += np.bincount(items[rows], minlength=len(counts))
+            sums += np.bincount(items[rows], ratings[rows], minlength=len(sums))
         self.item_rating_count = counts
         self.item_mean_rating = sums / np.maximum(counts, 1)
 
-    def encode(self, users: NDArray[Any], items: NDArray[Any]) -> tuple[Indices, Indices]:
-        """Indices of raw user ids and item keys; 0 for what training has not seen."""
-        return _index_in(self.user_ids, users), _index_in(self.item_ids, items)
+    def encode(self, table: RatingTable) -> EncodedRatings:
+        """Raises DataError if the split leaves nothing to train on, or to test."""
+        rows, keys = self.split_rows(table), self.item_key_column(table)
+        train = rows["train"]
+        if len(train) == 0 or len(rows["test"]) == 0:
+            raise DataError(f"{type(self).__name__}: the split leaves no training or no test rows")
+        user_ids, item_ids = np.unique(table.users[train]), np.unique(keys[train])
+        users, items = index_in(user_ids, table.users), index_in(item_ids, keys)
+        parts = {part: (users[of], items[of], table.ratings[of]) for part, of in rows.items()}
+        return EncodedRatings(user_ids, item_ids, parts, rows["test"])
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -101,7 +105,7 @@ class RatingsDataModule(TensorDataModule):
         return {"n_users": len(self.user_names), "n_items": len(self.item_names)}
 
     def summary(self) -> str:
-        rows = ", ".join(f"{len(r):,} {part}" for part, r in self.rows.items())
+        rows = ", ".join(f"{len(p[-1]):,} {name}" for name, p in self.parts.items())
         return (
             f"{self.title()}: {rows} ratings of {len(self.item_ids):,} items "
             f"by {len(self.user_ids):,} users (from {self.source})"
@@ -111,7 +115,14 @@ class RatingsDataModule(TensorDataModule):
         return type(self).__name__
 
     def test_table(self) -> dict[str, Sequence[Any]]:
-        return self._test_columns
+        table, test = self._table, self._test_rows
+        items = table.items[test].tolist()
+        return {
+            "user": table.users[test].tolist(),
+            "item": items,
+            "title": [table.titles.get(item, f"item {item}") for item in items],
+            "rating": table.ratings[test].tolist(),
+        }
 
     def baselines(self) -> dict[str, dict[str, float]]:
         users, items, ratings = (t.numpy() for t in self.parts["train"])
@@ -140,16 +151,30 @@ def fit_biases(
     """
     mean = float(ratings.mean(dtype=np.float64))
     user_bias, item_bias = np.zeros(n_users), np.zeros(n_items)
-    user_weight = user_damping + np.bincount(users, minlength=n_users)
-    item_weight = item_damping + np.bincount(items, minlength=n_items)
+    user_weight, item_weight = np.full(n_users, user_damping), np.full(n_items, item_damping)
+    parts = list(_summed_together(len(ratings)))
+    for rows in parts:
+        user_weight += np.bincount(users[rows], minlength=n_users)
+        item_weight += np.bincount(items[rows], minlength=n_items)
+
+    def damped_mean(of: Indices, weight: NDArray[np.float64], others: Indices, bias: Any) -> Any:
+        total = np.zeros_like(weight)
+        for rows in parts:
+            rest = ratings[rows] - mean - bias[others[rows]]
+            total += np.bincount(of[rows], rest, minlength=len(total))
+        return total / weight
+
     for _ in range(passes):
-        rest = ratings - mean - user_bias[users]
-        item_bias = np.bincount(items, rest, minlength=n_items) / item_weight
-        rest = ratings - mean - item_bias[items]
-        user_bias = np.bincount(users, rest, minlength=n_users) / user_weight
+        item_bias = damped_mean(items, item_weight, users, user_bias)
+        user_bias = damped_mean(users, user_weight, items, item_bias)
     return mean, user_bias, item_bias
 
 
-def _index_in(vocabulary: NDArray[Any], keys: NDArray[Any]) -> Indices:
+def _summed_together(rows: int) -> Iterator[slice]:
+    return (slice(k, k + _SUMMED_AT_ONCE) for k in range(0, rows, _SUMMED_AT_ONCE))
+
+
+def index_in(vocabulary: NDArray[Any], keys: NDArray[Any]) -> Indices:
+    """1 + the place of each key in the sorted ``vocabulary``; 0 for one that is not there."""
     place = np.searchsorted(vocabulary, keys).clip(max=len(vocabulary) - 1)
     return np.where(vocabulary[place] == keys, place + 1, UNKNOWN).astype(np.int64)

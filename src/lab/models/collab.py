@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lab.config.schema import Count, Flag, Number
 from lab.models.layers import embedding, in_range
 from lab.module import SupervisedModule
 from lab.optim.groups import BiasEmbedding
+from lab.optim.lazy_decay import LazilyDecayedEmbedding
 
 
 class CollabFilter(SupervisedModule):
@@ -24,6 +25,8 @@ class CollabFilter(SupervisedModule):
         n_factors: length of p_u and q_i.
         y_range: ends of the sigmoid, in ratings; None for a plain sum.
         biases: whether there are b_u and b_i; without them an unknown row's score is 0.
+        sparse: whether a step touches only the rows of its batch, which pays where the tables are
+            far larger than a batch; for ``optim=rowwise_adagrad`` and plain ``sgd``.
     """
 
     def __init__(
@@ -33,18 +36,20 @@ class CollabFilter(SupervisedModule):
         n_factors: Count = 40,
         y_range: tuple[Number, Number] | None = (0.0, 5.5),
         biases: Flag = True,
+        sparse: Flag = False,
     ) -> None:
         super().__init__()
-        self.u_weight = embedding(n_users, n_factors)
-        self.i_weight = embedding(n_items, n_factors)
+        factors, bias = (LazilyDecayedEmbedding,) * 2 if sparse else (nn.Embedding, BiasEmbedding)
+        self.u_weight = embedding(n_users, n_factors, factors)
+        self.i_weight = embedding(n_items, n_factors, factors)
         if biases:
-            self.u_bias = embedding(n_users, 1, BiasEmbedding)
-            self.i_bias = embedding(n_items, 1, BiasEmbedding)
+            self.u_bias = embedding(n_users, 1, bias)
+            self.i_bias = embedding(n_items, 1, bias)
         self.biases = biases
         self.y_range = y_range
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """users (B,), items (B,), both int64 -> predicted ratings (B,)."""
+        """users (B,), items (B,), indices -> predicted ratings (B,)."""
         score = (self.u_weight(users) * self.i_weight(items)).sum(dim=1)
         if self.biases:
             score = score + self.u_bias(users).squeeze(1) + self.i_bias(items).squeeze(1)

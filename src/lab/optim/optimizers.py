@@ -4,18 +4,21 @@ torch's SGD and RMSprop know only L2, and its Adam keeps the switch to decoupled
 parameter groups, where loading a checkpoint changes it in silence. Here one mix-in does it for all.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lab.config.schema import SGD, Adam, Optim, RMSprop
-from lab.errors import CheckpointError
+from lab.config.schema import SGD, Adam, Optim, RMSprop, RowwiseAdagrad
+from lab.config.sparse import sparse_faults
+from lab.errors import CheckpointError, ConfigError
+from lab.optim import rowwise
 from lab.optim.decay import l2_coefficient, shrink_factor
 from lab.optim.groups import clean_name, plan_parameters
+from lab.optim.lazy_decay import LazilyDecayedEmbedding, has_sparse_gradients
 
 _FIXED_KEYS = ("name", "decay_mode", "decay_value", "base_lr", "param_names")
 
@@ -27,6 +30,8 @@ class ExplicitDecay(torch.optim.Optimizer):
     runs before them and the gradient would be taken at weights that are already decayed.
     """
 
+    lazily_decayed: Mapping[Tensor, LazilyDecayedEmbedding] = {}  # by their weight
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         loss = None
@@ -37,9 +42,13 @@ class ExplicitDecay(torch.optim.Optimizer):
             shrink = shrink_factor(
                 group["decay_mode"], group["decay_value"], group["lr"], group["base_lr"]
             )
-            decayed = [p for p in group["params"] if p.grad is not None] if shrink else []
+            learning = [p for p in group["params"] if p.grad is not None] if shrink else []
+            decayed = [p for p in learning if p not in self.lazily_decayed]
             if decayed:
                 torch._foreach_mul_(decayed, 1 - shrink)  # pyright: ignore[reportPrivateImportUsage]
+            for parameter in learning:
+                if parameter in self.lazily_decayed:
+                    self.lazily_decayed[parameter].decay(shrink)
         super().step()
         return loss
 
@@ -59,13 +68,16 @@ class ExplicitDecay(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
 
 
-class _SGD(ExplicitDecay, torch.optim.SGD): ...
+class _SGD(ExplicitDecay, rowwise.RowwiseSGD): ...
 
 
 class _RMSprop(ExplicitDecay, torch.optim.RMSprop): ...
 
 
 class _Adam(ExplicitDecay, torch.optim.Adam): ...
+
+
+class _RowwiseAdagrad(ExplicitDecay, rowwise.RowwiseAdagrad): ...
 
 
 def build_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
@@ -75,9 +87,32 @@ def build_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     roles are spared. Groups hold strings and Python floats: their state loads with weights_only.
 
     Raises:
-        ConfigError: from ``plan_parameters``.
+        ConfigError: from ``plan_parameters``, or ``optim`` cannot take sparse gradients.
     """
-    groups = _parameter_groups(model, optim)
+    if has_sparse_gradients(model) and (faults := list(sparse_faults(optim))):
+        raise ConfigError("\n".join(faults))
+    groups = list(_parameter_groups(model, optim))
+    optimizer = _optimizer_of(groups, optim)
+    lazy = {m.weight: m for m in model.modules() if isinstance(m, LazilyDecayedEmbedding)}
+    if isinstance(optimizer, ExplicitDecay):
+        optimizer.lazily_decayed = lazy
+    for group in groups if lazy else []:
+        _refuse_to_decay_at_once(group)
+    return optimizer
+
+
+def _refuse_to_decay_at_once(group: dict[str, Any]) -> None:
+    """Raises ConfigError if a step would leave nothing of a weight: its scale would be 0."""
+    rate = group["base_lr"]
+    share = shrink_factor(group["decay_mode"], group["decay_value"], rate, rate)
+    if share >= 1:
+        raise ConfigError(
+            f"optim.weight_decay.value: a step at the learning rate {rate:g} would take {share:g} "
+            f"of each weight; it should be far below 1"
+        )
+
+
+def _optimizer_of(groups: list[dict[str, Any]], optim: Optim) -> torch.optim.Optimizer:
     match optim:
         case SGD(momentum=momentum, nesterov=nesterov):
             return _SGD(groups, lr=optim.lr, momentum=momentum, nesterov=nesterov)
@@ -85,6 +120,8 @@ def build_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
             return _RMSprop(groups, lr=optim.lr, alpha=alpha, eps=eps, momentum=momentum)
         case Adam(betas=betas, eps=eps):
             return _Adam(groups, lr=optim.lr, betas=betas, eps=eps)
+        case RowwiseAdagrad(eps=eps):
+            return _RowwiseAdagrad(groups, lr=optim.lr, eps=eps)
 
 
 def _parameter_groups(model: nn.Module, optim: Optim) -> Iterable[dict[str, Any]]:
