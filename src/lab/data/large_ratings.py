@@ -79,7 +79,7 @@ class LargeRatings(RatingsDataModule):
         train, val = hold_out(rest, self.validation_fraction, self.split_seed)
         return {"train": train, "val": val, "test": test}
 
-    def encode(self, table: RatingTable) -> EncodedRatings:
+    def encode_table(self, table: RatingTable) -> EncodedRatings:
         split = f"split={self.split_seed},{self.test_fraction:g},{self.validation_fraction:g}"
         columns = read_or_write(
             self.folder() / split, lambda folder: self._write_encoded(table, folder)

@@ -73,7 +73,7 @@ class RatingsDataModule(TensorDataModule):
             return
         table, self.source = self.load_table()
         self._table = table
-        encoded = self.encode(table)
+        encoded = self.encode_table(table)
         self._test_rows = encoded.test_rows
         self.user_ids, self.item_ids = encoded.user_ids, encoded.item_ids
         self.user_names = ["unknown", *map(str, self.user_ids)]
@@ -88,7 +88,11 @@ class RatingsDataModule(TensorDataModule):
         self.item_rating_count = counts
         self.item_mean_rating = sums / np.maximum(counts, 1)
 
-    def encode(self, table: RatingTable) -> EncodedRatings:
+    def encode(self, users: NDArray[Any], items: NDArray[Any]) -> tuple[Indices, Indices]:
+        """Indices of raw user ids and item keys; 0 for what training has not seen."""
+        return index_in(self.user_ids, users), index_in(self.item_ids, items)
+
+    def encode_table(self, table: RatingTable) -> EncodedRatings:
         """Raises DataError if the split leaves nothing to train on, or to test."""
         rows, keys = self.split_rows(table), self.item_key_column(table)
         train = rows["train"]
