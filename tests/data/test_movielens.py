@@ -260,9 +260,10 @@ def test_the_baseline_on_every_split(split: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("split", ["lesson", "random", "u1"])
 def test_parts_do_not_overlap_and_validation_comes_out_of_training(split: str) -> None:
-    without, with_validation = movielens(split), movielens(split, 0.1)
-    assert np.array_equal(without.rows["test"], with_validation.rows["test"])
-    parts = np.concatenate([with_validation.rows["train"], with_validation.rows["val"]])
-    assert np.array_equal(np.sort(parts), np.sort(without.rows["train"]))
-    everything = np.concatenate([parts, with_validation.rows["test"]])
+    data = (movielens(split), movielens(split, 0.1))
+    without, with_validation = (d.split_rows(d.load_table()[0]) for d in data)
+    assert np.array_equal(without["test"], with_validation["test"])
+    parts = np.concatenate([with_validation["train"], with_validation["val"]])
+    assert np.array_equal(np.sort(parts), np.sort(without["train"]))
+    everything = np.concatenate([parts, with_validation["test"]])
     assert np.array_equal(np.sort(everything), np.arange(100_000))
