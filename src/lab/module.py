@@ -149,25 +149,25 @@ class SupervisedModule(LightningModule):
     def training_step(self, batches: Sequence[Sequence[Tensor]], batch_idx: int) -> Tensor:
         """The optimiser steps of an execution, on ``batches`` in their order; the last loss."""
         plan, trainer = self.phase.steps, self.trainer
-        takes_steps = step_taker(self)
+        steps = step_taker(self)
         scheduler = cast(GroupScheduler, self.lr_schedulers())
         every = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
         loss = torch.zeros(())
         step = self.total_steps
         last_step = self.before.steps + trainer.max_steps if trainer.max_steps != -1 else None
         for start in range(0, len(batches), plan.batches_per_step):
-            takes_steps.zero_grad()
+            steps.zero_grad()
             of_step = batches[start : start + plan.batches_per_step]
             first = batch_idx * plan.batches_per_execution + start  # its number in the epoch
             for number, batch in enumerate(of_step[:-1], first):
                 with _without_communication(trainer.strategy):
-                    self._backward(batch, number, takes_steps)
-            loss = self._backward(of_step[-1], first + len(of_step) - 1, takes_steps)
+                    self._backward(batch, number, steps)
+            loss = self._backward(of_step[-1], first + len(of_step) - 1, steps)
             step += 1
             if every and step % every == 0:
                 mean = self.running_loss.close_window(step - 1)
                 self._report({"train/loss": mean, **self._pace()}, step)
-            takes_steps.step()
+            steps.step()
             scheduler.step()
             if step == last_step:
                 break

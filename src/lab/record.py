@@ -131,14 +131,19 @@ class RunRecord:
 
     def end(self, status: Status, exit_code: int, error: BaseException | None = None) -> None:
         self.status, self.exit_code, self.ended = status, exit_code, _now()
-        unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-        self.peak_memory = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+        self.peak_memory = round(peak_memory() / 2**20, 1)
         if error is not None:
             self.error = {
                 "type": type(error).__name__,
                 "message": str(error),
                 "traceback": "".join(traceback.format_exception(error)),
             }
+
+
+def peak_memory() -> int:
+    """Bytes, of this process so far; those of mapped files are among them."""
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:

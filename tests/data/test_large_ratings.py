@@ -9,9 +9,9 @@ import torch
 from lab.data import column_folder, loader
 from lab.data.column_folder import ColumnFolder
 from lab.data.large_ratings import LargeRatings
+from lab.data.large_synthetic_ratings import LargeSyntheticRatings
 from lab.data.ratings import RatingsDataModule, RatingTable
 from lab.data.splits import Indices, hold_out
-from lab.data.synthetic_ratings import LargeSyntheticRatings
 from lab.errors import DataError
 from lab.record import RunRecord
 from tests.launch import TINY, launch

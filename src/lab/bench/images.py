@@ -297,7 +297,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=_count, default=32)
     parser.add_argument("--rounds", type=_count, default=5)
     parser.add_argument("--steps", type=_count, default=3, help="of a rung in a round")
-    parser.add_argument("--workers", type=int, default=2, help="of the DataLoader")
+    parser.add_argument(
+        "--workers", type=int, choices=range(64), metavar="N", default=2, help="of the DataLoader"
+    )
     parser.add_argument("--no-compile", action="store_true", help="leave that rung out")
     parser.add_argument("--cache", type=Path, default=Path("data/decoded"))
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))

@@ -13,7 +13,6 @@ import io
 import json
 import logging
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.atomic import atomic_write
+from lab.record import peak_memory
 
 FACTORS = 40
 SHAPES = {  # millions of ratings -> users, items: those of MovieLens-100K, -1M, -10M and -25M
@@ -122,7 +122,7 @@ def _run_case(millions: float, way: Way, root: Path) -> Measured:
     from lightning.pytorch import Callback, LightningModule, Trainer
 
     from lab.config.schema import Adam, Constant, Optim, RowwiseAdagrad, WeightDecay
-    from lab.data.synthetic_ratings import LargeSyntheticRatings
+    from lab.data.large_synthetic_ratings import LargeSyntheticRatings
     from lab.models.collab import CollabFilter
     from lab.phases import PhasePlan, Progress, StepPlan
 
@@ -136,7 +136,7 @@ def _run_case(millions: float, way: Way, root: Path) -> Measured:
             self.seconds += time.process_time()
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    imported = _peak()
+    imported = peak_memory()
     torch.set_num_threads(1)
     users, items = SHAPES[millions]
     data = LargeSyntheticRatings(
@@ -181,12 +181,7 @@ def _run_case(millions: float, way: Way, root: Path) -> Measured:
     trainer.fit(model, datamodule=data)
     seconds = clock.seconds / trainer.global_step * -(-rows // way.batch_size)
     parameters = sum(p.numel() for p in model.parameters())
-    return Measured(seconds, _peak() - imported, rows, parameters)
-
-
-def _peak() -> int:
-    """Bytes; those of mapped files are among them, which others can share and the system take."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Measured(seconds, peak_memory() - imported, rows, parameters)
 
 
 def _rows(sizes: list[float], rounds: int, root: Path, bandwidth: float) -> Iterator[Row]:
@@ -270,7 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--sizes", default="0.1,1,10,25", help="millions of ratings, of " + str(sorted(SHAPES))
     )
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, choices=range(1, 100), metavar="N", default=3)
     parser.add_argument("--data", type=Path, help="folder of the ratings; none: a temporary one")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/scale"))
     parser.add_argument("--case", help=argparse.SUPPRESS)
@@ -280,9 +275,11 @@ def main(arguments: list[str] | None = None) -> int:
         measured = _run_case(case["millions"], Way(**case["way"]), Path(case["root"]))
         print(json.dumps(dataclasses.asdict(measured)))  # noqa: T201
         return 0
-    sizes = [float(size) for size in options.sizes.split(",")]
-    if not set(sizes) <= set(SHAPES):
-        parser.error(f"--sizes: are of {sorted(SHAPES)}")
+    known = {f"{size:g}": size for size in SHAPES}
+    unknown = [size for size in options.sizes.split(",") if size not in known]
+    if unknown:
+        parser.error(f"--sizes: are of {', '.join(known)}, not {', '.join(unknown)}")
+    sizes = [known[size] for size in options.sizes.split(",")]
     bandwidth = copy_bandwidth()
     with tempfile.TemporaryDirectory() as temporary:
         rows = list(_rows(sizes, options.rounds, options.data or Path(temporary), bandwidth))

@@ -1,7 +1,8 @@
 """MovieLens-25M (Harper & Konstan 2015): 25,000,095 ratings from 0.5 to 5 in halves, by user.
 
-There is one source, GroupLens' archive of 262 MB; its md5 is the one that GroupLens publishes. What
-is kept of it are columns of numbers, and the titles.
+There is one source, GroupLens' archive of 262 MB. Its md5 is the one that public repositories quote
+as GroupLens'; neither the archive nor its md5 file was seen here. What is kept are columns of
+numbers, and the titles.
 """
 
 import hashlib

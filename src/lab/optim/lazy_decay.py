@@ -6,7 +6,7 @@ kept once, beside them: with θ = c · φ, where φ is stored,
     θ ← (1 - s) θ        is   c ← (1 - s) c
     θ_r ← θ_r - u_r      is   φ_r ← φ_r - u_r / c
 
-(Bottou 2012, "Stochastic Gradient Descent Tricks", section 5.1). A row that is not read for a
+(Bottou 2012, "Stochastic Gradient Descent Tricks"). A row that is not read for a
 thousand steps costs nothing, and is decayed exactly as if it had been multiplied at each of them.
 """
 

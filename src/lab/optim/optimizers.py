@@ -94,8 +94,7 @@ def build_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     groups = list(_parameter_groups(model, optim))
     optimizer = _optimizer_of(groups, optim)
     lazy = {m.weight: m for m in model.modules() if isinstance(m, LazilyDecayedEmbedding)}
-    if isinstance(optimizer, ExplicitDecay):
-        optimizer.lazily_decayed = lazy
+    optimizer.lazily_decayed = lazy
     for group in groups if lazy else []:
         _refuse_to_decay_at_once(group)
     return optimizer
@@ -112,7 +111,7 @@ def _refuse_to_decay_at_once(group: dict[str, Any]) -> None:
         )
 
 
-def _optimizer_of(groups: list[dict[str, Any]], optim: Optim) -> torch.optim.Optimizer:
+def _optimizer_of(groups: list[dict[str, Any]], optim: Optim) -> ExplicitDecay:
     match optim:
         case SGD(momentum=momentum, nesterov=nesterov):
             return _SGD(groups, lr=optim.lr, momentum=momentum, nesterov=nesterov)
