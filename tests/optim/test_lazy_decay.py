@@ -232,6 +232,10 @@ def test_several_steps_an_execution_with_clipping_are_single_steps(tmp_path: Pat
         (["optim=adam"], "optim.name: 'adam' moves every row"),
         (["optim=rmsprop"], "optim.name: 'rmsprop' moves every row"),
         (["optim=nesterov"], "optim.momentum: moves every row"),
+        (
+            ["optim=sgd", "trainer.devices=2"],
+            "trainer.devices: sparse gradients are for one process",
+        ),
         (["optim=sgd", "optim.weight_decay={mode: l2, value: 0.1}"], "'l2' gives every row"),
         (["optim=sgd", "optim.weight_decay={mode: l2_loss, value: 0.1}"], "'l2_loss' gives every"),
     ],

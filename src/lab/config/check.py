@@ -208,6 +208,9 @@ def _cross_faults(config: Config) -> list[str]:
     faults += _step_faults(config)
     if config.model.get("sparse"):
         faults += sparse_faults(config.optim)
+        devices = config.trainer.get("devices", "auto")
+        if devices not in ("auto", 1, "1"):  # of auto it shows when the machine is looked at
+            faults.append("trainer.devices: sparse gradients are for one process; set it to 1")
     if config.phases and config.trainer.get("max_epochs") is not None:
         faults.append(
             "trainer.max_epochs: each of the phases says how long it is "

@@ -50,9 +50,13 @@ class RandomWarp(BatchTransform):
     ) -> None:
         super().__init__()
         if not 0 < scale[0] <= scale[1] <= 1:
-            raise ConfigError(f"scale: should be two shares that rise, at most 1 (it is {scale})")
+            raise ConfigError(
+                f"RandomWarp: scale: should be two shares that rise, at most 1 (it is {scale})"
+            )
         if not 0 < ratio[0] <= ratio[1]:
-            raise ConfigError(f"ratio: should be two positive numbers that rise (it is {ratio})")
+            raise ConfigError(
+                f"RandomWarp: ratio: should be two positive numbers that rise (it is {ratio})"
+            )
         self.scale, self.ratio = scale, ratio
         self.flip = flip
         self.degrees = degrees
