@@ -1,5 +1,7 @@
 """Places and GPUs handed out to jobs; these are small scripts, started as jobs are."""
 
+import os
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,8 +12,10 @@ from hydra.core.utils import JobStatus
 
 from lab.ablation import launch
 from lab.ablation.job_pool import JobPool
+from lab.ablation.listing import JobLines
 from lab.ablation.live_table import position
 from lab.errors import ConfigError
+from lab.interruption import RunInterrupted
 from lab.record import RunRecord
 
 TOLD = """
@@ -147,3 +151,25 @@ def test_where_a_job_stands(tmp_path: Path) -> None:
     assert position(tmp_path, config) == "epoch 2/5, step 14"
     config["phases"] = {"head": {"epochs": 3}, "all": {"epochs": 6}}
     assert position(tmp_path, config) == "epoch 2/9, step 14"
+
+
+def test_told_again_before_it_has_passed_on_the_first_signal_it_leaves_no_job(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaf = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+tell(os.getpid())
+os.kill(os.getppid(), signal.SIGTERM)
+time.sleep(60)
+"""
+
+    def told_again(lines: JobLines, text: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(JobLines, "say", told_again)
+    with pytest.raises(RunInterrupted):
+        JobPool([job(tmp_path / "0", deaf)], 1).run()
+    process = int(log.read_text().splitlines()[1].split()[0])
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)

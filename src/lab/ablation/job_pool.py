@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 
 from lab.ablation.devices import Needs, cores_here, gpus_here, needs_of
-from lab.ablation.launch import end_job, start_job, stop_jobs
+from lab.ablation.launch import end_job, killed_on_error, start_job, stop_jobs
 from lab.ablation.listing import JobLines
 from lab.ablation.live_table import LiveTable
 from lab.errors import ConfigError
@@ -59,7 +59,11 @@ class JobPool:
             RunInterrupted: this process was told to stop, and so were the jobs.
         """
         order = list(self._waiting)
-        with Interruption() as interruption, LiveTable(self._lines) as table:
+        with (
+            Interruption() as interruption,
+            LiveTable(self._lines) as table,
+            killed_on_error(self._processes),
+        ):
             interruption.deferred = True
             try:
                 while self._waiting or self._running:
@@ -73,9 +77,12 @@ class JobPool:
                     f"stopping {len(self._running)} jobs, which write their checkpoints first; "
                     f"Ctrl-C again: at once"
                 )
-                stop_jobs([job.process for job in self._running.values()])
+                stop_jobs(self._processes())
                 raise
         return [self._ended[folder] for folder in order]
+
+    def _processes(self) -> list[subprocess.Popen[bytes]]:
+        return [job.process for job in self._running.values()]
 
     def _start_what_fits(self) -> None:
         while self._waiting and len(self._running) < self.at_a_time:

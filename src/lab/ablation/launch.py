@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -85,16 +85,26 @@ def end_job(job: subprocess.Popen[bytes]) -> JobReturn | None:
     return job_return(status)
 
 
-def stop_jobs(jobs: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask jobs to write their checkpoints and end, and wait; if told again meanwhile, kill them."""
+@contextlib.contextmanager
+def killed_on_error(jobs: Callable[[], Sequence[subprocess.Popen[bytes]]]) -> Iterator[None]:
+    """Of ``jobs()`` no process outlives a block that raises, and so none a process told twice.
+
+    Around the block that stops them in order: a second signal can raise at any place in there.
+    """
     try:
-        for job in jobs:
-            job.terminate()
-        for job in jobs:
-            job.wait()
-    finally:
-        for job in jobs:
+        yield
+    except BaseException:
+        for job in jobs():
             _kill(job)
+        raise
+
+
+def stop_jobs(jobs: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask jobs to write their checkpoints and end, and wait."""
+    for job in jobs:
+        job.terminate()
+    for job in jobs:
+        job.wait()
 
 
 def _kill(job: subprocess.Popen[bytes]) -> None:
@@ -107,11 +117,12 @@ def _kill(job: subprocess.Popen[bytes]) -> None:
 def run_to_its_end(folder: Path) -> JobReturn:
     """``start_job``, waited for; if this process is told to stop, the job is too."""
     job = start_job(folder)
-    try:
-        job.wait()
-    except BaseException:
-        stop_jobs([job])
-        raise
+    with killed_on_error(lambda: [job]):
+        try:
+            job.wait()
+        except BaseException:
+            stop_jobs([job])
+            raise
     ended = end_job(job)
     assert ended is not None
     return ended
@@ -127,13 +138,14 @@ def run_apart(config: DictConfig) -> None:
         ChildProcessError: the job has not come to a good end.
     """
     job = start_job(Path(config.run))
-    try:
-        job.wait()
-    except BaseException:  # a scheduler that stops us may have told the job already
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            job.wait(_GRACE)
-        stop_jobs([job])
-        raise
+    with killed_on_error(lambda: [job]):
+        try:
+            job.wait()
+        except BaseException:  # a scheduler that stops us may have told the job already
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                job.wait(_GRACE)
+            stop_jobs([job])
+            raise
     if (error := end_job(job)) is not None and error.status is JobStatus.FAILED:
         raise error._return_value
 
