@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train setup test test-slow notebooks check format clean
+.PHONY: train setup test test-slow notebooks bench check format clean
 
 train: setup  ## fetch MovieLens-100K, train the lesson's collaborative filter, test it
 	$(BIN)/python train.py experiment=collab
@@ -24,6 +24,10 @@ test-slow: setup  ## what learns from real data
 
 notebooks: setup  ## execute all of notebooks/ in place; MovieLens and digits are fetched once
 	$(BIN)/python notebooks/execute.py
+
+bench: setup  ## our fit against other ways to train the same, half an hour; tables in runs/bench
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m lab.bench
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check

@@ -24,7 +24,7 @@ def pinned(name: str) -> Version:
 def requirements() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    of_dev = [r for name, extra in extras.items() if name != "ray" for r in extra]  # Ray is apart
+    of_dev = [r for name, extra in extras.items() if name not in ("ray", "bench") for r in extra]
     named = [*project["dependencies"], *of_dev]
     return [Requirement(r) for r in named if not r.startswith(project["name"])]
 

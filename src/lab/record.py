@@ -5,6 +5,7 @@ the start with status ``running``, for a job of a plan before it as ``planned``;
 finished run.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -142,6 +143,11 @@ class RunRecord:
 
 def peak_memory() -> int:
     """Bytes, of this process so far; those of mapped files are among them."""
+    with contextlib.suppress(OSError):  # Linux alone; there getrusage also counts what the parent
+        # had when it started this process
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 2**10
     unit = 1 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
