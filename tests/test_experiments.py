@@ -39,6 +39,7 @@ TINY_RUNS = {
         "trainer.max_epochs=1",
     ],
     "collab_best": RATINGS,
+    "collab_fast": RATINGS,
     "collab_ensemble": [*RATINGS, "model.n_members=2"],
     "digits_pretrain": [*PHOTOS, *ONLY_THE_RUN, "~data.classes", "trainer.max_epochs=1"],
     "digits_scratch": [*PHOTOS, *NOT_OF_PHOTOS, *ONLY_THE_RUN, "trainer.max_epochs=1"],
