@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 def load(run_folder: Path | str) -> "tuple[SupervisedModule, TensorDataModule]":
     """Model and data of a finished run, of its folder or of a folder of runs (``lab.saved``)."""
+    from lab.quick_start import import_torchmetrics
+
+    import_torchmetrics()
     from lab.saved import load as load_run  # imports torch
 
     return load_run(run_folder)

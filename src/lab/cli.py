@@ -23,6 +23,7 @@ from lab.config.schema import Config
 from lab.config.suggestions import suggestion
 from lab.errors import ConfigError, RunFolderError, UserError
 from lab.interruption import RunInterrupted
+from lab.quick_start import import_torchmetrics
 
 _started: float | None = time.perf_counter()
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -118,6 +119,7 @@ def execute(cfg: DictConfig) -> float | None:
     folder = Path(hydra.runtime.output_dir)
     try:
         config = _checked(cfg, hydra.overrides.task, folder)
+        import_torchmetrics()
         from lab.run import run  # imports torch
 
         return run(config, _relative(folder), list(hydra.overrides.task))
