@@ -122,17 +122,27 @@ def test_removal_forgets_before_it_deletes(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "manifest.json").read_text()) == {"checkpoints": []}
 
 
+def test_what_does_not_stay_goes_with_the_writing_that_adds_the_newest(tmp_path: Path) -> None:
+    io = AtomicCheckpointIO({tmp_path: lambda entries: entries[-2:]})
+    elsewhere = tmp_path / "elsewhere"
+    for step in range(4):
+        for folder in (tmp_path, elsewhere):
+            io.save_checkpoint({"global_step": step, "epoch": 0}, folder / f"{step}.ckpt")
+    assert [e.step for e in Manifest(tmp_path).entries()] == [2, 3]
+    assert sorted(p.name for p in tmp_path.glob("*.ckpt")) == ["2.ckpt", "3.ckpt"]
+    assert len(Manifest(elsewhere).entries()) == 4
+
+
 WRITER = """
 import sys, torch
 from pathlib import Path
-from lab.checkpoint import AtomicCheckpointIO, Manifest
+from lab.checkpoint import AtomicCheckpointIO
 folder = Path(sys.argv[1])
+io = AtomicCheckpointIO({folder: lambda entries: entries[-2:]})
 print("ready", flush=True)
 for step in range(1, 100000):
     content = {"global_step": step, "epoch": 0, "w": torch.full((200_000,), float(step))}
-    AtomicCheckpointIO().save_checkpoint(content, folder / f"{step}.ckpt")
-    for entry in Manifest(folder).entries()[:-2]:
-        AtomicCheckpointIO().remove_checkpoint(folder / entry.file)
+    io.save_checkpoint(content, folder / f"{step}.ckpt")
 """
 
 

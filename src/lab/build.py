@@ -140,7 +140,7 @@ def build_trainer(
         return build(
             callbacks=[*callbacks, terminal.EpochLines(), checkpoints],
             logger=trackers,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO({checkpoints.folder: checkpoints.retained})],
             default_root_dir=folder,
         )
     except (

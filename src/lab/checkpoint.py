@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal, cast
@@ -49,6 +49,9 @@ class Entry:
         return cls(**{**values, "before": Progress(**values["before"])})
 
 
+Retained = Callable[[list[Entry]], list[Entry]]  # of listed checkpoints, oldest first
+
+
 class Manifest:
     """The list of complete checkpoints of a folder, oldest first; the file is the only truth."""
 
@@ -66,8 +69,18 @@ class Manifest:
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{self.path}: is not a list of checkpoints ({error})") from error
 
-    def add(self, entry: Entry) -> None:
-        self._write([*(e for e in self.entries() if e.file != entry.file), entry])
+    def add(self, entry: Entry, retained: Retained | None = None) -> None:
+        """List a complete checkpoint; of all that are then listed, only the ``retained`` stay.
+
+        One writing for both, since each waits for the disk. Files are removed after it, so that no
+        listed one is ever missing.
+        """
+        listed = [*(e for e in self.entries() if e.file != entry.file), entry]
+        kept = listed if retained is None else retained(listed)
+        self._write(kept)
+        for dropped in listed:
+            if dropped not in kept:
+                (self.folder / dropped.file).unlink(missing_ok=True)
 
     def end_phase(self, before_next: Progress) -> None:
         """The newest checkpoint is where the next phase begins, if it was written at that step."""
@@ -79,10 +92,7 @@ class Manifest:
         self._write([e for e in self.entries() if e.file != file])
 
     def best(self, monitor: str, mode: Literal["min", "max"]) -> Entry | None:
-        """The entry with the best ``monitor``; the earlier one of equals."""
-        scored = [e for e in self.entries() if math.isfinite(e.metrics.get(monitor, math.nan))]
-        pick = min if mode == "min" else max
-        return pick(scored, key=lambda e: e.metrics[monitor], default=None)
+        return best_of(self.entries(), monitor, mode)
 
     def newest_that_verifies(self) -> Entry | None:
         """The newest undamaged checkpoint, or None; damaged ones are named in the log."""
@@ -97,6 +107,13 @@ class Manifest:
 
     def _write(self, entries: list[Entry]) -> None:
         write_json(self.path, {"checkpoints": [asdict(e) for e in entries]})
+
+
+def best_of(entries: list[Entry], monitor: str, mode: Literal["min", "max"]) -> Entry | None:
+    """The entry with the best ``monitor``; the earlier one of equals."""
+    scored = [e for e in entries if math.isfinite(e.metrics.get(monitor, math.nan))]
+    pick = min if mode == "min" else max
+    return pick(scored, key=lambda e: e.metrics[monitor], default=None)
 
 
 def verify(path: Path, sha256: str) -> None:
@@ -148,7 +165,14 @@ class _Digest:
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's plug-in point for reading and writing checkpoint files."""
+    """Lightning's plug-in point for reading and writing checkpoint files.
+
+    Args:
+        retained: by folder, which of its checkpoints stay when one is added; of others all.
+    """
+
+    def __init__(self, retained: Mapping[Path, Retained] | None = None) -> None:
+        self.retained = retained or {}
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -168,7 +192,7 @@ class AtomicCheckpointIO(CheckpointIO):
                 checkpoint.get("metrics", {}),
                 before,
             )
-            Manifest(path.parent).add(entry)
+            Manifest(path.parent).add(entry, self.retained.get(path.parent))
         except (OSError, RuntimeError) as error:  # torch wraps a failing write in a RuntimeError
             raise CheckpointError(
                 f"{path}: the checkpoint cannot be written ({error}); earlier ones are untouched. "
@@ -215,7 +239,7 @@ class RunCheckpoints(Checkpoint):
         interruption: Interruption,
         before: Progress,
     ) -> None:
-        self.manifest = Manifest(folder)
+        self.folder = folder
         self.every_n_steps = every_n_steps
         self.keep = keep
         self.monitor = monitor
@@ -265,15 +289,11 @@ class RunCheckpoints(Checkpoint):
             return  # ranks may stand at different steps, and saving waits for all of them
         self._metrics = metrics
         step = self.before.steps + trainer.global_step
-        trainer.save_checkpoint(self.manifest.folder / f"step={step:08d}.ckpt")
-        if trainer.is_global_zero:
-            self._prune(trainer.strategy.remove_checkpoint)
+        trainer.save_checkpoint(self.folder / f"step={step:08d}.ckpt")
 
-    def _prune(self, remove: Callable[[Path], None]) -> None:
-        best = self.manifest.best(self.monitor, self.mode) if self.monitor else None
-        for entry in self.manifest.entries()[: -self.keep]:
-            if entry != best:
-                remove(self.manifest.folder / entry.file)
+    def retained(self, entries: list[Entry]) -> list[Entry]:
+        best = best_of(entries, self.monitor, self.mode) if self.monitor else None
+        return [*(e for e in entries[: -self.keep] if e == best), *entries[-self.keep :]]
 
 
 def _prepare(folder: Path) -> None:
