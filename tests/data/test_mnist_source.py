@@ -1,6 +1,7 @@
 """Where digits may come from, what is refused on the way, and the verified copy."""
 
 import gzip
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -178,6 +179,8 @@ def test_a_damaged_verified_copy_is_fetched_again(tmp_path: Path, file: str, dam
     fetch = source.fetch_mnist if "70k" in file else source.fetch_mnist_5k
     fetch(tmp_path)
     path = tmp_path / file
+    os.utime(path, (0, 0))  # so that a change shows, however coarse the file system's clock
+    assert fetch(tmp_path)[1] == "the verified copy"
     whole = path.read_bytes()
     match damage:
         case "cut":

@@ -121,7 +121,8 @@ class MNIST(DigitsDataModule):
         self.root = Path(root)
 
     def prepare_data(self) -> None:
-        fetch_mnist(self.root)
+        if not self.parts:  # else in memory: Lightning asks again, before each fit and test
+            fetch_mnist(self.root)
 
     def load_digits(self) -> tuple[Digits, str]:
         (train, test), source = fetch_mnist(self.root)
@@ -168,7 +169,8 @@ class MNIST5K(DigitsDataModule):
         self.fold = fold
 
     def prepare_data(self) -> None:
-        fetch_mnist_5k(self.root)
+        if not self.parts:  # else in memory: Lightning asks again, before each fit and test
+            fetch_mnist_5k(self.root)
 
     def load_digits(self) -> tuple[Digits, str]:
         return fetch_mnist_5k(self.root)
