@@ -129,6 +129,14 @@ def execute(cfg: DictConfig) -> float | None:
         raise  # the sweep goes on with its next job
 
 
+def execute_run(cfg: DictConfig) -> float | None:
+    """As ``execute``, of a job that ``run=FOLDER`` names: its record brings a config to check."""
+    import_torchmetrics()
+    from lab.run import continue_run  # imports torch
+
+    return continue_run(_relative(Path(cfg.run)))
+
+
 def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
     try:
         extra = [o for o in overrides if o.lstrip("+~").split("=")[0] not in ("task", "run")]

@@ -15,6 +15,7 @@ import resource
 import subprocess
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -104,7 +105,7 @@ class RunRecord:
         else:
             self.continued.append(_now())
         self.status, self.ended, self.exit_code, self.error = "running", None, None, None
-        self.git, self.versions = git_state(), _versions()
+        self.git, self.versions = dict(git_state()), dict(_versions())
         self.process = {"host": platform.node(), "pid": os.getpid(), "command": sys.argv}
 
     @classmethod
@@ -175,8 +176,12 @@ def config_hash(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
 
 
-def git_state() -> dict[str, Any]:
-    """Commit and whether tracked files differ from it; empty outside a git checkout."""
+@functools.cache
+def git_state() -> Mapping[str, Any]:
+    """Commit and whether tracked files differ from it; empty outside a git checkout.
+
+    Of the moment when a process first asks: it goes on with the code that it has imported.
+    """
 
     def git(*arguments: str) -> str:
         # no lock: a run that is killed in the middle would leave one in the user's repository

@@ -58,17 +58,7 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
     Raises:
         UserError: for what the user can mend.
     """
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # our own tables say what a run is
-    # between lightning 2.6 and torch 2.14; harmless, and nothing a user can mend
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
-    # reports go by optimiser steps over the whole run, so short epochs lose none
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
-    # norms of frozen groups are meant to be
-    warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
-    if not torch.cuda.is_available():
-        # Lightning has torch ask NVML whether there is a GPU, and optimisers ask before each step
-        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+    _quieten_libraries()
     match config.task:
         case "lr_find":
             if _is_main_process():
@@ -88,6 +78,27 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
                     _refuse_a_second_run(folder)
                 return _fit_anew_or_on(config, folder, overrides)
     return None
+
+
+def continue_run(folder: Path) -> float | None:
+    """Begin or continue the run in ``folder``, as its record says; as ``run`` for ``task=fit``."""
+    _quieten_libraries()
+    with claimed(folder):
+        return _continue_fit(folder)
+
+
+def _quieten_libraries() -> None:
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # our own tables say what a run is
+    # between lightning 2.6 and torch 2.14; harmless, and nothing a user can mend
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+    # reports go by optimiser steps over the whole run, so short epochs lose none
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
+    # norms of frozen groups are meant to be
+    warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
+    if not torch.cuda.is_available():
+        # Lightning has torch ask NVML whether there is a GPU, and optimisers ask before each step
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 def _refuse_a_second_run(folder: Path) -> None:

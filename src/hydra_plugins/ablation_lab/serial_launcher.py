@@ -1,7 +1,6 @@
 """One job after the other in this process: the fastest way through many small ones."""
 
 import contextlib
-import copy
 import gc
 import traceback
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 
 class SerialLauncher(Launcher):
@@ -61,7 +60,7 @@ class SerialLauncher(Launcher):
             configure_log(hydra.hydra_logging, hydra.verbose)
 
     def _run_here(self, folder: Path, overrides: list[str], number: int) -> JobReturn:
-        from lab.cli import execute
+        from lab.cli import execute_run
 
         with (
             (folder / "run.log").open("a", buffering=1) as log,
@@ -70,7 +69,7 @@ class SerialLauncher(Launcher):
         ):
             ended = run_job(
                 hydra_context=self.hydra_context,
-                task_function=execute,
+                task_function=execute_run,
                 config=self._job_config(folder, overrides, number),
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
@@ -80,13 +79,13 @@ class SerialLauncher(Launcher):
         return ended
 
     def _job_config(self, folder: Path, overrides: list[str], number: int) -> DictConfig:
-        """Composed once: jobs differ in their folder alone."""
+        """Composed once: jobs differ in their folder alone. Hydra copies it for each of them."""
         if self._composed is None:
             self._composed = self.hydra_context.config_loader.load_sweep_config(
                 self.config, overrides
             )
-        config = copy.deepcopy(self._composed)
-        with open_dict(config):
+        config = self._composed
+        with read_write(config.hydra), open_dict(config):
             config.run = str(folder)
             config.hydra.overrides.task = overrides
             config.hydra.job.id = str(number)

@@ -123,7 +123,7 @@ class PlanFolder:
             "average": plan.average,
             "axes": plan.axes,
             "metrics": plan.metrics,
-            "git": git_state(),
+            "git": dict(git_state()),
             "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "report_id": self._report_id(),
             "process": {"host": platform.node(), "pid": os.getpid()},

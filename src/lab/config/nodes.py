@@ -4,9 +4,9 @@ import difflib
 import os
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from lab.config.signatures import TargetNotFoundError, class_names, signature_of
+from lab.config.signatures import Signature, TargetNotFoundError, class_names, signature_of
 from lab.config.suggestions import unknown_key
 
 # Classes under these may be built; what runs code by design (torch.load, torch.hub) is not there.
@@ -109,12 +109,12 @@ def _check_node(
                 taken = [name for name in signature.types if name not in handed]
                 faults.append(unknown_key(where, key, taken, values))
         elif isinstance(value, dict) and "_target_" in value:
-            if _type_faults(where, signature.types[key], value):
+            if _type_faults(where, signature, key, value):
                 faults.append(f"{where}: should not be a mapping with a _target_")
             else:
                 faults += _check_node(where, value, values)
         else:
-            faults += _type_faults(where, signature.types[key], value)
+            faults += _type_faults(where, signature, key, value)
             faults += _nested_faults(where, value, values)
     if complete and not node.get("_partial_"):
         faults += [
@@ -137,11 +137,9 @@ def _nested_faults(where: str, value: Any, values: dict[str, Any]) -> list[str]:
     return faults
 
 
-def _type_faults(where: str, expected: Any, value: Any) -> list[str]:
-    if expected is Any:
-        return []
+def _type_faults(where: str, signature: Signature, key: str, value: Any) -> list[str]:
     try:
-        TypeAdapter(expected).validate_python(value)
+        signature.validate(key, value)
     except ValidationError as error:
         expectations = dict.fromkeys(
             e["msg"].replace("Input should be ", "") for e in error.errors()

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import Strict
+from pydantic import Strict, TypeAdapter
 
 from lab.config import schema
 
@@ -30,6 +30,15 @@ class Signature:
     accepts_any: bool = False
     module: str = ""  # where it is defined, re-exports followed
     bases: frozenset[str] = frozenset()  # "module.Class" of the class and all of its ancestors
+    _adapters: dict[str, TypeAdapter[Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def validate(self, name: str, value: Any) -> None:
+        """Raises pydantic's ValidationError for a value that argument ``name`` does not take."""
+        if self.types[name] is Any:
+            return
+        if name not in self._adapters:  # making one takes longer than all that it validates
+            self._adapters[name] = TypeAdapter(self.types[name])
+        self._adapters[name].validate_python(value)
 
 
 @dataclass(frozen=True)

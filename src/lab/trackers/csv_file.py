@@ -76,9 +76,11 @@ class CSVTracker(Tracker):
         if self._columns:
             writer.writeheader()
         writer.writerows(rows)
+        content = text.getvalue().encode()
         try:
-            with atomic_write(self._file) as file:
-                file.write(text.getvalue().encode())
+            if not self._file.is_file() or self._file.read_bytes() != content:
+                with atomic_write(self._file) as file:
+                    file.write(content)
         except OSError as error:
             raise self._cannot_write(error) from error
 
