@@ -213,7 +213,10 @@ def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("data._target_=lab.config.nodes.TypeAdapter", "is of pydantic"),  # would eval its argument
+        (
+            "data._target_=lab.config.signatures.TypeAdapter",
+            "is of pydantic",
+        ),  # would eval its argument
         ("data._target_=lab.data.download.wheel_members", "is a function"),
         ("callbacks.x._target_=lightning.pytorch.cli.LightningCLI", "may not be built"),
         ("callbacks.x._target_=torch.nn.ReLU", "is no Callback"),
