@@ -65,6 +65,11 @@ def train(
     return forked.run(overrides, cwd, environment(**variables), timeout)
 
 
+def start(*overrides: str, cwd: Path, **variables: str) -> forked.Process:
+    """The same, while it goes on."""
+    return forked.Process(overrides, cwd, environment(**variables))
+
+
 def wait_for(condition: Callable[[], Any], timeout: float = 60) -> None:
     """Raises TimeoutError if ``condition`` does not come true."""
     deadline = time.monotonic() + timeout
