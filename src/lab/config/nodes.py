@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -109,12 +110,12 @@ def _check_node(
                 taken = [name for name in signature.types if name not in handed]
                 faults.append(unknown_key(where, key, taken, values))
         elif isinstance(value, dict) and "_target_" in value:
-            if _type_faults(where, signature.types[key], value):
+            if _type_faults(where, target, key, value):
                 faults.append(f"{where}: should not be a mapping with a _target_")
             else:
                 faults += _check_node(where, value, values)
         else:
-            faults += _type_faults(where, signature.types[key], value)
+            faults += _type_faults(where, target, key, value)
             faults += _nested_faults(where, value, values)
     if complete and not node.get("_partial_"):
         faults += [
@@ -137,11 +138,14 @@ def _nested_faults(where: str, value: Any, values: dict[str, Any]) -> list[str]:
     return faults
 
 
-def _type_faults(where: str, expected: Any, value: Any) -> list[str]:
-    if expected is Any:
-        return []
+@cache  # takes a hundred times as long as what it is used for, and a plan is hundreds of configs
+def _adapter(target: str, key: str) -> TypeAdapter[Any]:
+    return TypeAdapter(signature_of(target).types[key])
+
+
+def _type_faults(where: str, target: str, key: str, value: Any) -> list[str]:
     try:
-        TypeAdapter(expected).validate_python(value)
+        _adapter(target, key).validate_python(value)
     except ValidationError as error:
         expectations = dict.fromkeys(
             e["msg"].replace("Input should be ", "") for e in error.errors()
