@@ -2,7 +2,8 @@
 
 Those imports take longer than any run of these tests, and are all that is left out: arguments,
 working folder, environment, output, signals and exit status are those of a process of its own.
-Where the start is what is tested, tests begin from ``tests.launch.command``.
+Where the start is what is tested, or variables that these imports read (``RANK``), tests begin from
+``tests.launch.command``.
 """
 
 import multiprocessing
@@ -15,10 +16,12 @@ from multiprocessing.reduction import DupFd
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Self
+from unittest.mock import patch
 
 from lab.cli import CONF
 
 TRAIN = CONF.parent / "train.py"
+_AT_IMPORT = dict(os.environ)  # before any test changes it
 forkserver = multiprocessing.get_context("forkserver")
 forkserver.set_forkserver_preload(["lab.run", "lab.report.page"])
 
@@ -33,7 +36,8 @@ class Process:
         self._process = forkserver.Process(
             target=_become, args=(overrides, cwd, environment, descriptors)
         )
-        self._process.start()
+        with patch.dict(os.environ, _AT_IMPORT, clear=True):  # for the process that is forked from
+            self._process.start()
 
     def __enter__(self) -> Self:
         return self
