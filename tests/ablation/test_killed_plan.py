@@ -59,7 +59,7 @@ def test_a_plan_killed_twenty_times_ends_as_one_left_alone(tmp_path: Path) -> No
             if moments.random() < 0.7:  # while jobs run; else anywhere from the start
                 wait_for(lambda p=process: "jobs to run" in p.output())
                 wait_for(lambda p=process: p.poll() is not None or _writes(killed))
-            time.sleep(moments.uniform(0.0, 2.0))
+            time.sleep(moments.uniform(0.0, 1.0))
             assert process.poll() is None, f"it was over before kill {kill}: {process.output()}"
             process.kill()
     rest = train(*arguments, cwd=killed, timeout=300)
