@@ -3,10 +3,8 @@
 Each case is a real process in a folder of its own, cut off from the network.
 """
 
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.launch import ROOT, TINY
+from tests.launch import TINY, command, environment, train
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
 OFFLINE = {"https_proxy": NOWHERE, "http_proxy": NOWHERE, "PIP_INDEX_URL": f"{NOWHERE}/simple"}
@@ -60,9 +58,7 @@ def _table(content: str) -> Callable[[Path], None]:
 
 
 def _finished_run(folder: Path) -> None:
-    command = [sys.executable, str(ROOT / "train.py"), *TINY]
-    command += ["trainer.max_epochs=1", "paths.runs=runs"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    assert train(*TINY, "trainer.max_epochs=1", "paths.runs=runs", cwd=folder).returncode == 0
     (made,) = (folder / "runs" / "default").iterdir()
     made.rename(folder / "runs" / "mine")
 
@@ -176,18 +172,19 @@ def meet(case: Case, folder: Path) -> Outcome:
     if case.prepare is not None:
         case.prepare(folder)
     before = _files(folder)
-    command = [sys.executable, str(ROOT / "train.py"), *case.arguments]
-    if case.limit_kib is not None:
-        command = ["bash", "-c", f'ulimit -f {case.limit_kib} && exec "$@"', "bash", *command]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **OFFLINE},
-        timeout=100,
-        check=False,
-    )
+    if case.limit_kib is None:
+        done = train(*case.arguments, cwd=folder, timeout=100, **OFFLINE)
+    else:
+        limited = ["bash", "-c", f'ulimit -f {case.limit_kib} && exec "$@"', "bash"]
+        done = subprocess.run(
+            [*limited, *command(*case.arguments)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            env=environment(**OFFLINE),
+            timeout=100,
+            check=False,
+        )
     return Outcome(done.returncode, done.stderr, before, _files(folder))
 
 

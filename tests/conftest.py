@@ -4,8 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"  # two workers share two cores; sums are the same on any machine
+settings.register_profile("suite", deadline=None, derandomize=True)  # on a busy machine as well
+settings.load_profile("suite")
 ROOT = Path(__file__).resolve().parents[1]
 
 

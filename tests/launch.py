@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
 from lab.cli import CONF, JobFailed, execute, force_overrides, register_resolvers
+from tests import forked
 
 ROOT = CONF.parent
 TINY = [
@@ -57,16 +58,16 @@ def environment(**variables: str) -> dict[str, str]:
 def train(
     *overrides: str, cwd: Path, timeout: float = 90, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """``python train.py OVERRIDES`` in a process of its own, from the folder ``cwd``."""
-    return subprocess.run(
-        command(*overrides),
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env=environment(**variables),
-        check=False,
-    )
+    """``python train.py OVERRIDES`` in a process of its own, from the folder ``cwd``.
+
+    One that is forked (see tests/forked.py); ``command`` is for processes from the very start.
+    """
+    return forked.run(overrides, cwd, environment(**variables), timeout)
+
+
+def start(*overrides: str, cwd: Path, **variables: str) -> forked.Process:
+    """The same, while it goes on."""
+    return forked.Process(overrides, cwd, environment(**variables))
 
 
 def wait_for(condition: Callable[[], Any], timeout: float = 60) -> None:

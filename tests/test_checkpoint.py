@@ -5,8 +5,6 @@ import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,8 @@ import torch
 
 from lab.checkpoint import AtomicCheckpointIO, Manifest, load_checkpoint
 from lab.errors import CheckpointError
+from tests.forked import forkserver
+from tests.launch import wait_for
 
 
 def save(folder: Path, step: int, value: float = 0.0, **metrics: float) -> Path:
@@ -133,32 +133,25 @@ def test_what_does_not_stay_goes_with_the_writing_that_adds_the_newest(tmp_path:
     assert len(Manifest(elsewhere).entries()) == 4
 
 
-WRITER = """
-import sys, torch
-from pathlib import Path
-from lab.checkpoint import AtomicCheckpointIO
-folder = Path(sys.argv[1])
-io = AtomicCheckpointIO({folder: lambda entries: entries[-2:]})
-print("ready", flush=True)
-for step in range(1, 100000):
-    content = {"global_step": step, "epoch": 0, "w": torch.full((200_000,), float(step))}
-    io.save_checkpoint(content, folder / f"{step}.ckpt")
-"""
+def write_on_and_on(folder: Path) -> None:
+    io = AtomicCheckpointIO({folder: lambda entries: entries[-2:]})
+    for step in range(1, 100000):
+        content = {"global_step": step, "epoch": 0, "w": torch.full((200_000,), float(step))}
+        io.save_checkpoint(content, folder / f"{step}.ckpt")
 
 
 def test_killed_in_mid_write_eight_times_the_newest_listed_is_whole(tmp_path: Path) -> None:
     for attempt in range(8):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        with subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE
-        ) as writer:
-            assert writer.stdout is not None
-            writer.stdout.readline()
-            time.sleep(0.2 + 0.017 * attempt)
-            writer.send_signal(signal.SIGKILL)
+        writer = forkserver.Process(target=write_on_and_on, args=(folder,))
+        writer.start()
+        wait_for(lambda f=folder: Manifest(f).entries())
+        time.sleep(0.1 + 0.017 * attempt)
+        writer.kill()
+        writer.join()
+        assert writer.exitcode == -signal.SIGKILL
         entries = Manifest(folder).entries()
-        assert entries, "nothing was written before the kill: the test shows nothing"
         for entry in entries[-2:]:
             content = load_checkpoint(folder / entry.file)
             assert torch.equal(content["w"], torch.full((200_000,), float(entry.step)))

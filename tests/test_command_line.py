@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.checkpoint import Manifest
-from tests.launch import ROOT, TINY, command, train, wait_for
+from tests.launch import ROOT, TINY, command, start, train, wait_for
 from tests.test_run import same, weights
 
 LONG = [*TINY, "trainer.max_epochs=2000", "checkpoints.every_n_steps=10"]
@@ -84,12 +84,11 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_a_run_that_goes_on(number: signal.Signals, tmp_path: Path) -> None:
-    with subprocess.Popen(
-        command(*LONG), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    with start(*LONG, cwd=tmp_path) as process:
         wait_for_checkpoints(tmp_path / "runs")
         process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
+        process.wait(timeout=60)
+        output = process.output()
     assert process.returncode == 128 + number, output[-500:]
     folder = only_run(tmp_path / "runs")
     record = json.loads((folder / "run.json").read_text())
@@ -104,9 +103,7 @@ def test_killed_and_continued_is_the_undisturbed_run(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
     assert train(*recipe, cwd=whole).returncode == 0
-    with subprocess.Popen(
-        command(*recipe), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    with start(*recipe, cwd=tmp_path) as process:
         wait_for_checkpoints(tmp_path / "runs")
         process.kill()
     folder = only_run(tmp_path / "runs")
@@ -168,16 +165,10 @@ def test_a_multirun_goes_past_a_failing_job_and_is_reported(tmp_path: Path) -> N
 
 
 def test_a_sweep_told_to_stop_stops(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        command("-m", *LONG, "seed=0,1"),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    with start("-m", *LONG, "seed=0,1", cwd=tmp_path) as process:
         wait_for_checkpoints(tmp_path / "runs")
         process.terminate()
-        process.communicate(timeout=60)
+        process.wait(timeout=60)
     assert process.returncode == 143
     records = [json.loads(p.read_text()) for p in (tmp_path / "runs").rglob("run.json")]
     assert sorted(r["status"] for r in records) == ["interrupted", "planned"]

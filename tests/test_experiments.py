@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
-from torchvision.models import resnet34
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from lab.cli import CONF
 from lab.record import RunRecord
@@ -57,6 +58,11 @@ TINY_RUNS = {
 }
 
 
+def shallow_resnet() -> ResNet:
+    """One block where a resnet34 has three to six: a quarter of what each checkpoint takes."""
+    return ResNet(BasicBlock, [1, 1, 1, 1])
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Photos of two classes, and the weights of a body."""
@@ -69,7 +75,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             pixels = random.integers(0, 256, (36, 40, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(path)
     torch.manual_seed(0)
-    torch.save(resnet34().state_dict(), root / "body.pth")
+    torch.save(shallow_resnet().state_dict(), root / "body.pth")
     return {"PHOTOS": str(root / "photos"), "BODY": str(root / "body.pth")}
 
 
@@ -82,8 +88,13 @@ def tiny(experiment: str, files: dict[str, str]) -> list[str]:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_runs_from_end_to_end(
-    experiment: str, files: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    experiment: str,
+    files: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr(torchvision.models, "resnet34", shallow_resnet)
     cache = [f"paths.data={tmp_path / 'data'}"]
     launch([*tiny(experiment, files), *cache], tmp_path / "run")
     record = RunRecord.read(tmp_path / "run")

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from lab.record import RunRecord
-from tests.launch import command, launch
+from tests.forked import Process
+from tests.launch import launch, start, wait_for
 from tests.test_phases import DIGITS, state_at
 
 STEPS = 450  # long enough to be hit: two phases of 150 and 300 steps
@@ -28,24 +29,20 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     launch(LONG, tmp_path / "whole")
     moments = random.Random(0)
     runs = tmp_path / "runs" / "default"
-    process = subprocess.Popen(command(*LONG), cwd=tmp_path, stdout=subprocess.DEVNULL)
-    while not list(runs.glob("*/run.json")):
-        time.sleep(0.05)
-    (folder,) = runs.iterdir()
-    kills = 0
+    arguments, kills = LONG, 0
     while True:
-        try:
-            wait_for_a_checkpoint(folder, process)
-            process.wait(moments.uniform(0.05, 0.6))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += 1
+        with start(*arguments, cwd=tmp_path) as process:
+            wait_for(lambda: list(runs.glob("*/run.json")))
+            (folder,) = runs.iterdir()
+            try:
+                wait_for_a_checkpoint(folder, process)
+                process.wait(moments.uniform(0.05, 0.6))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                kills += 1
         if RunRecord.read(folder).status == "done":
             break
-        process = subprocess.Popen(
-            command("task=fit", f"run={folder}"), cwd=tmp_path, stdout=subprocess.DEVNULL
-        )
+        arguments = ["task=fit", f"run={folder}"]
     assert kills >= 4
     whole, killed = state_at(tmp_path / "whole", STEPS), state_at(folder, STEPS)
     assert all(torch.equal(killed[name], value) for name, value in whole.items())
@@ -53,7 +50,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     assert RunRecord.read(folder).metrics == RunRecord.read(tmp_path / "whole").metrics
 
 
-def wait_for_a_checkpoint(folder: Path, process: subprocess.Popen[bytes]) -> None:
+def wait_for_a_checkpoint(folder: Path, process: Process) -> None:
     """Until the process has written one, or has ended."""
     manifest = folder / "checkpoints" / "manifest.json"
     before = manifest.stat().st_mtime_ns if manifest.exists() else 0

@@ -2,7 +2,6 @@
 
 import csv
 import random
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.report.collect import collect
-from tests.launch import command, environment, train, wait_for
+from tests.launch import start, train, wait_for
 
 KILLS = 20
 PLAN = """
@@ -56,18 +55,12 @@ def test_a_plan_killed_twenty_times_ends_as_one_left_alone(tmp_path: Path) -> No
 
     moments = random.Random(7)
     for kill in range(KILLS):
-        output = tmp_path / f"output_{kill}"
-        with (
-            output.open("w") as file,
-            subprocess.Popen(
-                command(*arguments), cwd=killed, stdout=file, stderr=file, env=environment()
-            ) as process,
-        ):
+        with start(*arguments, cwd=killed) as process:
             if moments.random() < 0.7:  # while jobs run; else anywhere from the start
-                wait_for(lambda o=output: "jobs to run" in o.read_text())
+                wait_for(lambda p=process: "jobs to run" in p.output())
                 wait_for(lambda p=process: p.poll() is not None or _writes(killed))
-            time.sleep(moments.uniform(0.0, 2.0))
-            assert process.poll() is None, f"it was over before kill {kill}: {output.read_text()}"
+            time.sleep(moments.uniform(0.0, 1.0))
+            assert process.poll() is None, f"it was over before kill {kill}: {process.output()}"
             process.kill()
     rest = train(*arguments, cwd=killed, timeout=300)
     assert rest.returncode == 0, rest.stdout + rest.stderr

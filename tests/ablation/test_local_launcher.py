@@ -75,13 +75,10 @@ def test_ddp_in_a_sweep_beside_jobs_of_one_process(
     """Also where an earlier launcher has left its ranks in the environment."""
     for name, value in {"LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    done = train(
-        *("-m", *TINY, *DDP, f"hydra/launcher={launcher}"),
-        *("trainer.devices=1,2", "seed=0,1"),  # jobs of 1, 2, 1, 2 processes
-        cwd=tmp_path,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = ["trainer.devices=1,2", "seed=0,1"]  # of 1, 2, 1, 2 processes
+    with start("-m", *TINY, *DDP, f"hydra/launcher={launcher}", *jobs, cwd=tmp_path) as process:
+        output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
     ended = records(tmp_path)
     assert Counter((r["status"], r["device"]) for r in ended) == {
         ("done", "cpu x 1"): 2,

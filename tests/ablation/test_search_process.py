@@ -1,13 +1,12 @@
 """A search as a user meets it: real processes, real training, ``kill -9``."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from lab.record import RunRecord
 from tests.ablation.searching import trials
-from tests.launch import TINY, command, environment, train, wait_for
+from tests.launch import TINY, start, train, wait_for
 
 SEARCH = ["-m", *TINY, "hydra/sweeper=optuna"]
 RATES = "optim.lr=tag(log,interval(1e-3,1e-1))"
@@ -57,9 +56,7 @@ def test_killed_again_and_again_it_is_the_undisturbed_search(tmp_path: Path) -> 
     cut.mkdir()
     assert train(*said, cwd=whole, timeout=200).returncode == 0
     for number in (1, 4, 7):  # the trial in whose training the search is killed
-        with subprocess.Popen(
-            command(*said), cwd=cut, env=environment(), stdout=subprocess.DEVNULL
-        ) as process:
+        with start(*said, cwd=cut) as process:
             wait_for(lambda n=number: len(list(cut.rglob("manifest.json"))) >= n, timeout=120)
             process.kill()
     last = train(*said, cwd=cut, timeout=200)

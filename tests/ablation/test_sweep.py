@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.launch import command, environment, train, wait_for
+from tests.forked import Process
+from tests.launch import start, train, wait_for
 
 PLAN = """
 claim: decay helps
@@ -187,7 +188,8 @@ def test_a_plan_told_to_stop_stops_and_goes_on(
     with start_plan(tmp_path, plan) as process:
         wait_for(lambda: list(folder.glob("*/checkpoints/manifest.json")))
         process.send_signal(number)
-        told, _ = process.communicate(timeout=60)
+        process.wait(timeout=60)
+        told = process.output()
     assert process.returncode == exit_status
     status = [r["status"] for r in records(tmp_path).values()]
     assert sorted(status) == ["interrupted", "planned", "planned"]
@@ -211,15 +213,8 @@ def test_a_second_process_on_a_plan_is_refused(tmp_path: Path) -> None:
     assert f"process {process.pid} " in second.stderr
 
 
-def start_plan(tmp_path: Path, arguments: list[str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        command(*arguments),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(LAB_ALLOWED_TARGETS="tests"),
-    )
+def start_plan(tmp_path: Path, arguments: list[str]) -> Process:
+    return start(*arguments, cwd=tmp_path, LAB_ALLOWED_TARGETS="tests")
 
 
 @pytest.mark.parametrize("slip", ["base: {{", "base:\n\t- x", "variants: {a: , a: }"])

@@ -1,0 +1,116 @@
+"""``train.py`` in a process that need not import torch and Lightning: a fork of one that has.
+
+Those imports take longer than any run of these tests, and are all that is left out: arguments,
+working folder, environment, output, signals and exit status are those of a process of its own.
+Where the start is what is tested, or variables that these imports read (``RANK``), tests begin from
+``tests.launch.command``.
+"""
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, Self
+from unittest.mock import patch
+
+from lab.cli import CONF
+
+TRAIN = CONF.parent / "train.py"
+_AT_IMPORT = dict(os.environ)  # before any test changes it
+forkserver = multiprocessing.get_context("forkserver")
+forkserver.set_forkserver_preload(["lab.run", "lab.report.page"])
+
+
+class Process:
+    """As ``subprocess.Popen``, to be used in a ``with``."""
+
+    def __init__(self, overrides: tuple[str, ...], cwd: Path, environment: dict[str, str]) -> None:
+        self.overrides = overrides
+        self._outputs = [TemporaryFile("ab+") for _ in ("stdout", "stderr")]  # noqa: SIM115
+        descriptors = [DupFd(file.fileno()) for file in self._outputs]
+        self._process = forkserver.Process(
+            target=_become, args=(overrides, cwd, environment, descriptors)
+        )
+        with patch.dict(os.environ, _AT_IMPORT, clear=True):  # for the process that is forked from
+            self._process.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
+        for file in self._outputs:
+            file.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self.returncode is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(list(self.overrides), timeout)
+        return self.returncode
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Standard output and standard error."""
+        self.wait(timeout)
+        return self._written(0), self._written(1)
+
+    def output(self) -> str:
+        """What has been written so far, standard error last."""
+        return self._written(0) + self._written(1)
+
+    def _written(self, number: int) -> str:
+        descriptor = self._outputs[number].fileno()
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def run(
+    overrides: tuple[str, ...], cwd: Path, environment: dict[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """As ``subprocess.run`` with its output captured."""
+    with Process(overrides, cwd, environment) as process:
+        try:
+            stdout, stderr = process.communicate(timeout)
+        except BaseException:
+            process.kill()
+            raise
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(list(overrides), process.returncode, stdout, stderr)
+
+
+def _become(
+    overrides: tuple[str, ...], cwd: Path, environment: dict[str, str], descriptors: list[Any]
+) -> None:
+    for number, descriptor in enumerate(descriptors, start=1):
+        os.dup2(descriptor.detach(), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    sys.path.insert(0, str(TRAIN.parent))
+    sys.argv = [str(TRAIN), *overrides]
+    runpy.run_path(str(TRAIN), run_name="__main__")
