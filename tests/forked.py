@@ -12,6 +12,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -27,14 +28,20 @@ forkserver.set_forkserver_preload(["lab.run", "lab.report.page"])
 
 
 class Process:
-    """As ``subprocess.Popen``, to be used in a ``with``."""
+    """As ``subprocess.Popen``, to be used in a ``with``; ``first`` is called in it before all."""
 
-    def __init__(self, overrides: tuple[str, ...], cwd: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        overrides: tuple[str, ...],
+        cwd: Path,
+        environment: dict[str, str],
+        first: Callable[[], object] | None = None,
+    ) -> None:
         self.overrides = overrides
         self._outputs = [TemporaryFile("ab+") for _ in ("stdout", "stderr")]  # noqa: SIM115
         descriptors = [DupFd(file.fileno()) for file in self._outputs]
         self._process = forkserver.Process(
-            target=_become, args=(overrides, cwd, environment, descriptors)
+            target=_become, args=(overrides, cwd, environment, descriptors, first)
         )
         with patch.dict(os.environ, _AT_IMPORT, clear=True):  # for the process that is forked from
             self._process.start()
@@ -104,7 +111,11 @@ def run(
 
 
 def _become(
-    overrides: tuple[str, ...], cwd: Path, environment: dict[str, str], descriptors: list[Any]
+    overrides: tuple[str, ...],
+    cwd: Path,
+    environment: dict[str, str],
+    descriptors: list[Any],
+    first: Callable[[], object] | None,
 ) -> None:
     for number, descriptor in enumerate(descriptors, start=1):
         os.dup2(descriptor.detach(), number)
@@ -113,4 +124,6 @@ def _become(
     os.chdir(cwd)
     sys.path.insert(0, str(TRAIN.parent))
     sys.argv = [str(TRAIN), *overrides]
+    if first is not None:
+        first()
     runpy.run_path(str(TRAIN), run_name="__main__")
