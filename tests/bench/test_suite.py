@@ -116,9 +116,12 @@ def test_the_table_has_a_row_for_each_contender(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     summary.write(tmp_path / "folder")
     text = (tmp_path / "folder" / "table.md").read_text()
-    assert "| b | 2.50 (2.00 to 3.00) | 1.250 (1.000 to 1.500) | 25.00" in text
-    assert "| 1.75 (1.50 to 2.00) |" in text
+    assert (
+        "| b | 2.50 (2.00 to 3.00) | 1.250 | 25.00 | 1.75 (1.50 to 2.00) | 6.5 | 500 | 0.9000 |"
+        in text
+    )
     assert "absent" not in text
+    assert "<svg" in (tmp_path / "folder" / "times.svg").read_text()
     with (tmp_path / "folder" / "measured.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(r["contender"], r["round"], r["fit"]) for r in rows] == [

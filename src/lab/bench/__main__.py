@@ -5,7 +5,7 @@ so that what else the machine does slows all of them alike, and each ratio is of
 same round. A time is that of the fit: epochs with their validation, checkpoints, metrics and
 progress bar, without imports and data. Memory is the peak of the process. What is not installed
 (pip install -e .[bench]) or has no GPU here is left out, and said. Each process leaves its run
-record, and the whole a table.
+record, and the whole a table and a picture.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def _compare(name: str, comparison: Comparison, rounds: int, out: Path, console:
     measured = run_in_turns(here, rounds, out / name, comparison.metric, console.print)
     summary = Summary(comparison, measured)
     summary.write(out / name)
-    console.print(summary.table())
+    Console(width=max(console.width, 130)).print(summary.table())
 
 
 if __name__ == "__main__":

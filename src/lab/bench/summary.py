@@ -1,8 +1,9 @@
-"""The table of a comparison: medians, and the least and the greatest, over its rounds."""
+"""The table of a comparison: medians over its rounds, times and ratios with their range."""
 
 import csv
 import dataclasses
 import io
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from rich.table import Table
 
 from lab.atomic import atomic_write
+from lab.bench.picture import bars
 from lab.bench.rounds import Measured, Spread, ratios
 from lab.bench.suite import Comparison
 
@@ -28,19 +30,19 @@ class Summary:
         return [self._row(name, runs) for name, runs in self.measured.items()]
 
     def _row(self, name: str, runs: list[Measured]) -> list[str]:
-        def spread(of: list[float], digits: int) -> str:
-            return Spread.of(of).shown(digits)
+        def median(of: list[float], digits: int) -> str:
+            return f"{statistics.median(of):,.{digits}f}"
 
-        steps = spread([1e3 * r.fit / r.steps for r in runs], 2) if runs[0].steps else ""
+        in_steps = runs[0].steps > 0
         return [
             name,
-            spread([r.fit for r in runs], 2),
-            spread([r.fit / r.epochs for r in runs], 3) if runs[0].steps else "",
-            steps,
+            Spread.of([r.fit for r in runs]).shown(2),
+            median([r.fit / r.epochs for r in runs], 3) if in_steps else "",
+            median([1e3 * r.fit / r.steps for r in runs], 2) if in_steps else "",
             *(ratios(self.measured, name, other).shown(2) for other in self._references()),
-            spread([r.process for r in runs], 1),
-            spread([r.memory for r in runs], 0),
-            spread([r.test for r in runs], 4),
+            median([r.process for r in runs], 1),
+            median([r.memory for r in runs], 0),
+            median([r.test for r in runs], 4),
         ]
 
     def _references(self) -> list[str]:
@@ -56,7 +58,7 @@ class Summary:
         return table
 
     def write(self, folder: Path) -> None:
-        """``table.md`` for people, ``measured.csv`` with a line for each process."""
+        """``table.md`` and ``times.svg`` for people, ``measured.csv`` with a line a process."""
         heads = self.heads()
         lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *self.rows()]
         text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -71,3 +73,5 @@ class Summary:
                 writer.writerow({"contender": name, "round": number, **dataclasses.asdict(run)})
         with atomic_write(folder / "measured.csv") as file:
             file.write(numbers.getvalue().encode())
+        with atomic_write(folder / "times.svg") as file:
+            bars(self.comparison.title, self.measured).savefig(file, format="svg")
