@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM as a request to stop at the next safe point, with the exit status they have.
+"""Signals as a request to stop at the next safe point, with the exit status that they have.
+
+Ctrl-C, SIGTERM, and SIGUSR1, which SLURM sends some time before it ends a job, if asked to.
 
 Lightning turns both into exit statuses that look like a crash (1) or like success (0), and an
 interrupt in the middle of an optimiser step would leave a state that no undisturbed run passes.
@@ -11,7 +13,7 @@ import sys
 import threading
 from types import FrameType, TracebackType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
@@ -30,7 +32,8 @@ class RunInterrupted(BaseException):
 class Interruption:
     """Handles signals for a ``with`` block: raises at once, or at the next ``raise_if_requested``.
 
-    While ``deferred`` is true a first signal is only remembered; a second one raises at once.
+    While ``deferred`` is true a first signal is only remembered; a second one raises at once. What
+    whoever started this process has it ignore (``nohup``, a launcher) stays ignored.
 
     Args:
         at_once: what is raised by a signal itself; libraries that wait in C take nothing but a
@@ -45,7 +48,8 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.getsignal(number) for number in _SIGNALS}
+            handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+            self._previous = {n: h for n, h in handlers.items() if h is not signal.SIG_IGN}
             self.install()
         return self
 
@@ -61,7 +65,7 @@ class Interruption:
     def install(self) -> None:
         """Take the signals (again: Lightning puts its own handler in when a fit starts)."""
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in self._previous:
                 signal.signal(number, self._handle)
 
     def raise_if_requested(self) -> None:
