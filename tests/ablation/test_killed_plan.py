@@ -55,10 +55,11 @@ def test_a_plan_killed_twenty_times_ends_as_one_left_alone(tmp_path: Path) -> No
 
     moments = random.Random(7)
     for kill in range(KILLS):
+        started = time.time()
         with start(*arguments, cwd=killed) as process:
             if moments.random() < 0.7:  # while jobs run; else anywhere from the start
                 wait_for(lambda p=process: "jobs to run" in p.output())
-                wait_for(lambda p=process: p.poll() is not None or _writes(killed))
+                wait_for(lambda p=process, s=started: p.poll() is not None or _writes(killed, s))
             time.sleep(moments.uniform(0.0, 1.0))
             assert process.poll() is None, f"it was over before kill {kill}: {process.output()}"
             process.kill()
@@ -67,11 +68,10 @@ def test_a_plan_killed_twenty_times_ends_as_one_left_alone(tmp_path: Path) -> No
     plan = Path("runs") / "ablation" / "steady"
     assert metrics(killed / plan) == metrics(undisturbed / plan)
     assert table(killed / plan) == table(undisturbed / plan)
-    went_on = sum(bool(run.record.continued) for run in collect([killed / plan]))
-    assert went_on >= 3  # that many were hit in the middle
+    went_on = sum(len(run.record.continued) for run in collect([killed / plan]))
+    assert went_on >= 5  # that many kills hit one in the middle
 
 
-def _writes(folder: Path) -> bool:
-    """Whether a job is in its training now: its newest log line is of this moment."""
-    logs = [log.stat().st_mtime for log in folder.rglob("metrics.csv")]
-    return bool(logs) and time.time() - max(logs) < 1.0
+def _writes(folder: Path, since: float) -> bool:
+    """Whether a job has come to its training ``since``: it has written a line of its log."""
+    return any(log.stat().st_mtime > since for log in folder.rglob("metrics.csv"))
