@@ -7,19 +7,19 @@ lists the complete ones with their sha256, and a resumed run walks back to the n
 """
 
 import hashlib
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Annotated, Any, Literal, cast
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
+from pydantic import Field, TypeAdapter, ValidationError
 
 from lab.atomic import atomic_write, remove_leftovers, write_json
 from lab.errors import CheckpointError, RunFolderError
@@ -27,6 +27,8 @@ from lab.interruption import Interruption
 from lab.phases import Progress
 
 log = logging.getLogger(__name__)
+# a name in the folder: what a manifest lists is read, and removed when it is old
+FileName = Annotated[str, Field(pattern=r"^\w[\w.=+-]*$")]
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,15 @@ class Entry:
     once that phase has ended, what the next one begins with.
     """
 
-    file: str
+    file: FileName
     sha256: str
     step: int
     epoch: int
     metrics: dict[str, float]
     before: Progress = field(default_factory=Progress)
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Entry":
-        return cls(**{**values, "before": Progress(**values["before"])})
+
+_ENTRIES = TypeAdapter(dict[Literal["checkpoints"], list[Entry]])
 
 
 Retained = Callable[[list[Entry]], list[Entry]]  # of listed checkpoints, oldest first
@@ -62,12 +63,14 @@ class Manifest:
     def entries(self) -> list[Entry]:
         """Raises CheckpointError if the list is there but cannot be read."""
         try:
-            listed = json.loads(self.path.read_text())["checkpoints"]
-            return [Entry.from_json(entry) for entry in listed]
+            return _ENTRIES.validate_json(self.path.read_bytes(), strict=True)["checkpoints"]
         except FileNotFoundError:
             return []
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{self.path}: is not a list of checkpoints ({error})") from error
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: cannot be read ({error.strerror})") from error
+        except (ValueError, KeyError) as error:
+            told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+            raise CheckpointError(f"{self.path}: is not a list of checkpoints ({told})") from error
 
     def add(self, entry: Entry, retained: Retained | None = None) -> None:
         """List a complete checkpoint; of all that are then listed, only the ``retained`` stay.

@@ -9,7 +9,9 @@ import traceback
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -19,11 +21,14 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from lab.config.check import check, first_line
+from lab.config.hydra_nodes import check_hydra
 from lab.config.schema import Config
 from lab.config.suggestions import suggestion
 from lab.errors import ConfigError, RunFolderError, UserError
 from lab.interruption import RunInterrupted
+from lab.printable import printable
 from lab.quick_start import import_torchmetrics
+from lab.secrets import redacted, refuse_secrets
 
 _started: float | None = time.perf_counter()
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -79,6 +84,20 @@ def refuse_unknown_options(arguments: list[str]) -> None:
             f"{options[0]}: no such option; a setting has no dashes: trainer.max_epochs=3 "
             f"(python train.py --help shows them all)"
         )
+
+
+def check_what_hydra_builds() -> None:
+    """Have every config that Hydra composes checked before Hydra builds anything of it."""
+    compose = ConfigLoaderImpl.load_configuration
+    if compose.__module__ == __name__:
+        return
+
+    def composed(*arguments: Any, **settings: Any) -> DictConfig:
+        cfg = compose(*arguments, **settings)
+        check_hydra(cfg)
+        return cfg
+
+    ConfigLoaderImpl.load_configuration = composed  # Hydra has no place for a check of one's own
 
 
 def run_folder(runs: str, name: str, run: str | None) -> str:
@@ -205,6 +224,8 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
             os.environ.pop(name, None)
     try:
         refuse_unknown_options(sys.argv[1:])
+        refuse_secrets(sys.argv[1:])
+        check_what_hydra_builds()
         main()
     except RunInterrupted as stop:
         sys.exit(stop.exit_code)
@@ -217,7 +238,7 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
         error = failure.__cause__ or failure if isinstance(failure, JobFailed) else failure
         told = as_user_error(error)
         if told is None or show_traceback:
-            traceback.print_exception(error)
+            print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201
             sys.exit(1 if told is None else told.exit_status)
         _print_error(told)
         sys.exit(told.exit_status)
@@ -291,7 +312,7 @@ def _without_append_advice(error: BaseException) -> str:
 
 
 def _print_error(error: UserError) -> None:
-    first, *rest = str(error).splitlines()
+    first, *rest = printable(redacted(str(error))).splitlines()
     if rest and isinstance(error, ConfigError):
         first, rest = f"{len(rest) + 1} faults", [first, *rest]
     print("\n  ".join([f"error: {first}", *rest]), file=sys.stderr)  # noqa: T201

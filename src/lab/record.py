@@ -20,10 +20,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lab.atomic import atomic_write, write_json
 from lab.errors import RunFolderError
+from lab.secrets import redacted, redacted_values
 
 FILE_NAME = "run.json"
 CONFIG_FILE = "config.yaml"
@@ -44,12 +47,15 @@ NOT_IDENTITY = (
     "threads",
     "steps_per_execution",
 )
+_NO_ERROR = {"type": "", "message": ""}
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
 
 
 @dataclass
 class RunRecord:
     """The content of ``run.json``. Times are UTC (ISO 8601), durations seconds, memory MiB."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # of a later version, or damaged
 
     name: str
     status: Status
@@ -106,19 +112,22 @@ class RunRecord:
             self.continued.append(_now())
         self.status, self.ended, self.exit_code, self.error = "running", None, None, None
         self.git, self.versions = dict(git_state()), dict(_versions())
-        self.process = {"host": platform.node(), "pid": os.getpid(), "command": sys.argv}
+        said = redacted_values(sys.argv)
+        self.process = {"host": platform.node(), "pid": os.getpid(), "command": said}
 
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
         """Raises RunFolderError if the folder has no readable record."""
         path = folder / FILE_NAME
         try:
-            return cls(**json.loads(path.read_text()))
+            return _checked(_adapter().validate_json(path.read_bytes(), strict=True))
         except FileNotFoundError:
             raise RunFolderError(f"{folder}: no run is there (no file {FILE_NAME})") from None
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, TypeError) as error:
+        except ValidationError as error:
+            raise RunFolderError(f"{path}: is not a run record ({_first_fault(error)})") from error
+        except ValueError as error:
             raise RunFolderError(f"{path}: is not a run record ({error})") from error
 
     def write(self, folder: Path) -> None:
@@ -137,9 +146,39 @@ class RunRecord:
         if error is not None:
             self.error = {
                 "type": type(error).__name__,
-                "message": str(error),
-                "traceback": "".join(traceback.format_exception(error)),
+                "message": redacted(str(error)),
+                "traceback": redacted("".join(traceback.format_exception(error))),
             }
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[RunRecord]:
+    return TypeAdapter(RunRecord)
+
+
+def _checked(record: RunRecord) -> RunRecord:
+    """Raises ValueError without what every reader of records relies on."""
+    lacking = [
+        *(f"config.{key}" for key in ("data", "paths") if not _is_section(record.config, key)),
+        *(f"objective.{key}" for key in ("metric", "mode") if key not in record.objective),
+        *(f"seeds.{key}" for key in ("seed",) if key not in record.seeds),
+        *(f"error.{key}" for key in ("type", "message") if key not in (record.error or _NO_ERROR)),
+        *(["plan.settings"] if record.plan and not _is_section(record.plan, "settings") else []),
+        *(["plan.variant"] if not isinstance(record.plan.get("variant"), str | None) else []),
+    ]
+    if lacking:
+        raise ValueError(f"it lacks {', '.join(lacking)}")
+    return record
+
+
+def _is_section(config: dict[str, Any], key: str) -> bool:
+    return isinstance(config.get(key), dict)
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False)[0]
+    where = ".".join(map(str, fault["loc"]))
+    return f"{where}: {fault['msg']}" if where else fault["msg"]
 
 
 def peak_memory() -> int:

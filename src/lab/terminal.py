@@ -11,13 +11,14 @@ from lab.checkpoint import epoch_metrics
 from lab.config.schema import Objective
 from lab.module import SupervisedModule
 from lab.optim.optimizers import build_optimizer, describe_groups
+from lab.printable import printable
 
 _console = Console(highlight=False)
 
 
 @rank_zero_only
 def say(text: str) -> None:
-    _console.print(text, markup=False, soft_wrap=True)
+    _console.print(printable(text), markup=False, soft_wrap=True)
 
 
 @rank_zero_only

@@ -139,16 +139,17 @@ def test_a_job_without_a_log_and_a_report_without_a_place_stop_nothing(tmp_path:
     assert "error: tiny: 2 done, 1 planned" in done.stderr
 
 
-def test_a_damaged_record_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_a_damaged_record_is_told_with_what_to_do_and_stops_no_other_job(tmp_path: Path) -> None:
     plan = [*write_plan(tmp_path, epochs=1), "ablation.seeds=1"]
     assert run_plan(tmp_path, plan).returncode == 0
     folder = next((tmp_path / "runs" / "ablation" / "tiny").glob("l2_*"))
     (folder / "run.json").write_text("{")
     (folder.parent / "plan.json").write_text("[]")
-    again = run_plan(tmp_path, plan)
-    assert again.returncode == 2
-    assert again.stderr.count("\n") == 1
-    assert f"remove runs/ablation/tiny/{folder.name} to run that job anew" in again.stderr
+    again = run_plan(tmp_path, [*plan[:-1], "ablation.seeds=2"])
+    assert again.returncode == 1
+    assert again.stderr == "error: tiny: 5 done, 1 unreadable\n"
+    assert f"remove runs/ablation/tiny/{folder.name} to run that job anew" in again.stdout
+    assert (folder / "run.json").read_text() == "{"
 
 
 def test_a_fault_in_one_variant_stops_the_plan_before_anything_runs(tmp_path: Path) -> None:

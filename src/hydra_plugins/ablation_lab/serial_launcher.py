@@ -61,6 +61,7 @@ class SerialLauncher(Launcher):
 
     def _run_here(self, folder: Path, overrides: list[str], number: int) -> JobReturn:
         from lab.cli import execute_run
+        from lab.secrets import redacted
 
         with (
             (folder / "run.log").open("a", buffering=1) as log,
@@ -75,7 +76,7 @@ class SerialLauncher(Launcher):
                 job_subdir_key="hydra.sweep.subdir",
             )
             if ended.status is JobStatus.FAILED:
-                traceback.print_exception(ended._return_value, file=log)
+                log.write(redacted("".join(traceback.format_exception(ended._return_value))))
         return ended
 
     def _job_config(self, folder: Path, overrides: list[str], number: int) -> DictConfig:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lab.ablation.compose import Job
 from lab.ablation.plan import Plan
@@ -19,8 +19,10 @@ from lab.atomic import remove_leftovers, write_json
 from lab.claim import is_claimed
 from lab.errors import RunFolderError
 from lab.record import FILE_NAME, RunRecord, Status, git_state
+from lab.secrets import redacted
 
 PLAN_FILE = "plan.json"
+State = Status | Literal["unreadable"]  # which the other jobs need not wait for
 SCHEMA_VERSION = 1
 
 
@@ -31,18 +33,14 @@ class JobFolder:
     job: Job
     path: Path
 
-    def status(self) -> Status:
-        """What the record says; a run that nobody holds any more was killed: ``interrupted``.
-
-        Raises:
-            RunFolderError: the record is damaged.
-        """
+    def status(self) -> State:
+        """What the record says; a run that nobody holds any more was killed: ``interrupted``."""
         if not (self.path / FILE_NAME).exists():
             return "planned"
         try:
             status = self.record().status
-        except RunFolderError as error:
-            raise RunFolderError(f"{error}; remove {self.path} to run that job anew") from error
+        except RunFolderError:
+            return "unreadable"
         if status == "running" and not is_claimed(self.path):
             return "interrupted"
         return status
@@ -149,7 +147,8 @@ class PlanFolder:
 
 
 def _command() -> str:
-    return shlex.join(["python", *(argument.removeprefix("++") for argument in sys.argv)])
+    said = shlex.join(["python", *(argument.removeprefix("++") for argument in sys.argv)])
+    return redacted(said)
 
 
 @contextlib.contextmanager

@@ -12,23 +12,26 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.ablation.estimate import Estimate
-from lab.ablation.folder import JobFolder
+from lab.ablation.folder import JobFolder, State
 from lab.ablation.plan import label_of
-from lab.record import RunRecord, Status
+from lab.errors import RunFolderError
+from lab.printable import printable
+from lab.record import RunRecord
 from lab.report.write import console
 
 _MOST_FAILURES = 20
-_ACTIONS: dict[Status, str] = {
+_ACTIONS: dict[State, str] = {
     "planned": "run",
     "running": "is running",
     "interrupted": "continue",
     "failed": "failed; skip",
     "done": "done; skip",
+    "unreadable": "damaged record; skip",
 }
 
 
 def show_jobs(
-    jobs: Sequence[JobFolder], statuses: Sequence[Status], runs: Path, *, retry_failed: bool
+    jobs: Sequence[JobFolder], statuses: Sequence[State], runs: Path, *, retry_failed: bool
 ) -> None:
     """The table of a dry run: every job, what would be done with it, and how long that takes."""
     actions = _ACTIONS | ({"failed": "failed; try again"} if retry_failed else {})
@@ -63,7 +66,7 @@ def show_jobs(
     out.print(told)
 
 
-def action_due(status: Status, *, retry_failed: bool) -> bool:
+def action_due(status: State, *, retry_failed: bool) -> bool:
     """Whether running a plan does anything with a job in this state."""
     return status in ("planned", "interrupted") or (status == "failed" and retry_failed)
 
@@ -104,7 +107,7 @@ class JobLines:
         self.say(f"{count}{describe(record)}  {outcome(record, error)}{told}")
 
     def say(self, line: str) -> None:
-        self.console.print(Text(line), soft_wrap=True)
+        self.console.print(Text(printable(line)), soft_wrap=True)
 
     def seconds_left(self) -> float | None:
         """If every job takes the mean of those that have ended; None before the first has."""
@@ -145,7 +148,7 @@ def error_line(kind: str, message: str) -> str:
 
 def show_failures(
     jobs: Sequence[JobFolder],
-    statuses: Sequence[Status],
+    statuses: Sequence[State],
     ends: Mapping[Path, str],
     base: Path,
 ) -> None:
@@ -160,18 +163,24 @@ def show_failures(
         if status not in ("done", "planned") or job.path in ends
     ]
     for job, status in begun[:_MOST_FAILURES]:
-        record = job.record()
+        try:
+            record = job.record()
+        except RunFolderError as error:
+            where = os.path.relpath(job.path)
+            out.print(Text(f"  {error}; remove {where} to run that job anew"), soft_wrap=True)
+            continue
         log = job.path / "run.log"
         shown = log.relative_to(base) if log.is_relative_to(base) else log
         told = outcome(record) if status == "failed" else status
         if job.path in ends:
             told += f", {ends[job.path]}"
-        out.print(Text(f"  {describe(record)}: {told}\n    log: {shown}"), soft_wrap=True)
+        line = f"  {describe(record)}: {told}\n    log: {shown}"
+        out.print(Text(printable(line)), soft_wrap=True)
     if len(begun) > _MOST_FAILURES:
         out.print(f"  and {len(begun) - _MOST_FAILURES} more; report.html has them all")
 
 
-def counted(statuses: Sequence[Status]) -> str:
+def counted(statuses: Sequence[State]) -> str:
     """``18 done, 2 failed``"""
     return ", ".join(f"{n} {status}" for status, n in Counter(statuses).most_common())
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 
 from lab.ablation.compose import CommandLine, Compose, compose_jobs
-from lab.ablation.folder import JobFolder, PlanFolder
+from lab.ablation.folder import JobFolder, PlanFolder, State
 from lab.ablation.launch import run_override
 from lab.ablation.listing import action_due, counted, show_failures, show_jobs
 from lab.ablation.plan import Plan, expand
 from lab.claim import claimed
 from lab.errors import PlanError, RunFolderError, UserError
 from lab.interruption import Interruption, RunInterrupted
-from lab.record import Status
 from lab.report.write import console, print_plan, write_reports
 
 log = logging.getLogger(__name__)
@@ -51,14 +50,14 @@ def run_plan(
         console().print(f"{folder.name}: composing and checking {points} jobs")
     jobs = folder.job_folders(compose_jobs(plan, command_line, compose))
     if plan.dry_run:
-        statuses: list[Status] = [job.status() for job in jobs]
+        statuses: list[State] = [job.status() for job in jobs]
         show_jobs(jobs, statuses, runs, retry_failed=plan.retry_failed)
         return
     folder.make()
     with claimed(folder.path):
         folder.write(plan, jobs)
         wait_while_running(jobs, PATIENCE)  # those of a sweep that was killed
-        before: list[Status] = [job.status() for job in jobs]
+        before: list[State] = [job.status() for job in jobs]
         due = [
             job
             for job, status in zip(jobs, before, strict=True)
@@ -80,7 +79,7 @@ def run_plan(
 def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFolder]) -> None:
     where = os.path.relpath(folder.path)
     to_run = {job.path for job in due}
-    rest: list[Status] = [job.status() for job in jobs if job.path not in to_run]
+    rest: list[State] = [job.status() for job in jobs if job.path not in to_run]
     skipped = f" ({counted(rest)} before)" if rest else ""
     console().print(f"{folder.name}: {len(due)} of {len(jobs)} jobs to run{skipped}; {where}")
 
@@ -161,7 +160,7 @@ def _end(folder: PlanFolder, jobs: list[JobFolder], ends: dict[Path, str]) -> No
     print_plan(folder.path, out)
     where = os.path.relpath(folder.path)
     out.print(f"{where}/report.html, .md, .csv, .tex", soft_wrap=True)
-    statuses: list[Status] = [job.status() for job in jobs]
+    statuses: list[State] = [job.status() for job in jobs]
     complete = all(status == "done" for status in statuses)
     send_table(folder.path, jobs, complete=complete)
     if complete:
@@ -169,7 +168,7 @@ def _end(folder: PlanFolder, jobs: list[JobFolder], ends: dict[Path, str]) -> No
     out.print(f"\n{counted(statuses)}:")
     show_failures(jobs, statuses, ends, Path.cwd())
     told = [f"{folder.name}: {counted(statuses)}"]
-    if set(statuses) - {"done", "failed"}:
+    if set(statuses) - {"done", "failed", "unreadable"}:
         told.append(_remedy(folder))
     if "failed" in statuses:
         told.append(f"{_again(folder)}, with ablation.retry_failed=true, tries again what failed")

@@ -39,5 +39,7 @@ def send_table(folder: Path, jobs: Sequence[JobFolder], *, complete: bool) -> No
 
 
 def _tracked(job: JobFolder) -> bool:
+    if job.status() == "unreadable":
+        return False
     mode = job.record().trackers.get("WandbTracker", {}).get("mode")
     return mode in ("online", "offline")

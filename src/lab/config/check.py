@@ -18,6 +18,7 @@ from lab.config.signatures import signature_of
 from lab.config.sparse import sparse_faults
 from lab.config.suggestions import suggestion, unknown_key
 from lab.errors import ConfigError
+from lab.secrets import redacted, secret_faults
 
 
 def check(cfg: DictConfig) -> Config:
@@ -42,8 +43,9 @@ def check(cfg: DictConfig) -> Config:
     faults = list(dict.fromkeys(filter(None, faults)))
     places = {fault.partition(":")[0] for fault in faults}
     faults = [fault for fault in faults if _source_of(fault, cfg) not in places]
+    faults += [*secret_faults(values), *_unresolved(values)]
     if faults:
-        raise ConfigError("\n".join(faults))
+        raise ConfigError(redacted("\n".join(faults)))
     assert config is not None
     return config
 
@@ -147,6 +149,16 @@ def _missing(values: Any, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
         elif isinstance(value, dict | list):
             yield from _missing(value, f"{prefix}{key}.")
+
+
+def _unresolved(values: Any, prefix: str = "") -> Iterator[str]:
+    """An escaped ``${…}`` would be resolved when the node is built: to whatever, unchecked."""
+    items = values.items() if isinstance(values, dict) else enumerate(values)
+    for key, value in items:
+        if isinstance(value, dict | list):
+            yield from _unresolved(value, f"{prefix}{key}.")
+        elif isinstance(value, str) and "${" in value:
+            yield f"{prefix}{key}: should hold no escaped '${{' (it is {value!r})"
 
 
 # -- what only shows when parts are held against each other ---------------------------------------

@@ -32,6 +32,7 @@ NODE_TABLES = {
     "logger": "lab.trackers.base.Tracker",
     "interpret": None,  # functions
 }
+FINDINGS = "Findings"  # what interpretations return
 HANDED_TO_INTERPRETATIONS = {"model", "data", "folder"}
 
 
@@ -78,7 +79,7 @@ def _check_node(
             return [f"{path}: no such step; {there} (a new one: {path}._target_=…)"]
         example = "lightning.pytorch.callbacks.EarlyStopping"
         return [f"{path}: has no _target_ that says which class it is; for example {example}"]
-    allowed = (*ALLOWED_TARGETS, *_user_targets())
+    allowed = (*ALLOWED_TARGETS, *user_targets())
     if not target.startswith(allowed) or target.startswith(FORBIDDEN_TARGETS):
         own = f"name your own packages in the environment, {ALLOWED_TARGETS_VARIABLE}=package"
         begins = ", ".join(allowed)
@@ -93,6 +94,9 @@ def _check_node(
     handed = HANDED_TO_INTERPRETATIONS if is_interpretation else set[str]()
     if not signature.is_class and not is_interpretation:
         return [f"{path}._target_: '{target}' is a function; only classes are built here"]
+    is_ours = not target.startswith(user_targets())
+    if is_interpretation and is_ours and signature.returns != FINDINGS:
+        return [f"{path}._target_: '{target}' is no interpretation; these return {FINDINGS}"]
     if kind is not None and kind not in signature.bases:
         return [f"{path}._target_: '{target}' is no {kind.rpartition('.')[2]}"]
     faults = []
@@ -108,6 +112,7 @@ def _check_node(
             if not signature.accepts_any:
                 taken = [name for name in signature.types if name not in handed]
                 faults.append(unknown_key(where, key, taken, values))
+            faults += _nested_faults(path, {key: value}, values)
         elif isinstance(value, dict) and "_target_" in value:
             if _type_faults(where, signature, key, value):
                 faults.append(f"{where}: should not be a mapping with a _target_")
@@ -157,7 +162,7 @@ def _target_suggestion(target: str) -> str:
     return f"; did you mean '{module}.{close[0]}'?" if close else ""
 
 
-def _user_targets() -> tuple[str, ...]:
+def user_targets() -> tuple[str, ...]:
     """Packages the user trusts; from the environment, since a config must not vouch for itself."""
     names = os.environ.get(ALLOWED_TARGETS_VARIABLE, "").split(",")
     return tuple(f"{name.strip()}." for name in names if name.strip())

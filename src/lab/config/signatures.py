@@ -29,6 +29,7 @@ class Signature:
     is_class: bool
     accepts_any: bool = False
     module: str = ""  # where it is defined, re-exports followed
+    returns: str = ""  # of a function, as it is written
     bases: frozenset[str] = frozenset()  # "module.Class" of the class and all of its ancestors
     _adapters: dict[str, TypeAdapter[Any]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -70,6 +71,8 @@ def signature_of(target: str) -> Signature:
         signature, bases = _class_signature(module, node), _ancestors(module, node)
     else:
         signature, bases = _function_signature(module, node, is_method=False), frozenset[str]()
+        returns = ast.unparse(node.returns) if node.returns else ""
+        signature = replace(signature, returns=returns.strip("'\""))
     return replace(signature, module=module.name, bases=bases)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from lab.config.suggestions import suggestion
 from lab.data import bikeshare_source, mnist_source, movielens_25m_source, movielens_source
 from lab.errors import DataError, UserError
+from lab.printable import printable
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             _fetch(options.names, options.root)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 

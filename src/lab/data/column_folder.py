@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.atomic import atomic_write, write_json
+from lab.data.array_files import read_array
 from lab.errors import DataError
 
 CHUNK = 1 << 19  # rows that are worked on at a time
@@ -63,20 +64,28 @@ class ColumnFolder:
         """The columns, mapped; None unless they are all there as they were written."""
         try:
             digests = json.loads((self.path / _LIST).read_text(encoding="utf-8"))
+            if not isinstance(digests, dict) or any(Path(name).name != name for name in digests):
+                return None
             if any(self._digest(name) != digest for name, digest in digests.items()):
                 return None
-            return {name: self._map(name) for name in digests}
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
+        columns: dict[str, NDArray[Any]] = {}
+        for name in digests:
+            array = read_array(self.path / f"{name}.npy", mapped=True)
+            if array is None:
+                return None
+            columns[name] = array
+        return columns
 
     def _digest(self, name: str) -> str:
         with (self.path / f"{name}.npy").open("rb") as file:  # not by mapping: it would stay
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _map(self, name: str) -> NDArray[Any]:
-        path = self.path / f"{name}.npy"
-        # "c": torch warns of arrays that are read-only; what is written never reaches the file
-        return np.load(path, mmap_mode="c", allow_pickle=False)
+        array = read_array(self.path / f"{name}.npy", mapped=True)
+        assert array is not None, "it has just been written"
+        return array
 
 
 def read_or_write(path: Path, write: Callable[[ColumnFolder], None]) -> Columns:

@@ -2,6 +2,8 @@
 
 import http.client
 import logging
+import lzma
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,8 +21,14 @@ from lab.errors import DataError
 log = logging.getLogger(__name__)
 CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 120.0
+MAX_UNPACKED = 1 << 28  # bytes of what is read of an archive at once
 _CHUNK = 1 << 16
 _GZIP_MAGIC = b"\x1f\x8b"
+_NO_ZIP = (
+    *(OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    RuntimeError,  # encrypted, or packed in another way
+    struct.error,
+)
 
 T = TypeVar("T")
 
@@ -121,18 +129,22 @@ def gunzipped(content: bytes, max_bytes: int) -> bytes:
     return plain
 
 
-def zip_members(archive: Path, names: list[str]) -> list[bytes]:
+def zip_members(archive: Path, names: list[str], *, max_bytes: int = MAX_UNPACKED) -> list[bytes]:
     """The contents of ``names`` in a zip file, read in memory: no member is written anywhere.
 
     Raises:
-        DataError: not a zip file, damaged, or without one of the names.
+        DataError: not a zip file, damaged, without one of the names, or of more than ``max_bytes``
+            unpacked.
     """
     try:
         with zipfile.ZipFile(archive) as file:
+            unpacked = sum(file.getinfo(name).file_size for name in names)  # no more is ever read
+            if unpacked > max_bytes:
+                raise DataError(f"{archive.name} unpacks to more than {max_bytes:,} bytes")
             return [file.read(name) for name in names]
     except KeyError as error:
         raise DataError(f"{archive.name} {error.args[0]}") from error
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
+    except _NO_ZIP as error:
         raise DataError(f"{archive.name} is not a readable zip file ({error})") from error
 
 
@@ -148,11 +160,13 @@ def zip_member_lines(archive: Path, name: str, block_bytes: int = 1 << 25) -> It
             while block := member.read(block_bytes):
                 whole, newline, after = (rest + block).rpartition(b"\n")
                 rest = after
+                if len(rest) > block_bytes:
+                    raise DataError(f"{archive.name}: {name} has a line over {block_bytes:,} bytes")
                 if newline:
                     yield whole + newline
     except KeyError as error:
         raise DataError(f"{archive.name} {error.args[0]}") from error
-    except (OSError, zipfile.BadZipFile, ValueError, zlib.error) as error:
+    except _NO_ZIP as error:
         raise DataError(f"{archive.name} is not a readable zip file ({error})") from error
     if rest:
         yield rest

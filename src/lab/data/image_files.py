@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.atomic import atomic_write
+from lab.data.array_files import read_array
 from lab.errors import DataError
 
 IMAGE_FILES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
 
 def decoded(files: list[Path], size: int, cache: Path, *, root: Path) -> NDArray[np.uint8]:
@@ -55,9 +57,10 @@ def _decode(file: Path, size: int) -> NDArray[np.uint8]:
     from torchvision.transforms.v2 import functional
 
     try:
-        with Image.open(file) as opened:
+        # by its content alone, Pillow would hand a file to Ghostscript (EPS), whatever its name
+        with Image.open(file, formats=_FORMATS) as opened:
             image = ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise whatever they come upon in a damaged file
         raise DataError(f"{file}: is not an image that can be decoded ({error})") from error
     pixels = functional.resize(functional.pil_to_tensor(image), [size], antialias=True)
     return functional.center_crop(pixels, [size]).numpy()
@@ -83,9 +86,8 @@ def _digest(files: list[Path], size: int, root: Path) -> str:
 
 
 def _read_cache(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    try:
-        images = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    images = read_array(path)
+    if images is None:
         return None
     return images if images.shape == shape and images.dtype == np.uint8 else None
 

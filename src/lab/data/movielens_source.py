@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.atomic import atomic_write
+from lab.data.array_files import read_array
 from lab.data.download import (
     Source,
     fetch_first,
@@ -79,10 +80,13 @@ def _recbole() -> Raw:
     base = "recbole/dataset_example/ml-100k/ml-100k"
     inter, item = wheel_members("recbole", "1.2.1", [f"{base}.inter", f"{base}.item"])
     titles = {}
-    for line in item.decode("utf-8").splitlines()[1:]:
-        number, title, year, _ = line.split("\t")
-        # RecBole took the last parenthesis off as the year; movie 267 has neither title nor year
-        titles[int(number)] = "unknown" if year == "unkonwn" else f"{title} ({year})"
+    try:
+        for line in item.decode("utf-8").splitlines()[1:]:
+            number, title, year, _ = line.split("\t")
+            # RecBole took the last parenthesis off as the year; movie 267 has no title either
+            titles[int(number)] = "unknown" if year == "unkonwn" else f"{title} ({year})"
+    except ValueError as error:
+        raise DataError(f"its list of movies is damaged ({error})") from error
     return _verified(inter.split(b"\n", 1)[1]), titles
 
 
@@ -122,14 +126,16 @@ def _sha256(table: Canonical) -> str:
 
 def _read_cache(folder: Path) -> Raw | None:
     try:
-        table = np.load(folder / "ratings.npy", allow_pickle=False)
         content = (folder / "titles.tsv").read_bytes()
         told = (folder / "titles.tsv.sha256").read_text(encoding="ascii")
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError):
+        return None
+    table = read_array(folder / "ratings.npy")
+    if table is None or table.dtype.kind not in "iu":
         return None
     if _sha256(table) != SHA256 or hashlib.sha256(content).hexdigest() != told:
         return None
-    lines = (line.split("\t") for line in content.decode("utf-8").splitlines())
+    lines = (line.split("\t", 1) for line in content.decode("utf-8").split("\n") if line)
     return table, {int(number): title for number, title in lines}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
-from polars.exceptions import NoDataError, PolarsError
+from polars.exceptions import NoDataError, PanicException, PolarsError
 
 from lab.config.check import first_line, suggestion
 from lab.config.schema import Count, Fraction, Seed, Text
@@ -105,7 +105,7 @@ class Table(TableDataModule):
             ) from error
         except NoDataError as error:
             raise DataError(f"{self.path}: is empty") from error
-        except (OSError, PolarsError) as error:
+        except (OSError, PolarsError, PanicException) as error:  # the last for damaged Parquet
             told = error.strerror if isinstance(error, OSError) else first_line(error)
             raise DataError(f"{self.path}: cannot be read: {told}") from error
 

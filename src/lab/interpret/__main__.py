@@ -16,6 +16,7 @@ from lab.config.signatures import defaults_of, docstring_of, signature_of
 from lab.config.suggestions import suggestion
 from lab.errors import UserError
 from lab.interpret.kinds import KINDS
+from lab.printable import printable
 
 _TARGETS = {name: target for kinds in KINDS.values() for name, target in kinds.items()}
 
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise UserError(f"no kind '{kind}'{told}; python -m lab.interpret --help lists them")
         _interpret(kind, _settings(kind, rest))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201

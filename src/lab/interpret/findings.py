@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.atomic import atomic_write
+from lab.printable import in_a_line
 from lab.trackers import Tracker
 
 if TYPE_CHECKING:  # neither is imported by a run that looks at nothing
@@ -66,11 +67,11 @@ class Findings:
 
 def as_rich_table(title: str, frame: "pl.DataFrame") -> Table:
     """Numbers to the right, floats with three decimals, missing ones left empty."""
-    table = Table(title=Text(title, style="italic"), title_justify="left")
+    table = Table(title=Text(in_a_line(title), style="italic"), title_justify="left")
     for name, kind in frame.schema.items():
         number = kind.is_numeric()
         table.add_column(
-            Text(name.replace("_", " ")),
+            Text(in_a_line(name).replace("_", " ")),
             justify="right" if number else "left",
             overflow="fold",
             no_wrap=number,
@@ -83,4 +84,4 @@ def as_rich_table(title: str, frame: "pl.DataFrame") -> Table:
 def _cell(value: object) -> str:
     if value is None or value != value:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else in_a_line(str(value))

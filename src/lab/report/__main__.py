@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from lab.errors import UserError
+from lab.printable import printable
 from lab.report.comparison import compare
 from lab.report.differences import show_differences
 from lab.report.tables import Table, build_table
@@ -20,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             _report(_parser().parse_args(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lab.printable import in_a_line, printable
 from lab.report.cells import Column, columns_of
 from lab.report.grid import valley_lines
 from lab.report.notes import Failure, failures_of, notes_of
@@ -23,11 +24,15 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
+    "[": "{[}",  # at a row's beginning it would be an option of the row before
+    "\n": " ",
+    "\r": " ",
 }
 _MARKDOWN = {
     **{character: f"\\{character}" for character in "\\|*`"},
     "<": "&lt;",
     "\n": " ",
+    "\r": " ",
 }
 
 
@@ -40,15 +45,19 @@ def terminal(table: Table, *, width: int | None = None) -> "RichTable":
 
     every = columns_of(table)
     columns = every if width is None else _narrowed(every, width)
-    shown = RichTable(box=box.SIMPLE_HEAD, title=Text(table.comparison.title), title_justify="left")
+    shown = RichTable(
+        box=box.SIMPLE_HEAD, title=Text(in_a_line(table.comparison.title)), title_justify="left"
+    )
     if len(columns) < len(every):
         left_out = ", ".join(column.title for column in every if column not in columns)
         shown.caption, shown.caption_justify = Text(f"too narrow for: {left_out}"), "left"
     for column in columns:
         right = column.kind in ("metric", "cost")
-        shown.add_column(Text(column.title), justify="right" if right else "left", overflow="fold")
+        shown.add_column(
+            Text(in_a_line(column.title)), justify="right" if right else "left", overflow="fold"
+        )
     for index in range(len(table.rows)):
-        shown.add_row(*(Text(_starred(c, index), _style(c, index)) for c in columns))
+        shown.add_row(*(Text(in_a_line(_starred(c, index)), _style(c, index)) for c in columns))
     return shown
 
 
@@ -135,7 +144,7 @@ def _around(column: Column, index: int, text: str, before: str, after: str | Non
 
 
 def _replaced(text: str, replacements: dict[str, str]) -> str:
-    return "".join(replacements.get(character, character) for character in text)
+    return "".join(replacements.get(character, character) for character in printable(text))
 
 
 def _failure(failure: Failure) -> str:

@@ -86,7 +86,7 @@ def _code(jobs: Sequence[Job]) -> list[str]:
     began = [job.record for job in jobs if job.record is not None and job.status != "planned"]
     counts: Counter[str] = Counter()
     for record in began:
-        commit = record.git.get("commit", "unknown")[:10]
+        commit = str(record.git.get("commit") or "unknown")[:10]
         counts[commit + (", uncommitted changes" if record.git.get("dirty") else "")] += 1
     if len(counts) < 2 and not any(record.git.get("dirty") for record in began):
         return []

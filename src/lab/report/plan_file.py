@@ -1,20 +1,28 @@
 """``plan.json``: what belongs to an ablation plan, beside the run folders of its jobs."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from lab.errors import RunFolderError
 
 PLAN_FILE = "plan.json"
 
 
+def _plain_name(name: str) -> str:
+    """Of a folder beside the plan's file, and of no other."""
+    if Path(name).name != name:
+        raise ValueError(f"'{name}' is not the name of a folder")
+    return name
+
+
 @dataclass(frozen=True)
 class PlannedJob:
     """``same_as`` names other variants that come to the very same config."""
 
-    folder: str
+    folder: Annotated[str, AfterValidator(_plain_name)]
     variant: str | None
     same_as: tuple[str, ...]
     settings: dict[str, Any]
@@ -31,38 +39,20 @@ class PlanFile:
     axes: tuple[str, ...]
     metrics: tuple[str, ...]
     jobs: tuple[PlannedJob, ...]
-    claim: str | None
-    command: str | None
+    claim: str | None = None
+    command: str | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "PlanFile":
         """Raises RunFolderError if the folder has no readable plan."""
         path = folder / PLAN_FILE
         try:
-            plan = json.loads(path.read_text(encoding="utf-8"))
-            jobs = tuple(
-                PlannedJob(
-                    job["folder"],
-                    job["variant"],
-                    tuple(job["same_as"]),
-                    job["settings"],
-                    job["seed"],
-                )
-                for job in plan["jobs"]
-            )
-            return cls(
-                name=plan["name"],
-                baseline=plan["baseline"],
-                average=tuple(plan["average"]),
-                axes=tuple(plan["axes"]),
-                metrics=tuple(plan["metrics"]),
-                jobs=jobs,
-                claim=plan.get("claim"),
-                command=plan.get("command"),
-            )
+            return TypeAdapter(cls).validate_json(path.read_bytes(), strict=True)
         except FileNotFoundError:
             raise RunFolderError(f"{folder}: no plan is there (no file {PLAN_FILE})") from None
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise RunFolderError(f"{path}: is not a plan ({error!r})") from error
+        except ValidationError as error:
+            fault = error.errors()[0]
+            told = ".".join(map(str, fault["loc"]))
+            raise RunFolderError(f"{path}: is not a plan ({told}: {fault['msg']})") from error

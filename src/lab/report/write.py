@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.atomic import atomic_write
 from lab.errors import RunFolderError
+from lab.printable import printable
 from lab.report import formats, numbers
 from lab.report.comparison import compare
 from lab.report.tables import Table, build_table
@@ -106,7 +107,7 @@ def print_table(table: Table, target: "Console") -> None:
 def _print(table: Table, lines: list[str], target: "Console") -> None:
     target.print(formats.terminal(table, width=target.width))
     for line in lines:
-        target.print(line, markup=False, highlight=False, soft_wrap=True)
+        target.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _as_text(table: Table) -> str:

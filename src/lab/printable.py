@@ -1,0 +1,15 @@
+"""Text from data and configs, made safe to show: a terminal obeys control characters."""
+
+import re
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters written out, ``\\x1b``; tabs and line ends stay."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def in_a_line(text: str) -> str:
+    """``printable``, with tabs and line ends written out as well: for a cell of a table."""
+    return printable(text).replace("\n", r"\n").replace("\t", r"\t")
