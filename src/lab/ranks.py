@@ -93,9 +93,9 @@ def as_lost_rank(error: BaseException, processes: list[subprocess.Popen[Any]]) -
     return RankError("another rank has died without a word; what started it may say more")
 
 
-def _store() -> torch.distributed.TCPStore:
+def _store() -> torch.distributed.Store:
     """A connection of its own: that of the process group is nobody else's to use."""
-    return torch.distributed.TCPStore(
+    return torch.distributed.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         timeout=timedelta(seconds=5),

@@ -76,7 +76,7 @@ def describe_parts(parts: Mapping[str, Tensors]) -> DataParts:
         checksum = 0
         for tensor in tensors:
             content = tensor.contiguous().reshape(-1).view(torch.uint8)
-            checksum = zlib.crc32(content.numpy(), checksum)
+            checksum = zlib.crc32(content.numpy().data, checksum)
         described[name] = {"rows": len(tensors[0]), "crc32": f"{checksum:08x}"}
     return described
 
