@@ -30,6 +30,7 @@ from lab.optim.optimizers import build_optimizer
 from lab.optim.schedules import GroupScheduler, momentum_of
 from lab.phases import PhasePlan, Progress
 from lab.running_loss import RunningLoss
+from lab.sharding import FullySharded, shard
 from lab.step_taker import StepTaker, step_taker
 
 _STEP_COUNT = "epoch_loop.manual_optimization.optim_step_progress"  # in Lightning's checkpoints
@@ -117,6 +118,11 @@ class SupervisedModule(LightningModule):
             if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
                 module.eval()
         return self
+
+    def configure_model(self) -> None:
+        """Under FSDP the parameters become shares here, before the optimiser is built of them."""
+        if isinstance(self.trainer.strategy, FullySharded):
+            shard(self, self.trainer.strategy.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> Any:
         if self.trainer.world_size > 1 and has_sparse_gradients(self):

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from lab.errors import TrainingError
+from lab.ranks import gathered
 
 _REMEDY = (
     "a lower optim.lr or trainer.gradient_clip_val may help, or the data hold what the loss cannot "
@@ -42,35 +44,40 @@ def describe_loss(error: NonFiniteLossError, optimizer: Optimizer, now: int) -> 
 
 
 def refuse_nonfinite_gradients(optimizer: Optimizer, step: int, loss: Tensor) -> None:
-    """Raises TrainingError if ``step`` would make a parameter so; nothing has changed yet."""
+    """Raises TrainingError, on all ranks, if ``step`` would make a parameter so; none is yet."""
     gradients = [
         _values(p.grad)
         for group in optimizer.param_groups
         for p in group["params"]
-        if p.grad is not None and p.grad.numel()
+        if p.grad is not None
     ]
-    if gradients and not math.isfinite(torch.nn.utils.get_total_norm(gradients, math.inf)):
+    gradients = [values for values in gradients if values.numel()]
+    norm = float(torch.nn.utils.get_total_norm(gradients, math.inf))
+    norms, losses = zip(*gathered([norm, float(loss)]), strict=True)
+    if not all(map(math.isfinite, norms)):
+        loss_told = next((x for x in losses if not math.isfinite(x)), sum(losses) / len(losses))
         raise TrainingError(
             f"step {step} has gradients that are not finite: "
             f"{_listed(list(_nonfinite(optimizer, gradients=True)))}; "
-            f"its loss is {float(loss):g}\nthe step was not taken; {_REMEDY}"
+            f"its loss is {loss_told:g}\nthe step was not taken; {_REMEDY}"
         )
 
 
 def refuse_nonfinite_state(module: nn.Module, optimizer: Optimizer, step: int) -> None:
-    """Raises TrainingError if a checkpoint would hold it: in parameters, in what the optimiser
-    keeps of them, or nan in a buffer (a mask may well be infinite)."""
+    """Raises TrainingError, on all ranks, if a checkpoint would hold it: in parameters, in what the
+    optimiser keeps of them, or nan in a buffer (a mask may well be infinite)."""
     kept = [t for state in optimizer.state.values() for t in state.values() if _is_real(t)]
-    buffers = {name: b for name, b in module.named_buffers() if _is_real(b)}
+    nan = [n for n, b in module.named_buffers() if _is_real(b) and bool(b.isnan().any())]
+    told = None
     if found := list(_nonfinite(optimizer, gradients=False)):
         told = f"parameters: {_listed(found)}"
     elif not all(map(_is_finite, kept)):
         told = "what the optimiser keeps of its gradients"
-    elif nan := [name for name, buffer in buffers.items() if bool(buffer.isnan().any())]:
+    elif nan:
         told = f"buffers: {', '.join(nan[:_SHOWN])}"
-    else:
-        return
-    raise TrainingError(f"after step {step} there are numbers that are not finite in {told}")
+    if any(bad for (bad,) in gathered([float(told is not None)])):
+        told = told or "what another process holds"
+        raise TrainingError(f"after step {step} there are numbers that are not finite in {told}")
 
 
 def _nonfinite(optimizer: Optimizer, *, gradients: bool) -> Iterator[tuple[str, str, Tensor]]:
@@ -95,6 +102,9 @@ def _listed(found: list[tuple[str, str, Tensor]]) -> str:
 
 
 def _values(tensor: Tensor) -> Tensor:
+    """Those that there are on this rank."""
+    if isinstance(tensor, DTensor):
+        return tensor.to_local()
     return tensor._values() if tensor.is_sparse else tensor
 
 
@@ -103,4 +113,4 @@ def _is_real(value: object) -> bool:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    return bool(tensor.isfinite().all())
+    return bool(_values(tensor).isfinite().all())

@@ -45,6 +45,7 @@ from lab.saved import (
     test_again,
     test_metrics,
 )
+from lab.sharding import is_sharded
 from lab.trackers import RunInfo, Tracker
 
 log = logging.getLogger(__name__)
@@ -227,6 +228,8 @@ def _fit(
         torch.distributed.destroy_process_group()
     if not is_main_process():
         return None
+    if is_sharded(model):  # no process has it whole
+        model = build_model(config, data)
     record.steps, record.epochs = before.steps, before.epochs
     chosen = chosen_checkpoint(config, folder)
     last = Manifest(folder / "checkpoints").entries()[-1]
