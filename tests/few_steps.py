@@ -1,6 +1,6 @@
 """A few steps of every model in every mode of weight decay, alone or as a rank of several.
 
-``python -m torch.distributed.run --nproc-per-node=2 -m tests.few_steps FOLDER`` leaves the
+``python -m torch.distributed.run --nproc-per-node=2 -m tests.few_steps ddp FOLDER`` leaves the
 parameters that rank 0 has learned, and what each rank was told of a loss that is not finite.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lab.config.schema import Adam, Constant, WeightDecay
@@ -24,6 +25,7 @@ from lab.models.tabular import EntityEmbedding
 from lab.models.vision import ResNet34Finetune
 from lab.module import SupervisedModule
 from lab.phases import PhasePlan, Progress, StepPlan
+from lab.sharding import FullySharded
 
 ROWS, BATCH, CLASSES = 20, 8, 3  # batches of 8, 8 and 4 rows over all ranks
 MODES = ("none", "l2_loss", "l2", "decoupled", "independent")
@@ -72,7 +74,9 @@ def phase(mode: str, freeze_to: int = 0) -> PhasePlan:
     return PhasePlan("fit", 1, freeze_to, True, optim, schedule, StepPlan(steps_per_execution=2))
 
 
-def trained(case: str, phases: Sequence[PhasePlan], ranks: int, check: str = "loss") -> nn.Module:
+def trained(
+    case: str, phases: Sequence[PhasePlan], strategy: str, check: str = "loss"
+) -> dict[str, Tensor]:
     """In float64. Batch norm has the statistics of its own rank's rows, which several ranks cannot
     have in common on CPUs; here it is held, and normalises by what it has."""
     build, tensors = CASES[case]
@@ -80,6 +84,7 @@ def trained(case: str, phases: Sequence[PhasePlan], ranks: int, check: str = "lo
     model = build().double()
     loss = nn.CrossEntropyLoss() if tensors[-1] is LABELS else nn.MSELoss()
     model.prepare_training(loss=loss, metrics={}, order_seed=0, error_if_nonfinite=check)  # type: ignore[arg-type]
+    ranks = 1 if strategy == "auto" else 2
     data = Rows(tensors, BATCH // ranks)
     before = Progress()
     for plan in phases:
@@ -90,7 +95,7 @@ def trained(case: str, phases: Sequence[PhasePlan], ranks: int, check: str = "lo
         model.train()
         data.first_epoch, data.batches_per_execution = before.epochs, 2
         trainer = Trainer(
-            strategy="ddp" if ranks > 1 else "auto",
+            strategy=FullySharded() if strategy == "fsdp" else strategy,
             accelerator="cpu",
             devices=ranks,
             max_epochs=1,
@@ -103,21 +108,24 @@ def trained(case: str, phases: Sequence[PhasePlan], ranks: int, check: str = "lo
         with warnings.catch_warnings(action="ignore"):  # of Lightning's, which a run filters too
             trainer.fit(model, datamodule=data)
         before = Progress(before.phase + 1, model.total_steps, model.total_epochs)
-    return model
+    return {
+        name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        for name, tensor in model.state_dict().items()
+    }
 
 
-def everything(ranks: int) -> dict[str, dict[str, Tensor]]:
+def everything(strategy: str) -> dict[str, dict[str, Tensor]]:
     """State dicts by ``MODEL MODE``; ``phases``: two fits, the first of the last group alone."""
     learned = {
-        f"{case} {mode}": trained(case, [phase(mode)], ranks).state_dict()
+        f"{case} {mode}": trained(case, [phase(mode)], strategy)
         for case in CASES
         for mode in (MODES if case != "resnet" else MODES[1:4:2])
     }
     two = [phase("decoupled", freeze_to=-1), phase("decoupled")]
-    return {**learned, "phases": trained("nn_norm", two, ranks).state_dict()}
+    return {**learned, "phases": trained("nn_norm", two, strategy)}
 
 
-def told_of_a_bad_loss(rank: int, check: str) -> str:
+def told_of_a_bad_loss(rank: int, strategy: str, check: str) -> str:
     """What this rank is told when only the last one's loss is not finite."""
     ordinary = MnistLogistic.training_loss
 
@@ -127,7 +135,7 @@ def told_of_a_bad_loss(rank: int, check: str) -> str:
 
     MnistLogistic.training_loss = training_loss  # type: ignore[method-assign]
     try:
-        trained("logistic", [phase("none")], 2, check)
+        trained("logistic", [phase("none")], strategy, check)
     except TrainingError as error:
         return str(error)
     finally:
@@ -137,10 +145,10 @@ def told_of_a_bad_loss(rank: int, check: str) -> str:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    folder = Path(sys.argv[1])
-    learned = everything(ranks=2)
+    strategy, folder = sys.argv[1], Path(sys.argv[2])
+    learned = everything(strategy)
     rank = torch.distributed.get_rank()
-    told = {check: told_of_a_bad_loss(rank, check) for check in ("loss", "gradients")}
+    told = {check: told_of_a_bad_loss(rank, strategy, check) for check in ("loss", "gradients")}
     (folder / f"told_{rank}.json").write_text(json.dumps(told))
     if rank == 0:
         torch.save(learned, folder / "learned.pt")

@@ -69,6 +69,8 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     # norms of frozen groups are meant to be
     warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
+    # of what is reported: all processes have the same already
+    warnings.filterwarnings("ignore", message="It is recommended to use .self.log.*sync_dist")
     if not torch.cuda.is_available():
         # Lightning has torch ask NVML whether there is a GPU, and optimisers ask before each step
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
