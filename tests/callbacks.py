@@ -10,28 +10,30 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class SignalAt(Callback):
-    """The process gets ``number`` when ``step`` optimiser steps are done, once."""
+    """The process, or that of ``rank`` alone, gets ``number`` when ``step`` optimiser steps are
+    done, once."""
 
-    def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
-        self.step, self.number = step, number
+    def __init__(self, step: int, number: int = signal.SIGTERM, rank: int | None = None) -> None:
+        self.step, self.number, self.rank = step, number, rank
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if pl_module.total_steps == self.step:
+        if pl_module.total_steps == self.step and self.rank in (None, trainer.global_rank):
             os.kill(os.getpid(), self.number)
 
 
 class CrashAt(Callback):
-    """The run fails when ``step`` optimiser steps are done; with a flag file, only once."""
+    """The run, or its ``rank`` alone, fails when ``step`` optimiser steps are done; with a flag
+    file, only once."""
 
-    def __init__(self, step: int, flag: str | None = None) -> None:
-        self.step, self.flag = step, flag
+    def __init__(self, step: int, flag: str | None = None, rank: int | None = None) -> None:
+        self.step, self.flag, self.rank = step, flag, rank
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if pl_module.total_steps == self.step:
+        if pl_module.total_steps == self.step and self.rank in (None, trainer.global_rank):
             if self.flag is not None:
                 if Path(self.flag).exists():
                     return

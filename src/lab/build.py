@@ -45,6 +45,7 @@ def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
         loss=instantiate(objective.loss, _convert_="all"),
         metrics={name: instantiate(m, _convert_="all") for name, m in objective.metrics.items()},
         order_seed=config.seeds.order,
+        error_if_nonfinite=config.error_if_nonfinite,
     )
     return model
 

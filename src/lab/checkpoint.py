@@ -91,6 +91,10 @@ class Manifest:
         if entries and entries[-1].step == before_next.steps:
             self._write([*entries[:-1], replace(entries[-1], before=before_next)])
 
+    def reopen_phase(self) -> None:
+        """The first phase, of a run that has no other, is to go on from the newest checkpoint."""
+        self._write([replace(e, before=Progress()) for e in self.entries()])
+
     def remove(self, file: str) -> None:
         self._write([e for e in self.entries() if e.file != file])
 

@@ -1,5 +1,6 @@
 """What stands around Hydra at the command line: overrides, the run folder, and errors that help."""
 
+import contextlib
 import os
 import re
 import signal
@@ -24,10 +25,11 @@ from lab.config.check import check, first_line
 from lab.config.hydra_nodes import check_hydra
 from lab.config.schema import Config
 from lab.config.suggestions import suggestion
-from lab.errors import ConfigError, RunFolderError, UserError
+from lab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
 from lab.interruption import RunInterrupted
 from lab.printable import printable
 from lab.quick_start import import_torchmetrics
+from lab.record import RunRecord
 from lab.secrets import redacted, refuse_secrets
 
 _started: float | None = time.perf_counter()
@@ -39,8 +41,16 @@ RANK_VARIABLES = (
     *("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
     "JSM_NAMESPACE_RANK",
 )
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
 _EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  # optional launchers
+_OF_ALL_RANKS = (ConfigError, TrainingError, RankError)
 _ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=(\{)?")
+
+
+def rank_of_environment() -> int:
+    """Which process of its run this one is, by what its launcher says; 0 where there is one."""
+    ranks = [os.environ[name] for name in _RANKS if name in os.environ]
+    return int(ranks[0]) if ranks else 0
 
 
 def seconds_since_start() -> float:
@@ -101,7 +111,13 @@ def check_what_hydra_builds() -> None:
 
 
 def run_folder(runs: str, name: str, run: str | None) -> str:
-    """Where a run lives: the folder given by ``run=…``, else a new one named by the time."""
+    """Where a run lives: the folder given by ``run=…``, else a new one named by the time.
+
+    Of a new run only rank 0 knows the folder where torchrun or srun has started the others; they
+    write nothing.
+    """
+    if run is None and rank_of_environment() > 0:
+        return str(Path(runs) / name)
     if run is None:
         return str(Path(runs) / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f"))
     if not (Path(run) / "run.json").is_file():
@@ -158,10 +174,8 @@ def execute_run(cfg: DictConfig) -> float | None:
 
 def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
     try:
-        extra = [o for o in overrides if o.lstrip("+~").split("=")[0] not in ("task", "run")]
-        if cfg.run is not None and extra:
-            told = ", ".join(o.removeprefix("++") for o in extra)
-            raise ConfigError(f"run: a run folder brings its own config; leave out {told}")
+        if cfg.run is not None:
+            refuse_other_settings(cfg, overrides)
         if "ablation" in cfg:
             raise ConfigError("ablation: a plan is many runs: python train.py -m ablation=NAME")
         try:
@@ -172,10 +186,36 @@ def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
         refuse_new_phases(cfg, overrides)
     except ConfigError:
         for empty in (folder, folder.parent):  # Hydra has made them already
-            if empty.is_dir() and not any(empty.iterdir()):
+            with contextlib.suppress(OSError):  # it is not empty, or another rank was faster
                 empty.rmdir()
         raise
     return config
+
+
+def refuse_other_settings(cfg: DictConfig, overrides: list[str]) -> None:
+    """Raises ConfigError for what is said beside a run folder, and is not as the run has it.
+
+    ``trainer.max_epochs`` is let through for a fit: whether the run may be that long shows later.
+    """
+    run = OmegaConf.create(RunRecord.read(Path(cfg.run)).config)
+    differing = []
+    for override in overrides:
+        key = override.lstrip("+~").split("=")[0]
+        if key in ("task", "run") or (key == "trainer.max_epochs" and cfg.task == "fit"):
+            continue
+        ours, said = OmegaConf.select(run, key), OmegaConf.select(cfg, key)
+        told = override.removeprefix("++")
+        if key in ("experiment", "ablation"):
+            differing.append(told)
+        elif isinstance(ours, DictConfig) and isinstance(said, DictConfig):
+            names = [f"{key}.{n}" for n in {**ours, **said} if ours.get(n) != said.get(n)]
+            differing += [f"{told} (another {', '.join(names)})"] if names else []
+        elif ours != said:
+            differing.append(f"{told} (the run has {ours})")
+    if differing:
+        raise ConfigError(
+            f"run: a run folder brings its own config; leave out {', '.join(differing)}"
+        )
 
 
 def name_experiment(faults: str, experiment: str | None, conf: Path = CONF) -> str:
@@ -240,7 +280,9 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
         if told is None or show_traceback:
             print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201
             sys.exit(1 if told is None else told.exit_status)
-        _print_error(told)
+        # what all ranks meet, and what another has met, is rank 0's to tell
+        if not (rank_of_environment() and isinstance(told, _OF_ALL_RANKS)):
+            _print_error(told)
         sys.exit(told.exit_status)
 
 

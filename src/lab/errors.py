@@ -1,5 +1,7 @@
 """What a user can cause and can mend: the message says what, where, and what would be right."""
 
+from typing import Any
+
 
 class UserError(Exception):
     """Shown at the terminal as its message alone; ``HYDRA_FULL_ERROR=1`` shows the traceback."""
@@ -31,3 +33,13 @@ class PlanError(UserError):
     """Not every job of a plan is done; what is done stands."""
 
     exit_status = 1
+
+
+class RankError(UserError):
+    """Another process of the run has failed; ``word`` is what it left of its error, if anything."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, word: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.word = word

@@ -1,8 +1,8 @@
 """The one LightningModule that all models share: batches are ``(*inputs, target)``."""
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self, cast
 
 import torch
@@ -10,11 +10,19 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
+from lab.config.schema import NonFiniteCheck
 from lab.data.loader import Executions
 from lab.errors import CheckpointError, ConfigError
 from lab.losses import activation_of
+from lab.nonfinite import (
+    NonFiniteLossError,
+    describe_loss,
+    refuse_nonfinite_gradients,
+    refuse_nonfinite_state,
+)
 from lab.optim.decay import weight_penalty
 from lab.optim.groups import NORMS, parameters_of
 from lab.optim.lazy_decay import has_sparse_gradients
@@ -22,6 +30,7 @@ from lab.optim.optimizers import build_optimizer
 from lab.optim.schedules import GroupScheduler, momentum_of
 from lab.phases import PhasePlan, Progress
 from lab.running_loss import RunningLoss
+from lab.sharding import FullySharded, shard
 from lab.step_taker import StepTaker, step_taker
 
 _STEP_COUNT = "epoch_loop.manual_optimization.optim_step_progress"  # in Lightning's checkpoints
@@ -47,15 +56,18 @@ class SupervisedModule(LightningModule):
         loss: nn.Module,
         metrics: dict[str, Metric],
         order_seed: int,
+        error_if_nonfinite: NonFiniteCheck = "loss",
     ) -> None:
-        """State the objective, and the seed of what is drawn within a step (dropout)."""
+        """State the objective, the seed of what is drawn within a step (dropout), and what ends a
+        fit when it is not finite."""
         self.loss_function = loss
         self.activation = activation_of(loss)
-        self.evaluation_loss = MeanMetric()
+        self.evaluation_loss = MeanMetric(nan_strategy="disable")  # nan is nan
         self.evaluation_metrics = MetricCollection(dict(metrics))
         self.metric_names = list(metrics)
         self.order_seed = order_seed
-        self.running_loss = RunningLoss()
+        self.error_if_nonfinite = error_if_nonfinite
+        self.running_loss = RunningLoss(error_if_nonfinite=error_if_nonfinite != "none")
 
     @property
     def metric_directions(self) -> dict[str, str]:
@@ -107,6 +119,11 @@ class SupervisedModule(LightningModule):
                 module.eval()
         return self
 
+    def configure_model(self) -> None:
+        """Under FSDP the parameters become shares here, before the optimiser is built of them."""
+        if isinstance(self.trainer.strategy, FullySharded):
+            shard(self, self.trainer.strategy.device_mesh["data_parallel"])
+
     def configure_optimizers(self) -> Any:
         if self.trainer.world_size > 1 and has_sparse_gradients(self):
             raise ConfigError(
@@ -147,7 +164,11 @@ class SupervisedModule(LightningModule):
         return self.loss_function(self(*inputs), target)
 
     def training_step(self, batches: Sequence[Sequence[Tensor]], batch_idx: int) -> Tensor:
-        """The optimiser steps of an execution, on ``batches`` in their order; the last loss."""
+        """The optimiser steps of an execution, on ``batches`` in their order; the last loss.
+
+        Raises:
+            TrainingError: the loss, or a gradient, is not finite.
+        """
         plan, trainer = self.phase.steps, self.trainer
         steps = step_taker(self)
         scheduler = cast(GroupScheduler, self.lr_schedulers())
@@ -159,13 +180,16 @@ class SupervisedModule(LightningModule):
             steps.zero_grad()
             of_step = batches[start : start + plan.batches_per_step]
             first = batch_idx * plan.batches_per_execution + start  # its number in the epoch
+            step += 1
             for number, batch in enumerate(of_step[:-1], first):
                 with _without_communication(trainer.strategy):
-                    self._backward(batch, number, steps)
-            loss = self._backward(of_step[-1], first + len(of_step) - 1, steps)
-            step += 1
+                    self._backward(batch, number, step, steps)
+            loss = self._backward(of_step[-1], first + len(of_step) - 1, step, steps)
+            if self.error_if_nonfinite == "gradients":
+                refuse_nonfinite_gradients(steps.optimizer, step, loss)
             if every and step % every == 0:
-                mean = self.running_loss.close_window(step - 1)
+                with self._losses_described(step):
+                    mean = self.running_loss.close_window()
                 self._report({"train/loss": mean, **self._pace()}, step)
             steps.step()
             scheduler.step()
@@ -173,11 +197,13 @@ class SupervisedModule(LightningModule):
                 break
         return loss
 
-    def _backward(self, batch: Sequence[Tensor], number: int, steps: StepTaker) -> Tensor:
+    def _backward(
+        self, batch: Sequence[Tensor], number: int, step: int, steps: StepTaker
+    ) -> Tensor:
         self._reseed(number)
         *inputs, target = batch
         loss = self.training_loss(inputs, target)
-        self.running_loss.add(loss.detach(), len(target))
+        self.running_loss.add(loss.detach(), len(target), step)
         penalty = weight_penalty(steps.optimizer)
         loss = loss if penalty is None else loss + penalty
         if self.phase.steps.batches_per_step > 1:
@@ -187,8 +213,21 @@ class SupervisedModule(LightningModule):
         return loss.detach()
 
     def on_train_epoch_end(self) -> None:
-        self.running_loss.close_window(self.total_steps)
+        with self._losses_described(self.total_steps):
+            self.running_loss.close_window()
         self._report({"train/loss_epoch": self.running_loss.close_epoch()})
+
+    @contextmanager
+    def _losses_described(self, step: int) -> Iterator[None]:
+        """Raises TrainingError in place of NonFiniteLossError."""
+        try:
+            yield
+        except NonFiniteLossError as error:
+            raise describe_loss(error, self._optimizer, step) from error
+
+    @property
+    def _optimizer(self) -> Optimizer:
+        return self.trainer.optimizers[0]
 
     def _reseed(self, batch_idx: int) -> None:
         """Make dropout a function of (seed, epoch, batch, rank): a resumed run repeats it."""
@@ -199,12 +238,17 @@ class SupervisedModule(LightningModule):
 
     def _pace(self) -> dict[str, float]:
         """Learning rate of each group, and the momentum (Adam's β₁) that they share."""
-        groups = self.trainer.optimizers[0].param_groups
+        groups = self._optimizer.param_groups
         rates = {f"lr/{group['name']}": group["lr"] for group in groups}
         momentum = momentum_of(groups[0])
         return rates if momentum is None else {**rates, "momentum": momentum}
 
     # -- evaluation ------------------------------------------------------------------------------
+
+    def on_validation_start(self) -> None:
+        """Raises TrainingError if a loss since the last report was not finite."""
+        with self._losses_described(self.total_steps):
+            self.running_loss.check()
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         self._evaluate(batch)
@@ -251,7 +295,11 @@ class SupervisedModule(LightningModule):
             logger.log_metrics(values, step=self.total_steps if step is None else step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_loss"] = self.running_loss.state_dict()
+        """Raises TrainingError for a state that is not finite."""
+        with self._losses_described(self.total_steps):
+            checkpoint["train_loss"] = self.running_loss.state_dict()
+        if self.error_if_nonfinite != "none":
+            refuse_nonfinite_state(self, self._optimizer, self.total_steps)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raises CheckpointError for one in which the optimiser steps are counted elsewhere."""
@@ -261,10 +309,7 @@ class SupervisedModule(LightningModule):
                 "the checkpoint is of an earlier version of this package, under which its run can "
                 "be continued; here, begin a new one"
             )
-        self.running_loss.load_state_dict(checkpoint["train_loss"])
-
-    def on_fit_start(self) -> None:
-        self.running_loss.to(self.device)
+        self.running_loss.load_state_dict(checkpoint["train_loss"], self.global_rank)
 
 
 def _without_communication(strategy: Strategy) -> AbstractContextManager[Any]:

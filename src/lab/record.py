@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lab.atomic import atomic_write, write_json
-from lab.errors import RunFolderError
+from lab.errors import RankError, RunFolderError
 from lab.secrets import redacted, redacted_values
 
 FILE_NAME = "run.json"
@@ -46,6 +46,7 @@ NOT_IDENTITY = (
     "checkpoints",
     "threads",
     "steps_per_execution",
+    "error_if_nonfinite",
 )
 _NO_ERROR = {"type": "", "message": ""}
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
@@ -74,6 +75,7 @@ class RunRecord:
     deterministic: bool | None = None
     parameters: int | None = None
     data: str | None = None
+    data_parts: dict[str, dict[str, Any]] = field(default_factory=dict)  # rows and crc32 of each
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     directions: dict[str, str] = field(default_factory=dict)  # "rmse" -> "min": what is better
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -143,7 +145,11 @@ class RunRecord:
     def end(self, status: Status, exit_code: int, error: BaseException | None = None) -> None:
         self.status, self.exit_code, self.ended = status, exit_code, _now()
         self.peak_memory = round(peak_memory() / 2**20, 1)
-        if error is not None:
+        if isinstance(error, RankError) and error.word is not None:
+            rank, self.error = error.word["rank"], {**error.word}
+            del self.error["rank"]
+            self.error["message"] = f"rank {rank}: {self.error['message']}"
+        elif error is not None:
             self.error = {
                 "type": type(error).__name__,
                 "message": redacted(str(error)),

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_only
 
 from lab import terminal
 from lab.ablation.plan import label_of
@@ -29,12 +28,15 @@ from lab.cli import seconds_since_start
 from lab.config.check import has_validation
 from lab.config.schema import Config
 from lab.errors import RunFolderError
+from lab.fit_errors import raise_cause
 from lab.interpret.steps import look_inside, steps_of
 from lab.interruption import Interruption, RunInterrupted, end_with_parent
 from lab.optim.groups import plan_parameters
 from lab.phases import Progress, plan_phases
+from lab.ranks import is_main_process
 from lab.record import FILE_NAME, RunRecord, write_config
 from lab.report.refresh import refresh_tables
+from lab.resume import describe_parts, lengthen, refuse_changes, refuse_other_data
 from lab.saved import (
     chosen_checkpoint,
     load_weights,
@@ -43,6 +45,7 @@ from lab.saved import (
     test_again,
     test_metrics,
 )
+from lab.sharding import is_sharded
 from lab.trackers import RunInfo, Tracker
 
 log = logging.getLogger(__name__)
@@ -61,7 +64,7 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
     _quieten_libraries()
     match config.task:
         case "lr_find":
-            if _is_main_process():
+            if is_main_process():
                 from lab.lr_find import run_range_test  # imports matplotlib
 
                 run_range_test(config, folder, overrides)
@@ -70,7 +73,7 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
         case "predict":
             predict(folder)
         case "fit":
-            if not _is_main_process():  # of no use without the others, whom it may wait for
+            if not is_main_process():  # of no use without the others, whom it may wait for
                 end_with_parent(os.getppid(), signal.SIGKILL)
                 return _fit_anew_or_on(config, folder, overrides)
             with claimed(folder):
@@ -96,6 +99,8 @@ def _quieten_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     # norms of frozen groups are meant to be
     warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
+    # of what is reported: all processes have the same already
+    warnings.filterwarnings("ignore", message="It is recommended to use .self.log.*sync_dist")
     if not torch.cuda.is_available():
         # Lightning has torch ask NVML whether there is a GPU, and optimisers ask before each step
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
@@ -112,7 +117,7 @@ def _refuse_a_second_run(folder: Path) -> None:
 
 def _fit_anew_or_on(config: Config, folder: Path, overrides: list[str]) -> float | None:
     if config.run is not None:
-        return _continue_fit(folder)
+        return _continue_fit(folder, _epochs_said(config, overrides))
     record = RunRecord.planned(config.model_dump(mode="json"), overrides)
     return _recorded_fit(config, folder, record)
 
@@ -126,41 +131,45 @@ def _recorded_fit(
     record.begin()
     record.seconds["start"] = record.seconds.get("start", 0.0) + starting
     trackers = build_trackers(config)
-    main_process = _is_main_process()
+    main_process = is_main_process()
     exit_code = 1
-    try:
-        with Interruption() as interruption:
+    with Interruption() as interruption:
+        try:
             if main_process:
                 record.write(folder)
                 write_config(folder, record.config)
             objective = _fit(config, folder, record, trackers, interruption, resume)
-        record.end("done", exit_code := 0)
-    except RunInterrupted as stop:
-        exit_code = stop.exit_code
-        record.end("interrupted", exit_code)
-        terminal.say(f"{stop}; continue with: python train.py task=fit run={folder}")
-        raise
-    except BaseException as error:
-        record.end("failed", exit_code, error)
-        raise
-    finally:
-        closing = time.perf_counter()
-        for tracker in trackers:
-            try:
-                tracker.finish(exit_code)
-            except Exception as error:  # one tracker's fault must not cost the record
-                log.warning("%s could not be finished: %s", type(tracker).__name__, error)
-        if main_process:
-            record.trackers |= {type(t).__name__: t.description for t in trackers}
-            record.seconds["trackers_end"] = time.perf_counter() - closing
-            before = record.seconds.pop("total", 0.0)  # so that it stays the last
-            record.seconds["total"] = before + time.perf_counter() - started
-            record.write(folder)
-            if record.plan:
-                refresh_tables(folder.parent)
+            record.end("done", exit_code := 0)
+        except RunInterrupted as stop:
+            exit_code = stop.exit_code
+            record.end("interrupted", exit_code)
+            terminal.say(f"{stop}; continue with: python train.py task=fit run={folder}")
+            raise
+        except BaseException as error:
+            record.end("failed", exit_code, error)
+            raise
+        finally:
+            interruption.deferred = True  # the record is written first
+            _close(record, trackers, exit_code, closing=time.perf_counter())
+            if main_process:
+                before = record.seconds.pop("total", 0.0)  # so that it stays the last
+                record.seconds["total"] = before + time.perf_counter() - started
+                record.write(folder)
+                if record.plan:
+                    refresh_tables(folder.parent)
     if main_process:
         terminal.say(f"\nrun folder: {folder}  ({record.seconds['total']:.1f} s in all)")
     return objective
+
+
+def _close(record: RunRecord, trackers: list[Tracker], exit_code: int, *, closing: float) -> None:
+    for tracker in trackers:
+        try:
+            tracker.finish(exit_code)
+        except Exception as error:  # one tracker's fault must not cost the record
+            log.warning("%s could not be finished: %s", type(tracker).__name__, error)
+    record.trackers |= {type(t).__name__: t.description for t in trackers}
+    record.seconds["trackers_end"] = time.perf_counter() - closing
 
 
 def _fit(
@@ -173,7 +182,10 @@ def _fit(
 ) -> float | None:
     with _timed(record, "data"):
         data = build_data(config)
-        record.data = data.summary()
+        parts = describe_parts(data.parts)
+        if resume is not None:
+            refuse_other_data(record.data_parts, parts)
+        record.data, record.data_parts = data.summary(), parts
         record.baselines = data.baselines()
     terminal.say(record.data)
     with _timed(record, "build"):
@@ -193,34 +205,44 @@ def _fit(
     path = None
     if resume is not None and resume.step > before.steps:  # in the middle of a phase
         path = folder / "checkpoints" / resume.file
-    elif resume is not None:
+    if resume is not None:  # here, where another model is told as such
         load_weights(model, folder, resume)
     phases = plan_phases(config)
     for phase in phases:  # what is wrong with the last shows before the first is trained
         model.begin_phase(phase, before)
         plan_parameters(model, phase.optim)
+    launchers = []  # the first phase's starts the processes of all
     for phase in phases[before.phase :]:
         trainer = build_trainer(config, folder, trackers, interruption, phase, before)
         record.device = _device(trainer)
-        record.deterministic = torch.are_deterministic_algorithms_enabled()
+        record.deterministic = (
+            torch.are_deterministic_algorithms_enabled()
+            and not torch.is_deterministic_algorithms_warn_only_enabled()
+        )
         model.begin_phase(phase, before)
         data.first_epoch = before.epochs
         data.batches_per_execution = phase.steps.batches_per_execution
         terminal.show_groups(model)
         with _timed(record, "fit"):
-            trainer.fit(model, datamodule=data, ckpt_path=path)
+            launchers.append(trainer.strategy.launcher)
+            try:
+                trainer.fit(model, datamodule=data, ckpt_path=path)
+            except BaseException as error:
+                raise_cause(error, launchers, interruption, folder)
         path = None
         if trainer.should_stop and trainer.current_epoch < (trainer.max_epochs or 0):
             terminal.say(f"{phase.name}: stopped early, after epoch {trainer.current_epoch}")
         before = Progress(before.phase + 1, model.total_steps, model.total_epochs)
-        if _is_main_process():
+        if is_main_process():
             Manifest(folder / "checkpoints").end_phase(before)
         interruption.raise_if_requested()
     if torch.distributed.is_initialized():  # the test is rank 0's alone
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
-    if not _is_main_process():
+    if not is_main_process():
         return None
+    if is_sharded(model):  # no process has it whole
+        model = build_model(config, data)
     record.steps, record.epochs = before.steps, before.epochs
     chosen = chosen_checkpoint(config, folder)
     last = Manifest(folder / "checkpoints").entries()[-1]
@@ -245,13 +267,25 @@ def _fit(
     return chosen.metrics.get(monitor_of(config) or "")
 
 
-def _continue_fit(folder: Path) -> float | None:
-    record, config = RunRecord.read(folder), saved_config(folder)
-    if record.status == "planned":
-        return _recorded_fit(config, folder, record)
-    if record.status == "done":
+def _epochs_said(config: Config, overrides: list[str]) -> int | None:
+    """To how many a run is to be continued, if that was said beside its folder."""
+    said = any(o.lstrip("+").startswith("trainer.max_epochs=") for o in overrides)
+    return config.trainer.get("max_epochs") if said else None
+
+
+def _continue_fit(folder: Path, epochs: int | None = None) -> float | None:
+    """``epochs``: how long the run shall be; None for as long as it was to be."""
+    record = RunRecord.read(folder)
+    if is_main_process():
+        refuse_changes(folder, record)
+    config = saved_config(folder)
+    if epochs is not None and epochs != config.trainer.get("max_epochs"):
+        config = lengthen(folder, record, epochs)
+    elif record.status == "done":
         terminal.say(f"{folder}: the run is finished; nothing is left to do")
         return record.metrics.get("chosen", {}).get(monitor_of(config) or "")
+    if record.status == "planned":
+        return _recorded_fit(config, folder, record)
     resume = Manifest(folder / "checkpoints").newest_that_verifies()
     at = (
         "from the beginning: it has no undamaged checkpoint"
@@ -260,12 +294,6 @@ def _continue_fit(folder: Path) -> float | None:
     )
     terminal.say(f"continuing {folder} {at}")
     return _recorded_fit(config, folder, record, resume)
-
-
-def _is_main_process() -> bool:
-    """Rank 0; also before the processes of a run know each other (Lightning reads the launcher's
-    environment when it is imported)."""
-    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def _device(trainer: Trainer) -> str:
@@ -291,7 +319,7 @@ def _attach(trackers: list[Tracker], config: Config, folder: Path, record: RunRe
     for tracker in trackers:
         tracker.attach(info)
     record.trackers = {type(t).__name__: t.description for t in trackers}
-    if _is_main_process():
+    if is_main_process():
         record.write(folder)  # a killed run is continued under the same W&B id
 
 

@@ -178,6 +178,7 @@ _OF_EACH_STEP = {  # and those that do something after each
         "model_checkpoint.ModelCheckpoint",
     )
 }
+_SCALED = (16, "16", "16-mixed")
 _NOT_OF_THE_TRAINER = {
     "logger": "trackers are entries of logger (logger.NAME._target_=…)",
     "callbacks": "they are entries of callbacks (callbacks.NAME._target_=…)",
@@ -253,6 +254,11 @@ def _step_faults(config: Config) -> list[str]:
     if algorithm not in (None, "norm", "value"):
         told = suggestion(algorithm, ["norm", "value"])
         faults.append(f"trainer.gradient_clip_algorithm: no '{algorithm}'{told}")
+    if config.error_if_nonfinite == "gradients" and config.trainer.get("precision") in _SCALED:
+        faults.append(
+            "error_if_nonfinite: 'gradients' of trainer.precision=16-mixed are scaled up until "
+            "some are not finite, and such a step is left out; take 'loss', or bf16-mixed"
+        )
     for name, node in config.callbacks.items():
         bases = signature_of(node["_target_"]).bases if node else frozenset()
         if bases & _NOT_WITH_OWN_STEPS:

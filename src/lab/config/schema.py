@@ -18,6 +18,7 @@ Fraction = Annotated[Number, Field(ge=0, lt=1)]
 Count = Annotated[Integer, Field(ge=1)]
 Seed = Annotated[Integer, Field(ge=0, lt=2**32)]
 Part = Literal["train", "val", "test"]
+NonFiniteCheck = Literal["loss", "gradients", "none"]
 Node = dict[str, Any]
 
 
@@ -231,6 +232,7 @@ class Config(Section):
     seeds: Seeds
     threads: Count | None
     steps_per_execution: Count = 1
+    error_if_nonfinite: NonFiniteCheck = "loss"
     data: Node
     model: Node
     objective: Objective

@@ -19,6 +19,7 @@ independent   0       (η / η_base) · λ   Loshchilov & Hutter 2019 (arXiv 171
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 
@@ -49,4 +50,6 @@ def weight_penalty(optimizer: Optimizer) -> Tensor | None:
         if squares:
             term = group["decay_value"] * torch.stack(squares).sum()
             penalty = term if penalty is None else penalty + term
+    if isinstance(penalty, DTensor):  # each process has but its share of θ
+        return penalty.full_tensor()
     return penalty

@@ -121,9 +121,11 @@ class GroupScheduler(LRScheduler):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Raises CheckpointError if the state is of another schedule or another length."""
+        """Raises CheckpointError if the state is of another schedule, or of another length where
+        that matters."""
         saved = (state_dict["schedule"], state_dict["total_steps"])
-        if saved != (self.schedule.name, self.total_steps):
+        same_length = isinstance(self.schedule, Constant) or saved[1] == self.total_steps
+        if saved[0] != self.schedule.name or not same_length:
             raise CheckpointError(
                 f"the checkpoint's schedule is {saved[0]} over {saved[1]} steps, this run's "
                 f"{self.schedule.name} over {self.total_steps}; a schedule cannot change its "

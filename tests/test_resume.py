@@ -1,0 +1,195 @@
+"""Continuing a run: longer where it is the same run, and refused where something was changed."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from lab.checkpoint import Manifest
+from lab.errors import CheckpointError, ConfigError, RunFolderError
+from lab.interruption import RunInterrupted
+from lab.models.collab import CollabFilter
+from lab.record import RunRecord
+from tests.launch import TINY, launch
+from tests.test_phases import DIGITS
+from tests.test_steps_per_execution import assert_same_run
+
+CONSTANT = [*TINY, "trainer.max_epochs=2", "schedule=constant"]
+
+
+@pytest.fixture(autouse=True)
+def allow_test_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs at a constant rate; tests work on copies."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    launch(CONSTANT, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The undisturbed run of four epochs."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    launch([*CONSTANT, "trainer.max_epochs=4"], folder)
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+@pytest.fixture
+def unfinished(copy: Path) -> Path:
+    """As if its last second had been lost."""
+    change_record(copy, lambda record: record.update(status="interrupted"))
+    return copy
+
+
+def change_record(folder: Path, change: Any) -> None:
+    record = json.loads((folder / "run.json").read_text())
+    change(record)
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def go_on(folder: Path, *overrides: str) -> None:
+    launch(["task=fit", f"run={folder}", *overrides], folder)
+
+
+def test_a_finished_run_becomes_a_longer_one(whole: Path, copy: Path) -> None:
+    go_on(copy, "trainer.max_epochs=4")
+    assert_same_run(whole, copy)
+    ours, theirs = RunRecord.read(copy), RunRecord.read(whole)
+    assert (ours.status, ours.epochs, len(ours.continued)) == ("done", 4, 1)
+    assert (ours.config, ours.config_hash) == (theirs.config, theirs.config_hash)
+    before = (copy / "run.json").read_bytes()
+    go_on(copy, "trainer.max_epochs=4")
+    assert (copy / "run.json").read_bytes() == before  # there is nothing left to do
+
+
+def test_a_run_becomes_longer_while_it_is_not_finished(whole: Path, tmp_path: Path) -> None:
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    with pytest.raises(RunInterrupted):
+        launch([*CONSTANT, *stop], tmp_path)
+    go_on(tmp_path, "trainer.max_epochs=4")
+    assert_same_run(whole, tmp_path)
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "step"])
+def test_other_schedules_have_one_length(tmp_path: Path, schedule: str) -> None:
+    launch([*CONSTANT, f"schedule={schedule}", "trainer.limit_train_batches=2"], tmp_path)
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(RunFolderError, match=f"schedule {schedule} is a function of") as told:
+        go_on(tmp_path, "trainer.max_epochs=4")
+    command = str(told.value).splitlines()[-1]
+    assert command.startswith("a new run: python train.py data=synthetic_ratings ")
+    assert command.endswith(" trainer.limit_train_batches=2 trainer.max_epochs=4")
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "epochs", "told"),
+    [
+        ({}, 1, "can be continued to more, not to 1"),
+        ({"plan": {"name": "p"}}, 4, "as long as its plan says"),
+        ({"epochs": 1}, 4, "stopped early, after epoch 1 of 2, and would again"),
+    ],
+)
+def test_what_cannot_be_longer(copy: Path, change: dict[str, Any], epochs: int, told: str) -> None:
+    change_record(copy, lambda record: record.update(change))
+    with pytest.raises(RunFolderError, match=told):
+        go_on(copy, f"trainer.max_epochs={epochs}")
+
+
+def test_phases_keep_their_lengths(tmp_path: Path) -> None:
+    launch([*DIGITS, "trainer.limit_train_batches=1"], tmp_path)
+    with pytest.raises(RunFolderError, match="phases has a length of its own"):
+        go_on(tmp_path, "trainer.max_epochs=9")
+
+
+def test_settings_that_differ_are_listed_and_others_do_not_matter(copy: Path) -> None:
+    go_on(copy, "optim.lr=0.005", "schedule=constant", "data.batch_size=64")
+    with pytest.raises(ConfigError) as told:
+        go_on(copy, "optim.lr=1", "seed=0", "schedule=step", "data.batch_size=8")
+    assert str(told.value) == (
+        "run: a run folder brings its own config; leave out optim.lr=1 (the run has 0.005), "
+        "schedule=step (another schedule.name, schedule.milestones, schedule.gamma), "
+        "data.batch_size=8 (the run has 64)"
+    )
+
+
+def test_a_config_that_was_changed_in_the_folder_is_told(unfinished: Path) -> None:
+    file = unfinished / "config.yaml"
+    original = file.read_text()
+    file.write_text(
+        original.replace("lr: 0.005", "lr: 0.5").replace("n_factors: 4", "n_factors: 5")
+    )
+    with pytest.raises(RunFolderError) as told:
+        go_on(unfinished)
+    assert str(told.value).splitlines()[1:-1] == [
+        "model.n_factors: 4 in run.json, 5 in config.yaml",
+        "optim.lr: 0.005 in run.json, 0.5 in config.yaml",
+    ]
+    file.write_text(original)
+    change_record(unfinished, lambda r: r["config"]["optim"]["weight_decay"].update(mode="l2"))
+    with pytest.raises(RunFolderError, match=r"weight_decay\.mode: 'l2' in run\.json, 'decoupled'"):
+        go_on(unfinished)
+    file.unlink()
+    with pytest.raises(RunFolderError, match="another than the one its config_hash"):
+        go_on(unfinished)
+
+
+def test_where_data_lie_may_change(unfinished: Path) -> None:
+    change_record(unfinished, lambda record: record["config"]["paths"].update(data="elsewhere"))
+    go_on(unfinished)
+    assert RunRecord.read(unfinished).status == "done"
+
+
+def test_other_rows_are_refused(tmp_path: Path) -> None:
+    def write(rows: int, value: float) -> None:
+        lines = [f"{i % 7},{i % 5},{i % 3 if i else value}" for i in range(rows)]
+        (tmp_path / "t.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
+
+    folder = tmp_path / "run"
+    table = ["data=table", f"data.path={tmp_path / 't.csv'}", "data.target=y"]
+    table += ["model=entity_embedding", "objective=regression", "logger=csv", "interpret=none"]
+    table += ["trainer.accelerator=cpu", "trainer.max_epochs=3"]
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=1"]
+    write(200, 1.0)
+    with pytest.raises(RunInterrupted):
+        launch([*table, *stop], folder)
+    for rows, value in ((190, 1.0), (200, 2.0)):
+        write(rows, value)
+        with pytest.raises(RunFolderError, match="these are others\n") as told:
+            go_on(folder)
+        assert any(
+            " rows (crc32 " in line and " when the run began, " in line
+            for line in str(told.value).splitlines()
+        )
+    write(200, 1.0)
+    go_on(folder)
+    assert RunRecord.read(folder).status == "done"
+
+
+def test_another_model_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its code has changed: nothing of the config has."""
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    with pytest.raises(RunInterrupted):
+        launch([*CONSTANT, *stop], tmp_path)
+    ordinary = CollabFilter.__init__
+
+    def larger(self: CollabFilter, **sizes: Any) -> None:
+        ordinary(self, **sizes)
+        self.extra = nn.Linear(2, 2)
+
+    monkeypatch.setattr(CollabFilter, "__init__", larger)
+    with pytest.raises(CheckpointError, match=r"is not of this model.*(?s:.*)extra\.weight"):
+        go_on(tmp_path)
+    assert Manifest(tmp_path / "checkpoints").entries()[-1].step == 30
