@@ -93,7 +93,7 @@ def as_lost_rank(error: BaseException, processes: list[subprocess.Popen[Any]]) -
     return RankError("another rank has died without a word; what started it may say more")
 
 
-def _store() -> torch.distributed.Store:
+def _store() -> Any:
     """A connection of its own: that of the process group is nobody else's to use."""
     return torch.distributed.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
         os.environ["MASTER_ADDR"],

@@ -272,7 +272,10 @@ class TensorDataModule(LightningDataModule):
         return {} if self._train_loader is None else self._train_loader.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._resume = state_dict
+        if self._train_loader is None:
+            self._resume = state_dict
+        else:  # Lightning restores a sharded fit when it has been set up, its loader with it
+            self._train_loader.load_state_dict(state_dict)
 
     def _evaluation_loader(self, part: str) -> TensorLoader:
         return TensorLoader(self._on_device(part), self.eval_batch_size)

@@ -46,10 +46,13 @@ def weight_penalty(optimizer: Optimizer) -> Tensor | None:
     for group in optimizer.param_groups:
         if group["decay_mode"] != "l2_loss" or group["decay_value"] == 0.0:
             continue
-        squares = [p.square().sum() for p in group["params"] if p.requires_grad]
+        squares = [_own(p).square().sum() for p in group["params"] if p.requires_grad]
         if squares:
             term = group["decay_value"] * torch.stack(squares).sum()
             penalty = term if penalty is None else penalty + term
-    if isinstance(penalty, DTensor):  # each process has but its share of θ
-        return penalty.full_tensor()
     return penalty
+
+
+def _own(parameter: Tensor) -> Tensor:
+    """Under FSDP this process's share, which is all that its gradient is asked for."""
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
