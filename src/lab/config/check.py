@@ -229,6 +229,12 @@ def _cross_faults(config: Config) -> list[str]:
             "trainer.max_epochs: each of the phases says how long it is "
             f"(phases.{next(iter(config.phases))}.epochs); set trainer.max_epochs=null"
         )
+    strategy = config.trainer.get("strategy")
+    if len(config.phases) > 1 and isinstance(strategy, dict):
+        faults.append(
+            "trainer.strategy: one phase alone can be fitted in shares of the parameters, since what "
+            "is frozen is fixed with the first; take trainer=ddp"
+        )
     if config.task in ("test", "predict") and config.run is None:
         faults.append(f"run: task={config.task} needs a run folder: run=runs/NAME/FOLDER")
     if config.task == "lr_find" and config.run is not None:
