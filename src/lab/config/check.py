@@ -252,10 +252,8 @@ def _strategy_faults(config: Config) -> list[str]:
         return [f"trainer.strategy: '{strategy}' has checkpoints of its own; take trainer=fsdp"]
     in_shares = isinstance(strategy, dict) and strategy.get("_target_") == _FULLY_SHARDED
     if in_shares and len(config.phases) > 1:
-        return [
-            "trainer.strategy: shares of the parameters are for one phase, since what is frozen in "
-            "the first stays so; take trainer=ddp"
-        ]
+        told = "shares of the parameters are for one phase, since what is frozen in it stays so"
+        return [f"trainer.strategy: {told}; take trainer=ddp"]
     return []
 
 
