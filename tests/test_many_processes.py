@@ -52,13 +52,12 @@ def test_two_processes_learn_what_one_does_with_their_batches_together(
     made = start(*TORCHRUN, "-m", "tests.few_steps", strategy, str(tmp_path), cwd=ROOT)
     assert made.returncode == 0, made.stderr
     together = torch.load(tmp_path / "learned.pt", weights_only=True)
-    assert together.keys() == alone.keys()
+    assert together.keys() | {"phases"} == alone.keys()
     greatest = max(
         float((together[case][name] - value).abs().max())
-        for case, state in alone.items()
-        for name, value in state.items()
+        for case in together
+        for name, value in alone[case].items()
     )
-    print("greatest difference", strategy, greatest)
     assert greatest < 1e-9
     first, second = (json.loads((tmp_path / f"told_{r}.json").read_text()) for r in range(2))
     start_of_loss = f"the training loss is nan at step {BAD};"

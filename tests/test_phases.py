@@ -176,6 +176,12 @@ def test_lengths_are_stated_once() -> None:
         checked([*DIGITS, "trainer.max_epochs=3"])
 
 
+def test_shares_of_parameters_are_of_one_phase() -> None:
+    """Under FSDP a layer that was frozen when it was shared out would never learn."""
+    with pytest.raises(ConfigError, match=r"trainer\.strategy: shares of the parameters"):
+        checked([*DIGITS, "trainer=fsdp"])
+
+
 def test_what_is_wrong_with_the_last_phase_shows_before_the_first(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no layer group -9"):
         launch([*DIGITS, "phases.all.freeze_to=-9"], tmp_path / "run")

@@ -58,6 +58,8 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> None:
     """
     if is_sharded(model):
         return
+    for parameter in model.parameters():
+        parameter.data = parameter.data.contiguous()  # channels_last is not to be had of shares
     for layer in _layers(model):
         fully_shard(layer, mesh=mesh)
     if any(True for _ in model.parameters(recurse=False)):

@@ -228,6 +228,7 @@ def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:
         ("data._partial_=true", "unknown key"),
         ("trainer.logger=false", "trackers are entries of logger"),
         ("trainer.callbacks=[]", "entries of callbacks"),
+        ("trainer.strategy=fsdp", "take trainer=fsdp"),
         ("trainer.limit_train_batches=0.5", "number of batches"),
         ("name=../../elsewhere", "name: "),
     ],

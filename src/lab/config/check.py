@@ -178,6 +178,7 @@ _OF_EACH_STEP = {  # and those that do something after each
         "model_checkpoint.ModelCheckpoint",
     )
 }
+_FULLY_SHARDED = "lab.sharding.FullySharded"
 _SCALED = (16, "16", "16-mixed")
 _NOT_OF_THE_TRAINER = {
     "logger": "trackers are entries of logger (logger.NAME._target_=…)",
@@ -229,6 +230,7 @@ def _cross_faults(config: Config) -> list[str]:
             "trainer.max_epochs: each of the phases says how long it is "
             f"(phases.{next(iter(config.phases))}.epochs); set trainer.max_epochs=null"
         )
+    faults += _strategy_faults(config)
     if config.task in ("test", "predict") and config.run is None:
         faults.append(f"run: task={config.task} needs a run folder: run=runs/NAME/FOLDER")
     if config.task == "lr_find" and config.run is not None:
@@ -242,6 +244,17 @@ def _cross_faults(config: Config) -> list[str]:
             f"and the last {config.lr_find.last:g})"
         )
     return faults
+
+
+def _strategy_faults(config: Config) -> list[str]:
+    strategy = config.trainer.get("strategy")
+    if isinstance(strategy, str) and strategy.startswith(("fsdp", "deepspeed")):
+        return [f"trainer.strategy: '{strategy}' has checkpoints of its own; take trainer=fsdp"]
+    in_shares = isinstance(strategy, dict) and strategy.get("_target_") == _FULLY_SHARDED
+    if in_shares and len(config.phases) > 1:
+        told = "shares of the parameters are for one phase, since what is frozen in it stays so"
+        return [f"trainer.strategy: {told}; take trainer=ddp"]
+    return []
 
 
 def _step_faults(config: Config) -> list[str]:
