@@ -98,7 +98,7 @@ def test_other_schedules_have_one_length(tmp_path: Path, schedule: str) -> None:
     ("change", "epochs", "told"),
     [
         ({}, 1, "can be continued to more, not to 1"),
-        ({"plan": {"name": "p"}}, 4, "as long as its plan says"),
+        ({"plan": {"name": "p", "variant": "v", "settings": {}}}, 4, "as long as its plan says"),
         ({"epochs": 1}, 4, "stopped early, after epoch 1 of 2, and would again"),
     ],
 )
