@@ -114,6 +114,8 @@ CASES = [
     Case("a fold that does not exist", ["data.split=u6"]),
     Case("more than all rows for validation", ["data.validation_fraction=1.5"]),
     Case("a split that leaves no training rows", [*SYNTHETIC, "data.n_ratings=1"]),
+    Case("more rows than memory", [*SYNTHETIC, "data.n_ratings=1000000000000000"]),
+    Case("a larger model than memory", [*SYNTHETIC, "model.n_factors=100000000000"]),
     Case("a monitor that nothing measures", ["experiment=collab", "callbacks=early_stopping"]),
     Case("an accelerator that is none", [*SYNTHETIC, "trainer.accelerator=gpux"]),
     Case("a callback without a class", ["callbacks.stop.patience=3"]),

@@ -292,6 +292,11 @@ def as_user_error(error: BaseException) -> UserError | None:
     while cause is not None:
         if isinstance(cause, UserError):
             return cause
+        if _is_out_of_memory(cause):
+            return UserError(
+                f"not enough memory ({str(cause).splitlines()[0]}); take smaller batches "
+                f"(data.batch_size, data.eval_batch_size), a smaller model or fewer rows"
+            )
         # OmegaConf names no cause when a resolver raises
         from_resolver = isinstance(cause, OmegaConfBaseException)
         cause = cause.__cause__ or (cause.__context__ if from_resolver else None)
@@ -330,6 +335,13 @@ def as_user_error(error: BaseException) -> UserError | None:
         else:
             told += "; nothing of that name is there to be null"
     return ConfigError(told)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Of NumPy, of torch on a GPU, of torch on a CPU; torch is not imported for it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return str(error) != ""
+    return isinstance(error, RuntimeError) and "you tried to allocate" in str(error)
 
 
 def _suggestion_of_hydra(key: str) -> str:
