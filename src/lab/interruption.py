@@ -32,8 +32,8 @@ class RunInterrupted(BaseException):
 class Interruption:
     """Handles signals for a ``with`` block: raises at once, or at the next ``raise_if_requested``.
 
-    While ``deferred`` is true a first signal is only remembered; a second one raises at once. What
-    whoever started this process has it ignore (``nohup``, a launcher) stays ignored.
+    While ``deferred`` is true a first signal is only remembered; a second one raises at once. A
+    SIGUSR1 that the launcher of this process has it ignore stays ignored.
 
     Args:
         at_once: what is raised by a signal itself; libraries that wait in C take nothing but a
@@ -49,7 +49,9 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
             handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-            self._previous = {n: h for n, h in handlers.items() if h is not signal.SIG_IGN}
+            if handlers[signal.SIGUSR1] is signal.SIG_IGN:
+                del handlers[signal.SIGUSR1]
+            self._previous = handlers
             self.install()
         return self
 
