@@ -48,7 +48,7 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+            handlers: dict[int, signal._HANDLER] = {n: signal.getsignal(n) for n in _SIGNALS}
             if handlers[signal.SIGUSR1] is signal.SIG_IGN:
                 del handlers[signal.SIGUSR1]
             self._previous = handlers
