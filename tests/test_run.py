@@ -1,8 +1,11 @@
 """Runs from config to record: what they leave, that they repeat, and that they go on."""
 
 import csv
+import itertools
 import json
 import math
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 import torch
 
 import lab
+from lab import record
 from lab.checkpoint import Manifest, load_checkpoint
 from lab.claim import claimed
 from lab.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
@@ -348,3 +352,20 @@ def test_a_run_without_a_checkpoint_begins_again(finished: Path, tmp_path: Path)
     launch(["task=fit", f"run={folder}"], folder)
     assert same(weights(finished), weights(folder))
     assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
+def test_a_clock_that_is_set_back_an_hour_each_time_it_is_read(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = itertools.count()
+    monkeypatch.setattr(time, "time", lambda: 2e9 - 3600 * next(hours))
+    monkeypatch.setattr(
+        record, "_now", lambda: datetime.fromtimestamp(time.time(), UTC).isoformat()
+    )
+    launch(TINY, tmp_path / "run")
+    run = RunRecord.read(tmp_path / "run")
+    assert (run.status, run.metrics) == ("done", RunRecord.read(finished).metrics)
+    assert run.started is not None
+    assert run.ended is not None
+    assert run.started > run.ended  # what is for people goes by that clock, durations do not
+    assert all(seconds >= 0 for seconds in run.seconds.values())
