@@ -24,7 +24,7 @@ from tests.launch import ROOT, environment
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MOST_BYTES = 300_000
-MOST_SECONDS = 120  # of processor time, which does not depend on what else the machine does
+MOST_SECONDS = 300  # of processor time: a minute or two, but more where threads share a core
 HANGS_AFTER = 600  # seconds
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.:/<])/(?:home|Users|root|tmp|usr|opt|var|mnt|private)/|\b[A-Z]:\\\\|site-packages"
