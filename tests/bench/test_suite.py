@@ -150,3 +150,10 @@ def test_what_is_not_known_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         command.main(["nothing"])
     assert "the comparisons here are collab, mnist_nn, quality, plan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "many", "1.5"])
+def test_a_number_of_rounds_is_one_or_more(said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main([f"--rounds={said}"])
+    assert f"--rounds: should be 1 or more (it is {said})" in capsys.readouterr().err

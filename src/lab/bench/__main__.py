@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lab.bench.arguments import count
 from lab.bench.rounds import run_in_turns
 from lab.bench.suite import Comparison, comparisons
 from lab.bench.summary import Summary
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("comparisons", nargs="*", metavar="COMPARISON", help="default: all")
-    parser.add_argument("--rounds", type=int, choices=range(1, 100), metavar="N", default=5)
+    parser.add_argument("--rounds", type=count, metavar="N", default=5)
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--out", type=Path, help="default: runs/bench/TIME")
     parser.add_argument("--list", action="store_true", help="the comparisons, and no more")

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from lab.bench.arguments import count
 from lab.data.pictures import PictureDataModule
 from lab.errors import UserError
 from lab.interpret.activations import activations, described
@@ -56,12 +57,6 @@ def _projected_search(pca: PCA, test: Tensor, train: Tensor) -> object:
     return nearest(pca.transform(test), train, NEIGHBOURS)
 
 
-def _count(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError(text)
-    return int(text)
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lab.bench.image_similarity",
@@ -70,8 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path)
     parser.add_argument("--layer", help="by its dotted name; the input of the last linear layer")
-    parser.add_argument("--components", type=_count, nargs="+", default=COMPONENTS)
-    parser.add_argument("--rounds", type=_count, default=20)
+    parser.add_argument("--components", type=count, nargs="+", default=COMPONENTS)
+    parser.add_argument("--rounds", type=count, default=20)
     options = parser.parse_args(arguments)
     try:
         model, data = load(newest_run(options.run))

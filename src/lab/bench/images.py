@@ -28,6 +28,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from lab.bench.arguments import count
 from lab.data.batch_transforms import RandomLight, RandomWarp
 from lab.data.image_files import IMAGE_FILES
 from lab.data.images import ImageFolder
@@ -280,12 +281,6 @@ def write(folder: Path, rows: list[dict[str, Any]], told: str) -> None:
     (folder / "images.md").write_text(f"{told}\n\n{table}\n", encoding="utf-8")
 
 
-def _count(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError(text)
-    return int(text)
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lab.bench.images",
@@ -293,10 +288,10 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="with a folder for each class")
-    parser.add_argument("--size", type=_count, default=128, help="of the squares, in pixels")
-    parser.add_argument("--batch-size", type=_count, default=32)
-    parser.add_argument("--rounds", type=_count, default=5)
-    parser.add_argument("--steps", type=_count, default=3, help="of a rung in a round")
+    parser.add_argument("--size", type=count, default=128, help="of the squares, in pixels")
+    parser.add_argument("--batch-size", type=count, default=32)
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--steps", type=count, default=3, help="of a rung in a round")
     parser.add_argument(
         "--workers", type=int, choices=range(64), metavar="N", default=2, help="of the DataLoader"
     )

@@ -148,9 +148,7 @@ class Spread:
         return median if least == greatest else f"{median} ({least} to {greatest})"
 
 
-def ratios(
-    measured: Mapping[str, list[Measured]], name: str, reference: str, of: str = "fit"
-) -> Spread:
-    """Of ``name`` to ``reference``, each from the same round."""
+def ratios(measured: Mapping[str, list[Measured]], name: str, reference: str) -> Spread:
+    """Of the fits of ``name`` to those of ``reference``, each pair from the same round."""
     pairs = zip(measured[name], measured[reference], strict=True)
-    return Spread.of([getattr(own, of) / getattr(other, of) for own, other in pairs])
+    return Spread.of([own.fit / other.fit for own, other in pairs])

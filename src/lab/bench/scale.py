@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.atomic import atomic_write
+from lab.bench.arguments import count
 from lab.record import peak_memory
 
 FACTORS = 40
@@ -265,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--sizes", default="0.1,1,10,25", help="millions of ratings, of " + str(sorted(SHAPES))
     )
-    parser.add_argument("--rounds", type=int, choices=range(1, 100), metavar="N", default=3)
+    parser.add_argument("--rounds", type=count, metavar="N", default=3)
     parser.add_argument("--data", type=Path, help="folder of the ratings; none: a temporary one")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/scale"))
     parser.add_argument("--case", help=argparse.SUPPRESS)
