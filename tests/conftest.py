@@ -25,3 +25,8 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
 def root() -> Path:
     """The repository's root."""
     return ROOT
+
+
+@pytest.fixture
+def allow_test_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")

@@ -37,9 +37,7 @@ DIGITS = [
 EPOCH = 5
 
 
-@pytest.fixture(autouse=True)
-def allow_test_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+pytestmark = pytest.mark.usefixtures("allow_test_callbacks")
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,7 @@ from tests.test_steps_per_execution import assert_same_run
 CONSTANT = [*TINY, "trainer.max_epochs=2", "schedule=constant"]
 
 
-@pytest.fixture(autouse=True)
-def allow_test_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+pytestmark = pytest.mark.usefixtures("allow_test_callbacks")
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,7 @@ from tests.launch import ROOT, TINY, launch
 STEPS, EPOCH = 78, 26
 
 
-@pytest.fixture(autouse=True)
-def allow_test_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+pytestmark = pytest.mark.usefixtures("allow_test_callbacks")
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
