@@ -24,6 +24,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "rmsprop": {"name": "rmsprop"},
     "rmsprop_momentum": {"name": "rmsprop", "momentum": 0.9},
     "adam": {"name": "adam", "betas": (0.9, 0.99)},
+    "fused_adam": {"name": "adam", "betas": (0.9, 0.99), "fused": True},
 }
 CLASSES = {"sgd": schema.SGD, "rmsprop": schema.RMSprop, "adam": schema.Adam}
 
@@ -87,7 +88,7 @@ def test_equals_the_written_out_rules(kind: str, mode: str) -> None:
         mode,
         0.1,
         base_lr=0.05,
-        **{k: v for k, v in options.items() if k != "name"},
+        **{k: v for k, v in options.items() if k not in ("name", "fused")},
     )
     for gradient, lr in zip(gradients, lrs, strict=True):
         reference.step(gradient, lr)

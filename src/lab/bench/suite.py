@@ -65,6 +65,7 @@ def _epochs(experiment: str, overrides: list[str], folder: Path) -> Comparison:
         [
             own("ours"),
             own("ours, W&B offline", "logger=default", "logger.wandb.mode=offline"),
+            own("ours, fused Adam", "optim.fused=true"),
             other(HAND, "hand_loop", task),
             other(TEMPLATE, "lightning_template", task),
             other(FASTAI, "fastai_learner", task, needs="fastai"),

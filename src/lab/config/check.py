@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from lab.config.nodes import node_faults
-from lab.config.schema import Config
+from lab.config.schema import Adam, Config
 from lab.config.signatures import signature_of
 from lab.config.sparse import sparse_faults
 from lab.config.suggestions import suggestion, unknown_key
@@ -271,6 +271,12 @@ def _step_faults(config: Config) -> list[str]:
         faults.append(
             "error_if_nonfinite: 'gradients' of trainer.precision=16-mixed are scaled up until "
             "some are not finite, and such a step is left out; take 'loss', or bf16-mixed"
+        )
+    fused = isinstance(config.optim, Adam) and config.optim.fused
+    if fused and config.trainer.get("precision") in _SCALED:
+        faults.append(
+            "optim.fused: of trainer.precision=16-mixed leaves out the step of gradients that are "
+            "not finite, but not its weight decay; set it to false, or take bf16-mixed"
         )
     for name, node in config.callbacks.items():
         bases = signature_of(node["_target_"]).bases if node else frozenset()

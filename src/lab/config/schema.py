@@ -113,9 +113,12 @@ class RMSprop(OptimBase):
 
 
 class Adam(OptimBase):
+    """``fused``: one kernel a step; faster, and equal to the loop over tensors but for rounding."""
+
     name: Literal["adam"]
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     eps: Positive = 1e-8
+    fused: Flag = False
 
 
 class RowwiseAdagrad(OptimBase):

@@ -117,8 +117,9 @@ def _optimizer_of(groups: list[dict[str, Any]], optim: Optim) -> ExplicitDecay:
             return _SGD(groups, lr=optim.lr, momentum=momentum, nesterov=nesterov)
         case RMSprop(alpha=alpha, eps=eps, momentum=momentum):
             return _RMSprop(groups, lr=optim.lr, alpha=alpha, eps=eps, momentum=momentum)
-        case Adam(betas=betas, eps=eps):
-            return _Adam(groups, lr=optim.lr, betas=betas, eps=eps)
+        case Adam(betas=betas, eps=eps, fused=fused):
+            # None leaves the choice between a loop and foreach to torch
+            return _Adam(groups, lr=optim.lr, betas=betas, eps=eps, fused=fused or None)
         case RowwiseAdagrad(eps=eps):
             return _RowwiseAdagrad(groups, lr=optim.lr, eps=eps)
 
