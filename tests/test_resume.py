@@ -144,6 +144,16 @@ def test_a_config_that_was_changed_in_the_folder_is_told(unfinished: Path) -> No
         go_on(unfinished)
 
 
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{f'*a{i - 1},' * 9}]\n" for i in range(1, 30))
+
+
+@pytest.mark.parametrize("text", [b"a: [", b"7", b"\xff", b"a: ${b", BOMB.encode()])
+def test_a_config_that_cannot_be_read_is_told(unfinished: Path, text: bytes) -> None:
+    (unfinished / "config.yaml").write_bytes(text)
+    with pytest.raises(RunFolderError, match=r"config\.yaml: (cannot be read|has YAML aliases)"):
+        go_on(unfinished)
+
+
 def test_where_data_lie_may_change(unfinished: Path) -> None:
     change_record(unfinished, lambda record: record["config"]["paths"].update(data="elsewhere"))
     go_on(unfinished)
@@ -174,6 +184,14 @@ def test_other_rows_are_refused(tmp_path: Path) -> None:
     write(200, 1.0)
     go_on(folder)
     assert RunRecord.read(folder).status == "done"
+
+
+def test_a_finished_run_that_is_refused_other_rows_stays_finished(copy: Path) -> None:
+    change_record(copy, lambda r: r["data_parts"]["train"].update(crc32="00000000"))
+    before = {f: f.read_bytes() for f in copy.rglob("*") if f.is_file()}
+    with pytest.raises(RunFolderError, match=r"train: .* when the run began"):
+        go_on(copy, "trainer.max_epochs=4")
+    assert {f: f.read_bytes() for f in copy.rglob("*") if f.is_file()} == before
 
 
 def test_another_model_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ A schedule other than ``constant`` is a function of the run's whole length: a lo
 had other learning rates from its first step, so it is a new run and no continued one.
 """
 
+import io
 import shlex
 import zlib
 from collections.abc import Mapping
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from omegaconf import OmegaConf
-from yaml import YAMLError
+from omegaconf.errors import OmegaConfBaseException
 
 from lab.checkpoint import Manifest
 from lab.config.check import check
@@ -45,12 +47,17 @@ def refuse_changes(folder: Path, record: RunRecord) -> None:
 
 def _for_people(folder: Path, record: RunRecord) -> dict[str, Any]:
     """What ``config.yaml`` says; where there is none, it cannot have been changed."""
+    path = folder / CONFIG_FILE
     try:
-        return OmegaConf.to_container(OmegaConf.load(folder / CONFIG_FILE))  # type: ignore[return-value]
+        text = path.read_text()
+        # of which a few lines can stand for more than a memory holds; a run writes none
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise RunFolderError(f"{path}: has YAML aliases (*name), which no run has written")
+        return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))  # type: ignore[return-value]
     except FileNotFoundError:
         return record.config
-    except YAMLError as error:
-        raise RunFolderError(f"{folder / CONFIG_FILE}: is no YAML any more ({error})") from error
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
+        raise RunFolderError(f"{path}: cannot be read any more ({error})") from error
 
 
 def _differences(ours: Any, theirs: Any, key: str = "") -> list[tuple[str, Any, Any]]:
@@ -103,17 +110,16 @@ def _part(part: dict[str, Any] | None) -> str:
 # -- length ---------------------------------------------------------------------------------------
 
 
-def lengthen(folder: Path, record: RunRecord, epochs: int) -> Config:
-    """Let the run go on to ``epochs``, in its record and its list of checkpoints; its new config.
-
-    Raises:
-        RunFolderError: the longer run would not be this one continued.
-    """
-    config = check(OmegaConf.create(record.config))
+def refuse_to_lengthen(record: RunRecord, config: Config, epochs: int) -> None:
+    """Raises RunFolderError if the run of ``epochs`` would not be this one continued."""
     if reason := _reason_against(record, config, epochs):
         said = [o for o in record.overrides if not o.startswith("trainer.max_epochs=")]
         new = shlex.join(["python", "train.py", *said, f"trainer.max_epochs={epochs}"])
         raise RunFolderError(f"trainer.max_epochs: {reason}\na new run: {new}")
+
+
+def lengthen(folder: Path, record: RunRecord, epochs: int) -> Config:
+    """Let it go on to ``epochs``, in its record and its list of checkpoints; its new config."""
     Manifest(folder / "checkpoints").reopen_phase()
     record.config["trainer"]["max_epochs"] = epochs
     record.config_hash = config_hash(record.config)
