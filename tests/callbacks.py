@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,22 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 class SignalAt(Callback):
     """The process, or that of ``rank`` alone, gets ``number`` when ``step`` optimiser steps are
-    done, once."""
+    done; with a flag file, only once."""
 
-    def __init__(self, step: int, number: int = signal.SIGTERM, rank: int | None = None) -> None:
-        self.step, self.number, self.rank = step, number, rank
+    def __init__(
+        self,
+        step: int,
+        number: int = signal.SIGTERM,
+        rank: int | None = None,
+        flag: str | None = None,
+    ) -> None:
+        self.step, self.number, self.rank, self.flag = step, number, rank, flag
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if pl_module.total_steps == self.step and self.rank in (None, trainer.global_rank):
+        here = pl_module.total_steps == self.step and self.rank in (None, trainer.global_rank)
+        if here and _is_due(self.flag):
             os.kill(os.getpid(), self.number)
 
 
@@ -33,12 +41,31 @@ class CrashAt(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if pl_module.total_steps == self.step and self.rank in (None, trainer.global_rank):
-            if self.flag is not None:
-                if Path(self.flag).exists():
-                    return
-                Path(self.flag).touch()
+        here = pl_module.total_steps == self.step and self.rank in (None, trainer.global_rank)
+        if here and _is_due(self.flag):
             raise ValueError("the data went bad")
+
+
+def _is_due(flag: str | None) -> bool:
+    """Once, where there is a flag file to remember it by."""
+    if flag is None:
+        return True
+    due = not Path(flag).exists()
+    Path(flag).touch()
+    return due
+
+
+class ShellAt(Callback):
+    """Something happens to the machine when ``step`` optimiser steps are done, or more."""
+
+    def __init__(self, step: int, command: str) -> None:
+        self.step, self.command = step, command
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if pl_module.total_steps >= self.step:
+            subprocess.run(self.command, shell=True, stderr=subprocess.DEVNULL)
 
 
 class StuckAt(Callback):

@@ -20,7 +20,7 @@ _BUILT = {
     "sweeper": _PLUGINS,
     "launcher": _PLUGINS,
     "hydra_logging": ("logging.", "colorlog.", "lab.secrets."),
-    "job_logging": ("logging.", "colorlog.", "lab.secrets."),
+    "job_logging": ("logging.", "colorlog.", "lab.secrets.", "lab.log_file."),
 }
 _NAMES_A_CALLABLE = ("_target_", "class", "()")
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
