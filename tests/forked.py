@@ -6,6 +6,7 @@ Where the start is what is tested, or variables that these imports read (``RANK`
 ``tests.launch.command``.
 """
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -126,4 +127,7 @@ def _become(
     sys.argv = [str(TRAIN), *overrides]
     if first is not None:
         first()
-    runpy.run_path(str(TRAIN), run_name="__main__")
+    try:
+        runpy.run_path(str(TRAIN), run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()  # which a fork leaves out

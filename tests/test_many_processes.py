@@ -134,6 +134,24 @@ def test_a_rank_that_dies_ends_the_run_with_its_error(
         assert "SIGKILL" in ended.stderr
 
 
+def test_a_run_whose_rank_0_is_killed_goes_on(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only one that writes: nothing can be told in the record."""
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    fault = ["callbacks.fault._target_=tests.callbacks.SignalAt", "callbacks.fault.step=18"]
+    fault += ["callbacks.fault.rank=0", f"callbacks.fault.number={int(signal.SIGKILL)}"]
+    fault += [f"callbacks.fault.flag={tmp_path / 'killed'}"]
+    ended = torchrun(*fault, cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    assert "SIGKILL" in ended.stderr
+    (folder,) = (tmp_path / "runs" / "default").iterdir()
+    assert RunRecord.read(folder).status == "running"
+    again = start(*TORCHRUN, str(ROOT / "train.py"), "task=fit", f"run={folder}", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert_same_run(undisturbed, folder)
+
+
 def test_shares_of_parameters_are_saved_whole_and_gone_on_with(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
