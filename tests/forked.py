@@ -20,7 +20,7 @@ from tempfile import TemporaryFile
 from typing import Any, Self
 from unittest.mock import patch
 
-from lab.cli import CONF
+from lab.overrides import CONF
 
 TRAIN = CONF.parent / "train.py"
 _AT_IMPORT = dict(os.environ)  # before any test changes it

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from lab.ablation.compose import CommandLine, Job, compose_jobs
 from lab.ablation.plan import Plan, read_plan
-from lab.cli import CONF, force_overrides, register_resolvers
+from lab.cli import register_resolvers
+from lab.overrides import CONF, force_overrides
 from tests.pages import blocks_of
 
 PLANS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml"))

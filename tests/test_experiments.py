@@ -10,7 +10,7 @@ import torchvision
 from PIL import Image
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from lab.cli import CONF
+from lab.overrides import CONF
 from lab.record import RunRecord
 from tests.config.test_check import checked
 from tests.launch import launch

@@ -125,8 +125,8 @@ def test_seeds_can_be_set_apart(tmp_path: Path) -> None:
     from hydra import compose, initialize_config_dir
 
     from lab.build import build_data, build_model
-    from lab.cli import CONF, force_overrides
     from lab.config.check import check
+    from lab.overrides import CONF, force_overrides
 
     def built(*overrides: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         with initialize_config_dir(str(CONF), version_base="1.3"):

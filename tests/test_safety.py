@@ -20,7 +20,7 @@ from PIL import Image
 from lab import terminal
 from lab.ablation.folder import PLAN_FILE
 from lab.checkpoint import Manifest
-from lab.cli import CONF, force_overrides, register_resolvers
+from lab.cli import register_resolvers
 from lab.config.check import check
 from lab.config.hydra_nodes import check_hydra
 from lab.data.array_files import read_array
@@ -31,6 +31,7 @@ from lab.data.movielens_source import cache_folder, fetch
 from lab.errors import CheckpointError, ConfigError, DataError, RunFolderError
 from lab.interpret.findings import Findings
 from lab.models.vision import _state_at
+from lab.overrides import CONF, force_overrides
 from lab.record import RunRecord
 from lab.report.plan_file import PlanFile
 from lab.secrets import RedactingFormatter, redacted, refuse_secrets

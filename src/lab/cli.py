@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import signal
 import sys
 import time
@@ -13,27 +12,28 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import MarkedYAMLError
 
-from lab.config.check import check, first_line
+from lab.config.check import check
 from lab.config.hydra_nodes import check_hydra
 from lab.config.schema import Config
-from lab.config.suggestions import suggestion
 from lab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
 from lab.interruption import RunInterrupted
+from lab.overrides import (
+    force_overrides,
+    name_experiment,
+    refuse_new_phases,
+    refuse_other_settings,
+    refuse_unknown_options,
+)
 from lab.printable import printable
 from lab.quick_start import import_torchmetrics
-from lab.record import RunRecord
 from lab.secrets import redacted, refuse_secrets
+from lab.user_errors import as_user_error
 
 _started: float | None = time.perf_counter()
-CONF = Path(__file__).resolve().parents[2] / "conf"
 # What torchrun, SLURM, LSF or Lightning leave in the environment of a rank's process.
 RANK_VARIABLES = (
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
@@ -42,9 +42,7 @@ RANK_VARIABLES = (
     "JSM_NAMESPACE_RANK",
 )
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
-_EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  # optional launchers
 _OF_ALL_RANKS = (ConfigError, TrainingError, RankError)
-_ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=(\{)?")
 
 
 def rank_of_environment() -> int:
@@ -59,41 +57,6 @@ def seconds_since_start() -> float:
     seconds = 0.0 if _started is None else time.perf_counter() - _started
     _started = None
     return seconds
-
-
-def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:
-    """``a.b=c`` becomes ``++a.b=c``, so that our own check, not Hydra's, meets every key.
-
-    Hydra refuses an argument that a class takes but no file mentions (``trainer.accelerator=cpu``)
-    as it refuses a typo, and advises ``+``, which lets typos through. Group choices stay as is;
-    ``model={…}`` is none.
-    So does ``a.b=null``, which switches off what a file mentions, and would pass for a typo.
-    """
-    return [
-        f"++{a}"
-        if (m := _ASSIGNMENT.match(a))
-        and not m[1].startswith("hydra.")
-        and (m[2] or not is_group(m[1], conf))
-        and not a.endswith("=null")  # there is nothing to switch off where no file mentions it
-        else a
-        for a in arguments
-    ]
-
-
-def is_group(key: str, conf: Path = CONF) -> bool:
-    """Whether ``key=…`` chooses a file (``optim=sgd``) and does not set a value."""
-    return (conf / key).is_dir()
-
-
-def refuse_unknown_options(arguments: list[str]) -> None:
-    """Raises ConfigError for ``--max_epochs=3``, at which Hydra prints its whole usage."""
-    _, rest = get_args_parser().parse_known_args(arguments)
-    options = [a for a in rest if a.startswith("-")]
-    if options:
-        raise ConfigError(
-            f"{options[0]}: no such option; a setting has no dashes: trainer.max_epochs=3 "
-            f"(python train.py --help shows them all)"
-        )
 
 
 def check_what_hydra_builds() -> None:
@@ -192,60 +155,6 @@ def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
     return config
 
 
-def refuse_other_settings(cfg: DictConfig, overrides: list[str]) -> None:
-    """Raises ConfigError for what is said beside a run folder, and is not as the run has it.
-
-    ``trainer.max_epochs`` is let through for a fit: whether the run may be that long shows later.
-    """
-    run = OmegaConf.create(RunRecord.read(Path(cfg.run)).config)
-    differing = []
-    for override in overrides:
-        key = override.lstrip("+~").split("=")[0]
-        if key in ("task", "run") or (key == "trainer.max_epochs" and cfg.task == "fit"):
-            continue
-        ours, said = OmegaConf.select(run, key), OmegaConf.select(cfg, key)
-        told = override.removeprefix("++")
-        if key in ("experiment", "ablation"):
-            differing.append(told)
-        elif isinstance(ours, DictConfig) and isinstance(said, DictConfig):
-            names = [f"{key}.{n}" for n in {**ours, **said} if ours.get(n) != said.get(n)]
-            differing += [f"{told} (another {', '.join(names)})"] if names else []
-        elif ours != said:
-            differing.append(f"{told} (the run has {ours})")
-    if differing:
-        raise ConfigError(
-            f"run: a run folder brings its own config; leave out {', '.join(differing)}"
-        )
-
-
-def name_experiment(faults: str, experiment: str | None, conf: Path = CONF) -> str:
-    """``faults`` with the remedy for keys that ``experiment`` sets, and another choice lacks."""
-    file = conf / "experiment" / f"{experiment}.yaml"
-    if not file.is_file():
-        return faults
-    stated = OmegaConf.load(file)
-    lines = []
-    for line in faults.splitlines():
-        key, unknown, _ = line.partition(": unknown key")
-        if unknown and OmegaConf.select(stated, key) is not None:
-            line = f"{key}: unknown key, which experiment={experiment} sets; leave it out: ~{key}"
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def refuse_new_phases(cfg: DictConfig, overrides: list[str]) -> None:
-    """``phases.hed.epochs=1`` would add a phase of that name; ``+phases.NAME={…}`` is meant to."""
-    for name, phase in cfg.phases.items():
-        start = f"++phases.{name}."
-        said = {o.removeprefix(start).split("=")[0] for o in overrides if o.startswith(start)}
-        if said and set(phase) <= said:
-            others = [str(other) for other in cfg.phases if other != name]
-            raise ConfigError(
-                f"phases.{name}: no such phase{suggestion(str(name), others)} "
-                f"(a new one: +phases.{name}={{epochs: 1}})"
-            )
-
-
 def _relative(folder: Path) -> Path:
     """As the user would type it."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
@@ -284,85 +193,6 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
         if not (rank_of_environment() and isinstance(told, _OF_ALL_RANKS)):
             _print_error(told)
         sys.exit(told.exit_status)
-
-
-def as_user_error(error: BaseException) -> UserError | None:
-    """``error`` as something the user can mend, or None if it is a fault of the program."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return cause
-        if _is_out_of_memory(cause):
-            return UserError(
-                f"not enough memory ({str(cause).splitlines()[0]}); take smaller batches "
-                f"(data.batch_size, data.eval_batch_size), a smaller model or fewer rows"
-            )
-        # OmegaConf names no cause when a resolver raises
-        from_resolver = isinstance(cause, OmegaConfBaseException)
-        cause = cause.__cause__ or (cause.__context__ if from_resolver else None)
-    if isinstance(error, MarkedYAMLError):
-        where = error.problem_mark or error.context_mark
-        at = f"{where.name}, line {where.line + 1}" if where else "a config file"
-        return ConfigError(f"{at}: is no YAML ({error.problem or error.context})")
-    if isinstance(error, OverrideParseException):
-        said = error.override.removeprefix("++")
-        told = [line for line in str(error).splitlines() if "Error parsing override" not in line]
-        return ConfigError(f"{said}: cannot be read as KEY=VALUE ({told[0]})")
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        if choice in _EXTRAS:
-            return ConfigError(
-                f"{group}: '{choice}' is not installed; pip install -e '.[{_EXTRAS[choice]}]' "
-                f"(docs/launchers.md)"
-            )
-        if error.options:
-            return ConfigError(f"{group}: no '{choice}'{suggestion(choice, list(error.options))}")
-    if not isinstance(error, HydraException | OmegaConfBaseException) and not _raised_by_hydra(
-        error
-    ):
-        return None
-    if isinstance(error, OSError) and not isinstance(error, HydraException):
-        return RunFolderError(
-            f"{error.filename}: the run folder cannot be made ({error.strerror}); "
-            f"choose another with paths.runs=…"
-        )
-    told = _without_append_advice(error)
-    unknown = re.search(r"Could not override '([^']+)'", told)
-    if unknown and "not in struct" in told:  # KEY=null, or Hydra's: others are forced past Hydra
-        told = f"{unknown[1]}: unknown key"
-        if unknown[1].startswith("hydra."):
-            told += _suggestion_of_hydra(unknown[1])
-        else:
-            told += "; nothing of that name is there to be null"
-    return ConfigError(told)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Of NumPy, of torch on a GPU, of torch on a CPU; torch is not imported for it."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return str(error) != ""
-    return isinstance(error, RuntimeError) and "you tried to allocate" in str(error)
-
-
-def _suggestion_of_hydra(key: str) -> str:
-    """For ``hydra.launcher.KEY`` and ``hydra.sweeper.KEY``: the keys of the files that we have."""
-    group, _, word = key.rpartition(".")
-    files = (CONF / group.replace(".", "/")).glob("*.yaml")
-    ours = {str(k) for file in files for k in OmegaConf.load(file)} - {"_target_", "defaults"}  # type: ignore[union-attr]
-    return suggestion(word, sorted(ours))
-
-
-def _raised_by_hydra(error: BaseException) -> bool:
-    """Whether Hydra itself raised, as it does (ValueError) for ``trainer=null``."""
-    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
-    ours = [file for file in files if file.parent != Path(os.__file__).parent]  # not the library's
-    return bool(ours) and "hydra" in ours[-1].parts
-
-
-def _without_append_advice(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if "append" not in line and line.strip()]
-    causes = first_line(error.__cause__) if error.__cause__ else ""
-    return "\n".join(dict.fromkeys([*lines[:2], *([causes] if causes else [])]))
 
 
 def _print_error(error: UserError) -> None:

@@ -10,9 +10,8 @@ from lightning.pytorch import Trainer
 
 from lab import terminal
 from lab.ablation.plan import label_of
-from lab.build import build_data, build_model, build_trainer, check_objective, monitor_of
+from lab.build import build_data, build_model, build_trainer, monitor_of, try_out
 from lab.checkpoint import Entry, Manifest
-from lab.config.check import has_validation
 from lab.config.schema import Config
 from lab.data.loader import TensorDataModule
 from lab.fit_errors import raise_cause
@@ -54,12 +53,12 @@ def fit(
         record.directions = model.metric_directions
         if resume is None:
             model.load_pretrained()
-        check_objective(model, data)
+        try_out(config, model, data)
         steps = steps_of(config.interpret, model, data)
     _attach(trackers, config, folder, record)
     for tracker in trackers:  # of a run that began before, also of one without a checkpoint
         tracker.truncate_after(0 if resume is None else resume.step)
-    if not has_validation(config):
+    if not config.has_validation:
         terminal.say("no validation part: all training rows are fitted, nothing can be chosen by")
     if resume is not None:  # here, where another model is told as such
         load_weights(model, folder, resume)

@@ -26,7 +26,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lab.atomic import atomic_write, write_json
 from lab.errors import RankError, RunFolderError
-from lab.secrets import redacted, redacted_values
+from lab.secrets import redacted
 
 FILE_NAME = "run.json"
 CONFIG_FILE = "config.yaml"
@@ -114,7 +114,7 @@ class RunRecord:
             self.continued.append(_now())
         self.status, self.ended, self.exit_code, self.error = "running", None, None, None
         self.git, self.versions = dict(git_state()), dict(_versions())
-        said = redacted_values(sys.argv)
+        said = [redacted(a).encode(errors="backslashreplace").decode() for a in sys.argv]
         self.process = {"host": platform.node(), "pid": os.getpid(), "command": said}
 
     @classmethod

@@ -7,7 +7,7 @@ code says of them in an error is blanked out.
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,6 @@ def redacted(text: str) -> str:
     for value in _secret_variables().values():
         text = text.replace(value, BLANK)
     return _LOGIN.sub(rf"\1{BLANK}@", text)
-
-
-def redacted_values(value: Any) -> Any:
-    """``redacted`` of every text at any depth of lists and mappings."""
-    match value:
-        case str():
-            return redacted(value)
-        case Mapping():
-            return {key: redacted_values(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [redacted_values(inner) for inner in value]
-    return value
 
 
 def secret_faults(values: Any) -> Iterator[str]:

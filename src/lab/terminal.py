@@ -7,11 +7,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-from lab.checkpoint import epoch_metrics
 from lab.config.schema import Objective
 from lab.module import SupervisedModule
 from lab.optim.optimizers import build_optimizer, describe_groups
 from lab.printable import printable
+from lab.run_checkpoints import epoch_metrics
 
 _console = Console(highlight=False)
 

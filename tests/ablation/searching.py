@@ -12,7 +12,8 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from lab.ablation.launch import folder_of
 from lab.ablation.search import SearchSettings, run_search
-from lab.cli import CONF, force_overrides, register_resolvers
+from lab.cli import register_resolvers
+from lab.overrides import CONF, force_overrides
 from lab.record import RunRecord
 
 SPACE = ["optim.lr=tag(log,interval(1e-4,1e-1))", "model.n_factors=range(10,51,10)"]

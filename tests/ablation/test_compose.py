@@ -10,9 +10,10 @@ from omegaconf import DictConfig
 
 from lab.ablation.compose import CommandLine, Job, compose_jobs
 from lab.ablation.plan import read_plan
-from lab.cli import CONF, force_overrides, register_resolvers
+from lab.cli import register_resolvers
 from lab.config.check import check
 from lab.errors import ConfigError
+from lab.overrides import CONF, force_overrides
 
 
 @pytest.fixture(autouse=True)

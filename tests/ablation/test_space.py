@@ -9,8 +9,8 @@ from optuna.distributions import (
 )
 
 from lab.ablation.space import split_space
-from lab.cli import force_overrides
 from lab.errors import ConfigError
+from lab.overrides import force_overrides
 
 SPACES = [
     ("optim.lr=interval(0.1,1)", FloatDistribution(0.1, 1.0)),

@@ -1,22 +1,19 @@
 """Wrong configs are refused before anything slow, with a line that says what would be right."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
-from lab.cli import (
-    CONF,
-    as_user_error,
-    force_overrides,
-    name_experiment,
-    refuse_unknown_options,
-    register_resolvers,
-)
+from lab.cli import register_resolvers
 from lab.config.check import check
 from lab.config.schema import Config
 from lab.errors import ConfigError, UserError
+from lab.overrides import CONF, force_overrides, name_experiment, refuse_unknown_options
+from lab.user_errors import as_user_error
 
 BASE = ["experiment=collab"]
 WITH_VALIDATION = [*BASE, "data.validation_fraction=0.1"]
@@ -140,6 +137,16 @@ def test_a_setting_said_as_an_option_is_told_how_to_be_said(said: list[str]) -> 
     with pytest.raises(ConfigError, match=f"{said[0]}: no such option.*trainer.max_epochs=3"):
         refuse_unknown_options(["-m", "seed=0,1", *said])
     refuse_unknown_options(["-m", "seed=0,1", "--cfg", "job", "--config-dir=mine", "~data.split"])
+
+
+@pytest.mark.parametrize("values", [{"name": "a\udcff"}, {"callbacks": {"\ud800": None}}])
+def test_half_a_character_is_refused(values: dict[str, Any]) -> None:
+    """Which a YAML file can name, and no record could hold."""
+    with pytest.raises(
+        ConfigError, match=r"should be UTF-8 \(it is '(a\\udcff|\\ud800)'\)"
+    ) as told:
+        check(OmegaConf.merge(checked(BASE).model_dump(mode="json"), values))  # type: ignore[arg-type]
+    str(told.value).encode()
 
 
 def test_every_fault_is_told_at_once() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from lab.config.signatures import TargetNotFoundError, signature_of
+from lab.config.signatures import signature_of
+from lab.config.source import TargetNotFoundError
 
 TARGETS = [
     "lightning.pytorch.Trainer",

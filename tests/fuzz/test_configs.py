@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from lab.cli import CONF, as_user_error, force_overrides, register_resolvers
+from lab.cli import register_resolvers
 from lab.config.check import check
 from lab.config.schema import Config
 from lab.config.signatures import signature_of
 from lab.errors import ConfigError, UserError
+from lab.overrides import CONF, force_overrides
 from lab.run import run
+from lab.user_errors import as_user_error
 from tests.fuzz.cases import DELETED, change, changed, examples, odd_leaf, odd_text, paths_of
 
 _TINY = ["trainer.accelerator=cpu", "trainer.max_epochs=1", "+trainer.limit_train_batches=2"]

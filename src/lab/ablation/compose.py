@@ -12,11 +12,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lab.ablation.plan import Plan, Point, as_list, check_axes, expand, shown
-from lab.cli import is_group, refuse_new_phases
-from lab.config.check import check, has_validation
+from lab.config.check import check
 from lab.config.schema import Config
 from lab.config.suggestions import suggestion
 from lab.errors import ConfigError
+from lab.overrides import is_group, refuse_new_phases
 from lab.record import NOT_IDENTITY, config_hash
 
 Compose = Callable[[list[str]], DictConfig]  # Hydra overrides -> a composed config
@@ -214,7 +214,7 @@ def parse_value(key: str, text: str) -> Any:
 
 def _measured(config: Config) -> set[str]:
     names = ("loss", *(name for name, node in config.objective.metrics.items() if node))
-    stages = ("test", "val") if has_validation(config) else ("test",)
+    stages = ("test", "val") if config.has_validation else ("test",)
     return {f"{stage}/{name}" for stage in stages for name in names}
 
 

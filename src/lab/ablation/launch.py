@@ -13,9 +13,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from lab.cli import CONF, RANK_VARIABLES
+from lab.cli import RANK_VARIABLES
 from lab.errors import ConfigError
 from lab.interruption import end_with_parent
+from lab.overrides import CONF
 from lab.record import RunRecord
 
 _GRACE = 10.0  # seconds; a job that is told twice stops without a checkpoint

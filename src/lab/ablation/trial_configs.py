@@ -6,7 +6,6 @@ from typing import Any
 from lab.ablation.compose import CommandLine, Compose, Job, compose_jobs
 from lab.ablation.plan import Plan, shown
 from lab.ablation.space import Parameter
-from lab.config.check import has_validation
 from lab.config.schema import Config
 from lab.errors import ConfigError
 from lab.record import identity
@@ -41,7 +40,7 @@ class TrialConfigs:
             raise ConfigError("\n".join(faults.values()))
         if len({(c.objective.metric, c.objective.mode) for c in configs}) > 1:
             raise ConfigError("objective.metric: is not the same in all trials; leave it out")
-        if not all(has_validation(c) for c in configs):
+        if not all(c.has_validation for c in configs):
             raise ConfigError(
                 "data.validation_fraction: a search chooses by the validation part, and there is "
                 "none; add data.validation_fraction=0.1, say"

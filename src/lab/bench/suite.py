@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from lab.atomic import atomic_write
 from lab.bench.contenders.task import Task
 from lab.bench.rounds import Contender
-from lab.cli import CONF, force_overrides, register_resolvers
+from lab.cli import register_resolvers
+from lab.overrides import CONF, force_overrides
 
 if TYPE_CHECKING:
     from lab.config.schema import Config

@@ -12,10 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
+from lab.config.combinations import combination_faults
 from lab.config.nodes import node_faults
-from lab.config.schema import Adam, Config
-from lab.config.signatures import signature_of
-from lab.config.sparse import sparse_faults
+from lab.config.schema import Config
 from lab.config.suggestions import suggestion, unknown_key
 from lab.errors import ConfigError
 from lab.secrets import redacted, secret_faults
@@ -39,20 +38,15 @@ def check(cfg: DictConfig) -> Config:
         faults += [_schema_fault(e, values) for e in error.errors()]
     faults += node_faults(values)
     if config is not None and not faults:
-        faults += _cross_faults(config)
+        faults += combination_faults(config)
     faults = list(dict.fromkeys(filter(None, faults)))
     places = {fault.partition(":")[0] for fault in faults}
     faults = [fault for fault in faults if _source_of(fault, cfg) not in places]
-    faults += [*secret_faults(values), *_unresolved(values)]
+    faults += [*secret_faults(values), *_unwritable(values)]
     if faults:
         raise ConfigError(redacted("\n".join(faults)))
     assert config is not None
     return config
-
-
-def has_validation(config: Config) -> bool:
-    """Whether the data part that everything is chosen by exists."""
-    return config.data.get("validation_fraction", 1.0) != 0
 
 
 def first_line(error: BaseException) -> str:
@@ -151,154 +145,27 @@ def _missing(values: Any, prefix: str = "") -> Iterator[str]:
             yield from _missing(value, f"{prefix}{key}.")
 
 
-def _unresolved(values: Any, prefix: str = "") -> Iterator[str]:
-    """An escaped ``${…}`` would be resolved when the node is built: to whatever, unchecked."""
+def _unwritable(values: Any, prefix: str = "") -> Iterator[str]:
+    """What a record could not hold, or would be another thing when it is read.
+
+    An escaped ``${…}`` would be resolved when the node is built: to whatever, unchecked. Bytes of a
+    command line that are not UTF-8 reach Python as half a character (a surrogate).
+    """
     items = values.items() if isinstance(values, dict) else enumerate(values)
     for key, value in items:
+        where = f"{prefix}{key}".encode(errors="backslashreplace").decode()
+        for text in (key, value):
+            if isinstance(text, str) and not _is_utf8(text):
+                yield f"{where}: should be UTF-8 (it is {text!r})"
         if isinstance(value, dict | list):
-            yield from _unresolved(value, f"{prefix}{key}.")
+            yield from _unwritable(value, f"{prefix}{key}.")
         elif isinstance(value, str) and "${" in value:
-            yield f"{prefix}{key}: should hold no escaped '${{' (it is {value!r})"
+            yield f"{where}: should hold no escaped '${{' (it is {value!r})"
 
 
-# -- what only shows when parts are held against each other ---------------------------------------
-
-
-_CALLBACKS = "lightning.pytorch.callbacks"
-_NOT_WITH_OWN_STEPS = {  # of Lightning's callbacks, those that take part in its optimiser steps
-    f"{_CALLBACKS}.gradient_accumulation_scheduler.GradientAccumulationScheduler",
-    f"{_CALLBACKS}.stochastic_weight_avg.StochasticWeightAveraging",
-}
-_OF_EACH_STEP = {  # and those that do something after each
-    f"{_CALLBACKS}.{name}"
-    for name in (
-        "weight_averaging.WeightAveraging",
-        "lr_monitor.LearningRateMonitor",
-        "device_stats_monitor.DeviceStatsMonitor",
-        "model_checkpoint.ModelCheckpoint",
-    )
-}
-_FULLY_SHARDED = "lab.sharding.FullySharded"
-_SCALED = (16, "16", "16-mixed")
-_NOT_OF_THE_TRAINER = {
-    "logger": "trackers are entries of logger (logger.NAME._target_=…)",
-    "callbacks": "they are entries of callbacks (callbacks.NAME._target_=…)",
-    "plugins": "checkpoints are written by the run itself",
-    "default_root_dir": "a run has its folder under paths.runs",
-    "overfit_batches": "it would not see the same batches again; use trainer.limit_train_batches",
-}
-
-
-def _cross_faults(config: Config) -> list[str]:
-    faults = []
-    metrics = list(config.objective.metrics)
-    if config.objective.metric not in metrics:
-        faults.append(
-            f"objective.metric: no metric '{config.objective.metric}'"
-            f"{suggestion(config.objective.metric, metrics)}"
-        )
-    stages = ["val"] if has_validation(config) else []
-    monitors = ["train/loss", *(f"{s}/{m}" for s in stages for m in ["loss", *metrics])]
-    for name, node in config.callbacks.items():
-        monitor = (node or {}).get("monitor")
-        if monitor is None or monitor in monitors:
-            continue
-        if monitor.startswith("val/") and not stages:
-            faults.append(
-                f"callbacks.{name}.monitor: '{monitor}' is never measured, since "
-                f"data.validation_fraction=0 leaves no validation part; set it to 0.1, say"
-            )
-        else:
-            faults.append(
-                f"callbacks.{name}.monitor: no metric '{monitor}'{suggestion(monitor, monitors)}"
-            )
-    for key, instead in _NOT_OF_THE_TRAINER.items():
-        if config.trainer.get(key) is not None:
-            faults.append(f"trainer.{key}: is not for a config to set; {instead}")
-    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
-        limit = config.trainer.get(key)
-        if isinstance(limit, float) and limit != 1.0:
-            faults.append(f"trainer.{key}: should be a number of batches, not a share")
-    faults += _step_faults(config)
-    if config.model.get("sparse"):
-        faults += sparse_faults(config.optim)
-        devices = config.trainer.get("devices", "auto")
-        if devices not in ("auto", 1, "1"):  # of auto it shows when the machine is looked at
-            faults.append("trainer.devices: sparse gradients are for one process; set it to 1")
-    if config.phases and config.trainer.get("max_epochs") is not None:
-        faults.append(
-            "trainer.max_epochs: each of the phases says how long it is "
-            f"(phases.{next(iter(config.phases))}.epochs); set trainer.max_epochs=null"
-        )
-    faults += _strategy_faults(config)
-    if config.task in ("test", "predict") and config.run is None:
-        faults.append(f"run: task={config.task} needs a run folder: run=runs/NAME/FOLDER")
-    if config.task == "lr_find" and config.run is not None:
-        faults.append("run: task=lr_find looks for a rate before there is a run; leave out run=")
-    phase = config.lr_find.phase
-    if phase is not None and phase not in config.phases:
-        faults.append(f"lr_find.phase: no phase '{phase}'{suggestion(phase, list(config.phases))}")
-    if config.lr_find.first >= config.lr_find.last:
-        faults.append(
-            f"lr_find.first: should be below lr_find.last (it is {config.lr_find.first:g}, "
-            f"and the last {config.lr_find.last:g})"
-        )
-    return faults
-
-
-def _strategy_faults(config: Config) -> list[str]:
-    strategy = config.trainer.get("strategy")
-    if isinstance(strategy, str) and strategy.startswith(("fsdp", "deepspeed")):
-        return [f"trainer.strategy: '{strategy}' has checkpoints of its own; take trainer=fsdp"]
-    in_shares = isinstance(strategy, dict) and strategy.get("_target_") == _FULLY_SHARDED
-    if in_shares and len(config.phases) > 1:
-        told = "shares of the parameters are for one phase, since what is frozen in it stays so"
-        return [f"trainer.strategy: {told}; take trainer=ddp"]
-    return []
-
-
-def _step_faults(config: Config) -> list[str]:
-    """Of how batches become optimiser steps, and steps executions (``lab.phases.StepPlan``)."""
-    faults = []
-    accumulated = config.trainer.get("accumulate_grad_batches")
-    if accumulated is not None and accumulated < 1:
-        faults.append(f"trainer.accumulate_grad_batches: should be 1 or more (it is {accumulated})")
-    algorithm = config.trainer.get("gradient_clip_algorithm")
-    if algorithm not in (None, "norm", "value"):
-        told = suggestion(algorithm, ["norm", "value"])
-        faults.append(f"trainer.gradient_clip_algorithm: no '{algorithm}'{told}")
-    if config.error_if_nonfinite == "gradients" and config.trainer.get("precision") in _SCALED:
-        faults.append(
-            "error_if_nonfinite: 'gradients' of trainer.precision=16-mixed are scaled up until "
-            "some are not finite, and such a step is left out; take 'loss', or bf16-mixed"
-        )
-    fused = isinstance(config.optim, Adam) and config.optim.fused
-    if fused and config.trainer.get("precision") in _SCALED:
-        faults.append(
-            "optim.fused: of trainer.precision=16-mixed leaves out the step of gradients that are "
-            "not finite, but not its weight decay; set it to false, or take bf16-mixed"
-        )
-    for name, node in config.callbacks.items():
-        bases = signature_of(node["_target_"]).bases if node else frozenset()
-        if bases & _NOT_WITH_OWN_STEPS:
-            faults.append(f"callbacks.{name}: works with Lightning's own optimiser steps alone")
-        elif bases & _OF_EACH_STEP and config.steps_per_execution > 1:
-            faults.append(
-                f"callbacks.{name}: does something at each optimiser step, but is called after "
-                f"{config.steps_per_execution} of them; set steps_per_execution=1"
-            )
-    batches = config.steps_per_execution * max(accumulated or 1, 1)
-    interval = config.trainer.get("val_check_interval")
-    if batches == 1 or interval in (None, 1.0):
-        return faults
-    of = f"steps_per_execution × trainer.accumulate_grad_batches = {batches}"
-    if config.trainer.get("check_val_every_n_epoch", 1) is None or not isinstance(interval, int):
-        faults.append(
-            f"trainer.val_check_interval: should be a number of batches within an epoch, a "
-            f"multiple of {of}; or set steps_per_execution=1 without accumulation"
-        )
-    elif interval % batches:
-        faults.append(
-            f"trainer.val_check_interval: should be a multiple of {of} (it is {interval})"
-        )
-    return faults
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lab.config.signatures import Signature, TargetNotFoundError, class_names, signature_of
+from lab.config.signatures import Signature, signature_of
+from lab.config.source import TargetNotFoundError, class_names
 from lab.config.suggestions import unknown_key
 
 # Classes under these may be built; what runs code by design (torch.load, torch.hub) is not there.

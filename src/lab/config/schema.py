@@ -249,3 +249,8 @@ class Config(Section):
     logger: dict[str, Node | None]
     interpret: dict[str, Node | None]
     paths: Paths
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the data part that everything is chosen by exists."""
+        return self.data.get("validation_fraction", 1.0) != 0

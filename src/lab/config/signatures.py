@@ -5,19 +5,14 @@ unchecked ``_target_`` names would run its code. So the file is found on ``sys.p
 """
 
 import ast
-import importlib.util
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import Strict, TypeAdapter
 
 from lab.config import schema
-
-
-class TargetNotFoundError(Exception):
-    """A dotted path names no class or function that can be found in source."""
+from lab.config.source import Module, TargetNotFoundError, base_class, definition_of
 
 
 @dataclass(frozen=True)
@@ -42,20 +37,6 @@ class Signature:
         self._adapters[name].validate_python(value)
 
 
-@dataclass(frozen=True)
-class _Module:
-    name: str
-    is_package: bool
-    body: list[ast.stmt] = field(repr=False)
-
-    def resolve_relative(self, module: str | None, level: int) -> str:
-        if level == 0:
-            return module or ""
-        parts = self.name.split(".")
-        parts = parts[: len(parts) - level + self.is_package]
-        return ".".join([*parts, *([module] if module else [])])
-
-
 @lru_cache(maxsize=1024)
 def signature_of(target: str) -> Signature:
     """Signature of the class or function that ``target`` (``package.module.Name``) names.
@@ -66,7 +47,7 @@ def signature_of(target: str) -> Signature:
     module_name, _, name = target.rpartition(".")
     if not module_name:
         raise TargetNotFoundError(f"'{target}' is not a dotted path to a class")
-    module, node = _find(module_name, name)
+    module, node = definition_of(module_name, name)
     if isinstance(node, ast.ClassDef):
         signature, bases = _class_signature(module, node), _ancestors(module, node)
     else:
@@ -79,7 +60,7 @@ def signature_of(target: str) -> Signature:
 def docstring_of(target: str) -> str:
     """Raises TargetNotFoundError: no such module, or nothing of that name in it."""
     module_name, _, name = target.rpartition(".")
-    return ast.get_docstring(_find(module_name, name)[1]) or ""
+    return ast.get_docstring(definition_of(module_name, name)[1]) or ""
 
 
 def defaults_of(target: str) -> dict[str, str]:
@@ -89,107 +70,12 @@ def defaults_of(target: str) -> dict[str, str]:
         TargetNotFoundError: no such module, or nothing of that name in it.
     """
     module_name, _, name = target.rpartition(".")
-    arguments = _find(module_name, name)[1].args  # type: ignore[union-attr]
+    arguments = definition_of(module_name, name)[1].args  # type: ignore[union-attr]
     pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     return {argument.arg: ast.unparse(default) for argument, default in pairs if default}
 
 
-def _find(module_name: str, name: str) -> tuple[_Module, ast.ClassDef | ast.FunctionDef]:
-    """Follow re-exports from ``module_name`` until the definition of ``name``."""
-    seen: set[tuple[str, str]] = set()
-    while (module_name, name) not in seen:
-        seen.add((module_name, name))
-        module = _parse(module_name)
-        found = _definition(module, name)
-        if isinstance(found, ast.ClassDef | ast.FunctionDef):
-            return module, found
-        if found is None:
-            break
-        module_name, name = found
-    raise TargetNotFoundError(f"'{module_name}' defines no '{name}'")
-
-
-def _definition(
-    module: _Module, name: str
-) -> ast.ClassDef | ast.FunctionDef | tuple[str, str] | None:
-    """The definition of ``name`` in ``module``, or (module, name) of where it is imported from."""
-    for node in _statements(module.body):
-        match node:
-            case ast.ClassDef() | ast.FunctionDef() if node.name == name:
-                return node
-            case ast.ImportFrom():
-                source = module.resolve_relative(node.module, node.level)
-                for alias in node.names:
-                    if (alias.asname or alias.name) == name:
-                        return source, alias.name
-                    if alias.name == "*" and _exports(source, name):
-                        return source, name
-            case ast.Assign(targets=[ast.Name(id=assigned)], value=ast.Name(id=original)) if (
-                assigned == name
-            ):
-                return module.name, original
-    return None
-
-
-def _exports(module_name: str, name: str) -> bool:
-    try:
-        return name in class_names(module_name)
-    except TargetNotFoundError:  # a module that only exists when the package is built
-        return False
-
-
-def class_names(module_name: str) -> list[str]:
-    """Names of the classes that a module defines or imports by name.
-
-    Raises:
-        TargetNotFoundError: no such module.
-    """
-    module = _parse(module_name)
-    names = []
-    for node in _statements(module.body):
-        if isinstance(node, ast.ClassDef):
-            names.append(node.name)
-        elif isinstance(node, ast.ImportFrom):
-            names += [alias.asname or alias.name for alias in node.names]
-    return names
-
-
-def _statements(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Top-level statements, those under ``if`` and ``try`` included."""
-    flat: list[ast.stmt] = []
-    for node in body:
-        flat.append(node)
-        if isinstance(node, ast.If | ast.Try):
-            flat += _statements(node.body) + _statements(node.orelse)
-    return flat
-
-
-@lru_cache(maxsize=1024)
-def _parse(module_name: str) -> _Module:
-    top, *rest = module_name.split(".")
-    try:
-        spec = importlib.util.find_spec(top)  # of a top-level name: nothing is imported
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None:
-        raise TargetNotFoundError(f"no package '{top}' is installed")
-    if spec.submodule_search_locations is None:
-        path = Path(spec.origin or "")
-    else:
-        path = Path(next(iter(spec.submodule_search_locations))) / "__init__.py"
-    for part in rest:
-        folder = path.parent
-        candidates = (folder / part / "__init__.py", folder / f"{part}.py")
-        found = next((c for c in candidates if c.is_file()), None)
-        if found is None or path.name != "__init__.py":
-            raise TargetNotFoundError(f"no module '{module_name}'")
-        path = found
-    if not path.is_file():
-        raise TargetNotFoundError(f"no module '{module_name}'")
-    return _Module(module_name, path.name == "__init__.py", ast.parse(path.read_bytes()).body)
-
-
-def _class_signature(module: _Module, node: ast.ClassDef) -> Signature:
+def _class_signature(module: Module, node: ast.ClassDef) -> Signature:
     """From ``__init__`` or ``__new__``; ``**kwargs`` are followed to the base class."""
     methods = {m.name: m for m in node.body if isinstance(m, ast.FunctionDef)}
     method = methods.get("__init__") or methods.get("__new__")
@@ -214,47 +100,21 @@ def _class_signature(module: _Module, node: ast.ClassDef) -> Signature:
     return Signature(types, frozenset(required), True, open_ended)
 
 
-def _ancestors(module: _Module, node: ast.ClassDef) -> frozenset[str]:
+def _ancestors(module: Module, node: ast.ClassDef) -> frozenset[str]:
     found = {f"{module.name}.{node.name}"}
     for base in node.bases:
         try:
-            found |= _ancestors(*_base_class(module, base))
+            found |= _ancestors(*base_class(module, base))
         except TargetNotFoundError:  # computed, or compiled
             continue
     return frozenset(found)
 
 
-def _base_signature(module: _Module, base: ast.expr) -> Signature:
-    return _class_signature(*_base_class(module, base))
+def _base_signature(module: Module, base: ast.expr) -> Signature:
+    return _class_signature(*base_class(module, base))
 
 
-def _base_class(module: _Module, base: ast.expr) -> tuple[_Module, ast.ClassDef]:
-    if isinstance(base, ast.Name):
-        found_module, node = _find(module.name, base.id)
-    elif isinstance(base, ast.Attribute):  # import package.module as alias; alias.Class
-        found_module, node = _find(_imported(module, base.value), base.attr)
-    else:
-        raise TargetNotFoundError("a computed base class")
-    if not isinstance(node, ast.ClassDef):
-        raise TargetNotFoundError("a base that is no class")
-    return found_module, node
-
-
-def _imported(module: _Module, expression: ast.expr) -> str:
-    dotted = ast.unparse(expression)
-    for node in _statements(module.body):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.asname == dotted:
-                    return alias.name
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                if (alias.asname or alias.name) == dotted:
-                    return f"{module.resolve_relative(node.module, node.level)}.{alias.name}"
-    return dotted
-
-
-def _function_signature(module: _Module, node: ast.FunctionDef, *, is_method: bool) -> Signature:
+def _function_signature(module: Module, node: ast.FunctionDef, *, is_method: bool) -> Signature:
     positional = [*node.args.posonlyargs, *node.args.args][is_method:]
     without_default = len(positional) - len(node.args.defaults)
     required = {a.arg for a in positional[: max(without_default, 0)]}

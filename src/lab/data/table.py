@@ -7,8 +7,9 @@ from typing import Literal
 import polars as pl
 from polars.exceptions import NoDataError, PanicException, PolarsError
 
-from lab.config.check import first_line, suggestion
+from lab.config.check import first_line
 from lab.config.schema import Count, Fraction, Seed, Text
+from lab.config.suggestions import suggestion
 from lab.data.ratings import Indices
 from lab.data.tabular import TableDataModule, require_columns, split_rows
 from lab.errors import DataError
