@@ -19,6 +19,7 @@ NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
 OFFLINE = {"https_proxy": NOWHERE, "http_proxy": NOWHERE, "PIP_INDEX_URL": f"{NOWHERE}/simple"}
 PHOTOS = ["experiment=finetune", "data.root=photos"]
 SYNTHETIC = ["data=synthetic_ratings", "logger=csv"]
+OF_A_TABLE = ["model=entity_embedding", "objective=regression", "logger=csv"]
 OWN_TABLE = ["data=table", "model=entity_embedding", "logger=csv", "data.path=table.csv"]
 INTRODUCTION = """# Wrong configs and inputs, and what is said of them
 
@@ -114,6 +115,8 @@ CASES = [
     Case("a fold that does not exist", ["data.split=u6"]),
     Case("more than all rows for validation", ["data.validation_fraction=1.5"]),
     Case("a split that leaves no training rows", [*SYNTHETIC, "data.n_ratings=1"]),
+    Case("a model too small for the data", [*SYNTHETIC, "model.n_users=3"]),
+    Case("a model for other rows", ["data=synthetic_table", *OF_A_TABLE, "model.n_continuous=23"]),
     Case("more rows than memory", [*SYNTHETIC, "data.n_ratings=1000000000000000"]),
     Case("a larger model than memory", [*SYNTHETIC, "model.n_factors=100000000000"]),
     Case("a monitor that nothing measures", ["experiment=collab", "callbacks=early_stopping"]),

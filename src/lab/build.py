@@ -11,8 +11,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 from lab import terminal
-from lab.checkpoint import AtomicCheckpointIO, RunCheckpoints
-from lab.config.check import first_line, has_validation
+from lab.checkpoint import AtomicCheckpointIO
+from lab.config.check import first_line
 from lab.config.schema import Config
 from lab.config.signatures import signature_of
 from lab.data.loader import TensorDataModule
@@ -22,6 +22,7 @@ from lab.interpret.activations import uncompiled
 from lab.interruption import Interruption
 from lab.module import SupervisedModule
 from lab.phases import PhasePlan, Progress
+from lab.run_checkpoints import RunCheckpoints
 from lab.trackers import Tracker
 
 
@@ -37,7 +38,9 @@ def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seeds.init)
-    sizes = {key: value for key, value in data.sizes.items() if key not in config.model}
+    own = _own_sizes(config, data)
+    _refuse_smaller_sizes(own, data.sizes)
+    sizes = {key: value for key, value in data.sizes.items() if key not in own}
     _check_fits(config, sizes)
     model: SupervisedModule = instantiate({**config.model}, **sizes, _convert_="all")
     objective = config.objective
@@ -48,6 +51,28 @@ def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
         error_if_nonfinite=config.error_if_nonfinite,
     )
     return model
+
+
+def _own_sizes(config: Config, data: TensorDataModule) -> dict[str, Any]:
+    """Sizes that the config sets, and would otherwise be the data's."""
+    return {key: config.model[key] for key in data.sizes if key in config.model}
+
+
+def _refuse_smaller_sizes(own: dict[str, Any], sizes: dict[str, Any]) -> None:
+    """Raises ConfigError for a size with which some of the data would be out of range."""
+    faults = [
+        f"model.{key}: {value} is too small for these data, which have {sizes[key]}; leave it out"
+        for key, value in own.items()
+        if not _at_least(value, sizes[key])
+    ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _at_least(own: Any, size: Any) -> bool:
+    if isinstance(size, list):
+        return len(own) == len(size) and all(map(_at_least, own, size))
+    return own >= size
 
 
 def _check_fits(config: Config, sizes: dict[str, Any]) -> None:
@@ -64,16 +89,26 @@ def _check_fits(config: Config, sizes: dict[str, Any]) -> None:
         )
 
 
-def check_objective(model: SupervisedModule, data: TensorDataModule) -> None:
-    """Try loss and metrics on two training rows; the model is left as it was.
+def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> None:
+    """Try model, loss and metrics on two training rows; the model is left as it was.
 
     Raises:
-        ConfigError: the objective is not for what this model and these data give.
+        ConfigError: the model is not for rows like these, or the objective is not for what the
+            model and these data give.
     """
     *inputs, target = (part[:2] for part in data.parts["train"])
     model.eval()
-    with torch.no_grad(), uncompiled(model):  # two rows are not worth a compilation
-        output = model(*inputs)
+    try:
+        with torch.no_grad(), uncompiled(model):  # two rows are not worth a compilation
+            output = model(*inputs)
+    except RuntimeError as error:
+        if not (own := _own_sizes(config, data)):
+            raise
+        said = ", ".join(f"{key}={value}" for key, value in own.items())
+        raise ConfigError(
+            f"model: with {said} it is not for these data, which have "
+            f"{', '.join(f'{key} {data.sizes[key]}' for key in own)}; leave it out"
+        ) from error
     try:
         with torch.no_grad():
             model.loss_function(output, target)
@@ -123,7 +158,7 @@ def build_trainer(
     interval = config.trainer.get("val_check_interval")
     if isinstance(interval, int):
         options["val_check_interval"] = interval // phase.steps.batches_per_execution
-    if not has_validation(config):
+    if not config.has_validation:
         options["limit_val_batches"] = 0
     if not sys.stdout.isatty():  # a bar is for eyes; a log gets a line for each epoch
         options["enable_progress_bar"] = False
@@ -154,4 +189,4 @@ def build_trainer(
 
 def monitor_of(config: Config) -> str | None:
     """What checkpoints are chosen by; on the validation part only, so never on the test part."""
-    return f"val/{config.objective.metric}" if has_validation(config) else None
+    return f"val/{config.objective.metric}" if config.has_validation else None
