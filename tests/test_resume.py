@@ -4,8 +4,10 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
+import torch
 from torch import nn
 
 from lab.checkpoint import Manifest
@@ -13,6 +15,7 @@ from lab.errors import CheckpointError, ConfigError, RunFolderError
 from lab.interruption import RunInterrupted
 from lab.models.collab import CollabFilter
 from lab.record import RunRecord
+from lab.resume import describe_parts
 from tests.launch import TINY, launch
 from tests.test_phases import DIGITS
 from tests.test_steps_per_execution import assert_same_run
@@ -192,6 +195,18 @@ def test_a_finished_run_that_is_refused_other_rows_stays_finished(copy: Path) ->
     with pytest.raises(RunFolderError, match=r"train: .* when the run began"):
         go_on(copy, "trainer.max_epochs=4")
     assert {f: f.read_bytes() for f in copy.rglob("*") if f.is_file()} == before
+
+
+def test_rows_are_told_by_their_content_whatever_their_layout() -> None:
+    table = torch.arange(12.0).reshape(4, 3)
+    column, copy = table[:, 1], table[:, 1].clone()
+    one = table[1:2, 1]  # of one row, whose step is not 1
+    described = describe_parts({"a": [column], "b": [copy], "c": [one], "d": [one.clone()]})
+    assert described["a"] == described["b"] == {"rows": 4, "crc32": f"{crc32(copy.numpy()):08x}"}
+    assert (
+        described["c"] == described["d"] == {"rows": 1, "crc32": f"{crc32(copy[1:2].numpy()):08x}"}
+    )
+    assert describe_parts({"a": [copy.bfloat16()]})["a"]["rows"] == 4
 
 
 def test_another_model_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

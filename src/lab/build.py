@@ -1,6 +1,8 @@
 """From a checked config to the objects of a run: data, model, trackers, trainer."""
 
 import sys
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.profilers import Profiler
 
 from lab import terminal
 from lab.checkpoint import AtomicCheckpointIO
@@ -111,7 +114,7 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
         ) from error
     try:
         with torch.no_grad():
-            model.loss_function(output, target)
+            loss = model.loss_function(output, target)
             model.evaluation_metrics.update(model.activation(output), target)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -119,9 +122,31 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
             f"objective: is not for outputs {_described(output)} and targets {_described(target)} "
             f"({told}); choose another with objective=…"
         ) from error
+    else:
+        _refuse_several_numbers({"loss": loss, **_computed(model)})
     finally:
         model.evaluation_metrics.reset()
         model.train()
+
+
+def _computed(model: SupervisedModule) -> dict[str, Any]:
+    """What the metrics are of two rows; nothing if that is too few for one of them."""
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            return {f"metrics.{k}": v for k, v in model.evaluation_metrics.compute().items()}
+        except (RuntimeError, ValueError):
+            return {}
+
+
+def _refuse_several_numbers(values: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a loss or a metric that is more than one number."""
+    for name, value in values.items():
+        if not isinstance(value, torch.Tensor) or value.numel() != 1:
+            several = f"{value.numel()} numbers" if isinstance(value, torch.Tensor) else "no number"
+            raise ConfigError(
+                f"objective.{name}: gives {several} for two rows, where it should give one; have "
+                f"it average over them"
+            )
 
 
 def _described(tensor: torch.Tensor) -> str:
@@ -173,18 +198,23 @@ def build_trainer(
     of_trainer = {key: value for key, value in config.trainer.items() if key not in taken_over}
     build = instantiate({**of_trainer, **options}, _convert_="all")
     try:
-        return build(
+        trainer = build(
             callbacks=[*callbacks, terminal.EpochLines(), checkpoints],
             logger=trackers,
             plugins=[AtomicCheckpointIO({checkpoints.folder: checkpoints.retained})],
             default_root_dir=folder,
         )
     except (
-        MisconfigurationException,
+        MisconfigurationException,  # devices that are not there, say
         ValueError,
         ImportError,
-    ) as error:  # devices that are not there, say
+        AttributeError,  # Lightning checks few types
+        TypeError,
+    ) as error:
         raise ConfigError(f"trainer: {first_line(error)}") from error
+    if not isinstance(trainer.profiler, Profiler):  # pyright: ignore[reportAttributeAccessIssue]
+        raise ConfigError("trainer.profiler: should be 'simple', 'advanced' or a node that is one")
+    return trainer
 
 
 def monitor_of(config: Config) -> str | None:

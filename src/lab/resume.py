@@ -82,8 +82,10 @@ def describe_parts(parts: Mapping[str, Tensors]) -> DataParts:
     for name, tensors in parts.items():
         checksum = 0
         for tensor in tensors:
-            content = tensor.contiguous().reshape(-1).view(torch.uint8)
-            checksum = zlib.crc32(content.numpy().data, checksum)
+            content = tensor.reshape(-1)
+            if content.stride(0) != 1:  # a column, or one row of a larger step
+                content = torch.empty(content.shape, dtype=content.dtype).copy_(content)
+            checksum = zlib.crc32(content.view(torch.uint8).numpy().data, checksum)
         described[name] = {"rows": len(tensors[0]), "crc32": f"{checksum:08x}"}
     return described
 

@@ -61,6 +61,11 @@ def combination_faults(config: Config) -> list[str]:
         limit = config.trainer.get(key)
         if isinstance(limit, float) and limit != 1.0:
             faults.append(f"trainer.{key}: should be a number of batches, not a share")
+    duration = config.trainer.get("max_time")
+    if not isinstance(duration, str | dict | None):  # its type is a class, which no value here has
+        faults.append(
+            f"trainer.max_time: should be 'DD:HH:MM:SS', or {{hours: 2}} (it is {duration!r})"
+        )
     faults += _step_faults(config)
     if config.model.get("sparse"):
         faults += sparse_faults(config.optim)
