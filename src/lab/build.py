@@ -64,7 +64,7 @@ def _own_sizes(config: Config, data: TensorDataModule) -> dict[str, Any]:
 def _refuse_smaller_sizes(own: dict[str, Any], sizes: dict[str, Any]) -> None:
     """Raises ConfigError for a size with which some of the data would be out of range."""
     faults = [
-        f"model.{key}: {value} is too small for these data, which have {sizes[key]}; leave it out"
+        f"model.{key}: {value} is not enough for these data, which have {sizes[key]}; leave it out"
         for key, value in own.items()
         if not _at_least(value, sizes[key])
     ]
@@ -74,8 +74,8 @@ def _refuse_smaller_sizes(own: dict[str, Any], sizes: dict[str, Any]) -> None:
 
 def _at_least(own: Any, size: Any) -> bool:
     if isinstance(size, list):
-        return len(own) == len(size) and all(map(_at_least, own, size))
-    return own >= size
+        return isinstance(own, list) and len(own) == len(size) and all(map(_at_least, own, size))
+    return isinstance(own, int) and own >= size
 
 
 def _check_fits(config: Config, sizes: dict[str, Any]) -> None:
@@ -141,11 +141,11 @@ def _computed(model: SupervisedModule) -> dict[str, Any]:
 def _refuse_several_numbers(values: Mapping[str, Any]) -> None:
     """Raises ConfigError for a loss or a metric that is more than one number."""
     for name, value in values.items():
-        if not isinstance(value, torch.Tensor) or value.numel() != 1:
-            several = f"{value.numel()} numbers" if isinstance(value, torch.Tensor) else "no number"
+        numbers = value.numel() if isinstance(value, torch.Tensor) else 1
+        if numbers != 1:
             raise ConfigError(
-                f"objective.{name}: gives {several} for two rows, where it should give one; have "
-                f"it average over them"
+                f"objective.{name}: gives {numbers} numbers for two rows, where it should give "
+                f"one; have it average over them"
             )
 
 
