@@ -122,8 +122,8 @@ def _step_faults(config: Config) -> list[str]:
     fused = isinstance(config.optim, Adam) and config.optim.fused
     if fused and config.trainer.get("precision") in _SCALED:
         faults.append(
-            "optim.fused: of trainer.precision=16-mixed leaves out the step of gradients that are "
-            "not finite, but not its weight decay; set it to false, or take bf16-mixed"
+            "optim.fused: with trainer.precision=16-mixed the step of gradients that are not "
+            "finite is left out, but not its weight decay; set it to false, or take bf16-mixed"
         )
     for name, node in config.callbacks.items():
         bases = signature_of(node["_target_"]).bases if node else frozenset()
