@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,14 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
         with torch.no_grad(), uncompiled(model):  # two rows are not worth a compilation
             output = model(*inputs)
     except RuntimeError as error:
-        if not (own := _own_sizes(config, data)):
+        own = {k: v for k, v in _own_sizes(config, data).items() if v != data.sizes[k]}
+        if not own:
             raise
         said = ", ".join(f"{key}={value}" for key, value in own.items())
         raise ConfigError(
             f"model: with {said} it is not for these data, which have "
-            f"{', '.join(f'{key} {data.sizes[key]}' for key in own)}; leave it out"
+            f"{', '.join(f'{key} {data.sizes[key]}' for key in own)}; leave it out "
+            f"({first_line(error)})"
         ) from error
     try:
         with torch.no_grad():
@@ -130,23 +133,27 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
 
 
 def _computed(model: SupervisedModule) -> dict[str, Any]:
-    """What the metrics are of two rows; nothing if that is too few for one of them."""
+    """What each metric is of two rows; without those for which that is too few."""
+    values = {}
     with warnings.catch_warnings(action="ignore"):
-        try:
-            return {f"metrics.{k}": v for k, v in model.evaluation_metrics.compute().items()}
-        except (RuntimeError, ValueError):
-            return {}
+        for name, metric in model.evaluation_metrics.items():
+            with suppress(Exception):
+                values[f"metrics.{name}"] = metric.compute()
+    return values
 
 
 def _refuse_several_numbers(values: Mapping[str, Any]) -> None:
     """Raises ConfigError for a loss or a metric that is more than one number."""
     for name, value in values.items():
-        numbers = value.numel() if isinstance(value, torch.Tensor) else 1
-        if numbers != 1:
+        try:
+            float(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            tensor = isinstance(value, torch.Tensor)
+            given = f"{value.numel()} numbers" if tensor else f"a {type(value).__name__}"
             raise ConfigError(
-                f"objective.{name}: gives {numbers} numbers for two rows, where it should give "
-                f"one; have it average over them"
-            )
+                f"objective.{name}: gives {given} for two rows, where it should give one number; "
+                f"have it average over them"
+            ) from error
 
 
 def _described(tensor: torch.Tensor) -> str:
@@ -213,7 +220,9 @@ def build_trainer(
     ) as error:
         raise ConfigError(f"trainer: {first_line(error)}") from error
     if not isinstance(trainer.profiler, Profiler):  # pyright: ignore[reportAttributeAccessIssue]
-        raise ConfigError("trainer.profiler: should be 'simple', 'advanced' or a node that is one")
+        raise ConfigError(
+            "trainer.profiler: should be 'simple', 'advanced', 'pytorch', or a Profiler's _target_"
+        )
     return trainer
 
 

@@ -109,7 +109,14 @@ class Manifest:
         return None
 
     def _write(self, entries: list[Entry]) -> None:
-        write_json(self.path, {"checkpoints": [asdict(e) for e in entries]})
+        """Raises CheckpointError if it cannot be written."""
+        try:
+            write_json(self.path, {"checkpoints": [asdict(e) for e in entries]})
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.path}: cannot be written ({error.strerror}); it is as it was. Make room "
+                f"(or the disk writable), then continue this run"
+            ) from error
 
 
 def best_of(entries: list[Entry], monitor: str, mode: Literal["min", "max"]) -> Entry | None:

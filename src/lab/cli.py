@@ -1,4 +1,4 @@
-"""What stands around Hydra at the command line: overrides, the run folder, and errors that help."""
+"""What stands around Hydra at the command line: the run folder, the check, the exit status."""
 
 import contextlib
 import os

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lab import terminal
-from lab.build import build_data, build_model
+from lab.build import build_data, build_model, try_out
 from lab.config.schema import Config
 from lab.optim.lr_finder import find_lr
 from lab.optim.lr_finder_report import report_curve
@@ -20,6 +20,7 @@ def run_range_test(config: Config, folder: Path, overrides: list[str]) -> None:
     terminal.say(data.summary())
     model = build_model(config, data)
     model.load_pretrained()
+    try_out(config, model, data)
     ladder = config.lr_find.model_dump()
     name = ladder.pop("phase")
     phase = next(p for p in plan_phases(config) if name in (None, p.name))

@@ -49,7 +49,7 @@ def _for_people(folder: Path, record: RunRecord) -> dict[str, Any]:
     """What ``config.yaml`` says; where there is none, it cannot have been changed."""
     path = folder / CONFIG_FILE
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8")
         # of which a few lines can stand for more than a memory holds; a run writes none
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise RunFolderError(f"{path}: has YAML aliases (*name), which no run has written")

@@ -96,6 +96,12 @@ def test_equals_the_written_out_rules(kind: str, mode: str) -> None:
     torch.testing.assert_close(found, reference.theta, rtol=0, atol=1e-13)
 
 
+def test_only_fused_adam_is_fused() -> None:
+    for kind, fused in (("adam", None), ("fused_adam", True)):
+        optimizer = build_optimizer(Vector(torch.zeros(2)), config(kind, "none", 0.0))
+        assert optimizer.defaults["fused"] is fused
+
+
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_without_decay_all_modes_are_bitwise_equal(kind: str) -> None:
     start, gradients, lrs = problem()
