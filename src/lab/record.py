@@ -15,7 +15,7 @@ import resource
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -26,6 +26,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lab.atomic import atomic_write, write_json
 from lab.errors import RankError, RunFolderError
+from lab.printable import printable
 from lab.secrets import redacted
 
 FILE_NAME = "run.json"
@@ -114,7 +115,7 @@ class RunRecord:
             self.continued.append(_now())
         self.status, self.ended, self.exit_code, self.error = "running", None, None, None
         self.git, self.versions = dict(git_state()), dict(_versions())
-        said = [redacted(a).encode(errors="backslashreplace").decode() for a in sys.argv]
+        said = [printable(redacted(argument)) for argument in sys.argv]
         self.process = {"host": platform.node(), "pid": os.getpid(), "command": said}
 
     @classmethod
@@ -134,13 +135,8 @@ class RunRecord:
 
     def write(self, folder: Path) -> None:
         """Raises RunFolderError if the record cannot be written."""
-        try:
+        with _clear_errors(folder / FILE_NAME):
             write_json(folder / FILE_NAME, asdict(self))
-        except OSError as error:
-            raise RunFolderError(
-                f"{folder / FILE_NAME}: cannot be written ({error.strerror}); make room or choose "
-                f"another folder with paths.runs=…"
-            ) from error
 
     def end(self, status: Status, exit_code: int, error: BaseException | None = None) -> None:
         self.status, self.exit_code, self.ended = status, exit_code, _now()
@@ -198,11 +194,26 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+@contextlib.contextmanager
+def _clear_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(
+            f"{path}: cannot be written ({error.strerror}); make room or choose another folder "
+            f"with paths.runs=…"
+        ) from error
+
+
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """``config.yaml``: a resolved config for people to read; programs read the record."""
+    """``config.yaml``: a resolved config for people to read; programs read the record.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
     from omegaconf import OmegaConf
 
-    with atomic_write(folder / CONFIG_FILE) as file:
+    with _clear_errors(folder / CONFIG_FILE), atomic_write(folder / CONFIG_FILE) as file:
         file.write(OmegaConf.to_yaml(OmegaConf.create(config)).encode())
 
 

@@ -18,6 +18,7 @@ from lab.ablation.plan import Plan
 from lab.atomic import remove_leftovers, write_json
 from lab.claim import is_claimed
 from lab.errors import RunFolderError
+from lab.printable import printable
 from lab.record import FILE_NAME, RunRecord, Status, git_state
 from lab.secrets import redacted
 
@@ -148,7 +149,7 @@ class PlanFolder:
 
 def _command() -> str:
     said = shlex.join(["python", *(argument.removeprefix("++") for argument in sys.argv)])
-    return redacted(said)
+    return printable(redacted(said))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from lab.config.nodes import node_faults
 from lab.config.schema import Config
 from lab.config.suggestions import suggestion, unknown_key
 from lab.errors import ConfigError
+from lab.printable import printable
 from lab.secrets import redacted, secret_faults
 
 
@@ -153,7 +154,7 @@ def _unwritable(values: Any, prefix: str = "") -> Iterator[str]:
     """
     items = values.items() if isinstance(values, dict) else enumerate(values)
     for key, value in items:
-        where = f"{prefix}{key}".encode(errors="backslashreplace").decode()
+        where = printable(f"{prefix}{key}")
         for text in (key, value):
             if isinstance(text, str) and not _is_utf8(text):
                 yield f"{where}: should be UTF-8 (it is {text!r})"
