@@ -50,6 +50,7 @@ NOT_IDENTITY = (
     "error_if_nonfinite",
 )
 _NO_ERROR = {"type": "", "message": ""}
+_PROJECT = Path(__file__).resolve().parents[2]  # the folder of train.py and conf/
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
 
 
@@ -234,23 +235,41 @@ def config_hash(config: dict[str, Any]) -> str:
 
 @functools.cache
 def git_state() -> Mapping[str, Any]:
-    """Commit and whether tracked files differ from it; empty outside a git checkout.
+    """Return the commit of this code and whether files differ from it, or the ``error`` of git.
 
-    Of the moment when a process first asks: it goes on with the code that it has imported.
+    ``dirty`` counts changes to tracked files, and untracked files of the project that git does not
+    ignore. It is of the moment when a process first asks: it goes on with the code that it has
+    imported.
     """
 
     def git(*arguments: str) -> str:
-        # no lock: a run that is killed in the middle would leave one in the user's repository
-        command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
+        # No lock, since a run that is killed in the middle would leave one in the user's
+        # repository. No file system monitor, since that is any program that a config names.
+        options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(_PROJECT)]
         return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=10
+            ["git", *options, *arguments],
+            # GIT_DIR and the like would have it answer for another repository.
+            env={k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=True,
+            timeout=10,
         ).stdout.strip()
 
     try:
+        commit = git("rev-parse", "--verify", "HEAD")
+        # A repository around the project, which does not know its files, says nothing about them.
+        git("ls-files", "--error-unmatch", str(Path(__file__).resolve()))
         changed = git("status", "--porcelain", "--untracked-files=no")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
-    except (OSError, subprocess.SubprocessError):
-        return {}
+        untracked = git("status", "--porcelain", "--untracked-files=normal", ".")
+    except FileNotFoundError:
+        return {"error": "git is not installed"}
+    except subprocess.CalledProcessError as error:
+        return {"error": " ".join(error.stderr.split())}
+    except (OSError, subprocess.SubprocessError) as error:
+        return {"error": str(error)}
+    return {"commit": commit, "dirty": bool(changed or untracked)}
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """What a task does with its config and folder; a fit gets a record that tells its true end."""
 
+import functools
 import logging
 import os
 import signal
@@ -130,6 +131,8 @@ def _recorded_fit(
         if main_process:
             record.write(folder)
             write_config(folder, record.config)
+            if "error" in record.git:
+                _tell_of_no_commit(record.git["error"])
         if data is None:
             data = read_data(config, record)
         objective = fit(config, folder, record, data, trackers, interruption, resume)
@@ -152,6 +155,11 @@ def _recorded_fit(
     if main_process:
         terminal.say(f"\nrun folder: {folder}  ({record.seconds['total']:.1f} s in all)")
     return objective
+
+
+@functools.cache  # one line a process, however many runs it makes
+def _tell_of_no_commit(error: str) -> None:
+    log.warning("%s will not name the commit of the code: %s", FILE_NAME, error)
 
 
 def _write(record: RunRecord, folder: Path, *, also_failed: bool) -> None:
