@@ -206,6 +206,25 @@ def _clear_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+def run_folders(folder: Path) -> list[Path]:
+    """Return the folder of every run under ``folder``, also behind links to folders, each once."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    starts = [folder]
+    for start in starts:  # grows: a link waits, so that a run goes by its own path where it has one
+        for path, folders, files in os.walk(start):
+            here = os.path.realpath(path)
+            if here in seen:  # two links to one folder, or a loop
+                folders.clear()
+                continue
+            seen.add(here)
+            if FILE_NAME in files:
+                found.append(Path(path))
+            below = [Path(path, name) for name in folders]
+            starts += sorted(path for path in below if path.is_symlink())
+    return found
+
+
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """``config.yaml``: a resolved config for people to read; programs read the record.
 

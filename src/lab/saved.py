@@ -18,7 +18,7 @@ from lab.config.schema import Config
 from lab.data.loader import TensorDataModule
 from lab.errors import CheckpointError, RunFolderError
 from lab.module import SupervisedModule
-from lab.record import FILE_NAME, RunRecord
+from lab.record import FILE_NAME, RunRecord, run_folders
 
 
 def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
@@ -47,9 +47,9 @@ def newest_run(folder: Path | str) -> Path:
     if (folder / FILE_NAME).is_file():
         return folder
     found: dict[Path, RunRecord] = {}
-    for file in sorted(folder.rglob(FILE_NAME)):
+    for path in sorted(run_folders(folder)):
         with suppress(RunFolderError):  # a damaged record is no reason to leave the others
-            found[file.parent] = RunRecord.read(file.parent)
+            found[path] = RunRecord.read(path)
     done = [(record.ended or "", path) for path, record in found.items() if record.status == "done"]
     if not done:
         states = ", ".join(f"{path} ({record.status})" for path, record in list(found.items())[:5])

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.ablation.compose import Job
 from lab.errors import RunFolderError
-from lab.record import FILE_NAME, RunRecord
+from lab.record import RunRecord, run_folders
 
 _WORK = ("data", "model", "trainer", "phases", "threads")  # what decides how much there is to do
 _NOT_WORK = ("split", "split_seed", "order_seed", "root", "weights")
@@ -19,9 +19,9 @@ class Estimate:
 
     def __init__(self, runs: Path) -> None:
         self._seconds: dict[str, list[float]] = defaultdict(list)
-        for path in runs.rglob(FILE_NAME):
+        for path in run_folders(runs):
             try:
-                record = RunRecord.read(path.parent)
+                record = RunRecord.read(path)
             except RunFolderError:
                 continue
             if record.status == "done" and "total" in record.seconds:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import RunFolderError
-from lab.record import FILE_NAME, RunRecord, identity
+from lab.record import RunRecord, identity, run_folders
 from lab.report.plan_file import PLAN_FILE, PlanFile
 
 SEED_KEYS = ("seed", "seeds.init", "seeds.order", "data.order_seed")  # the last ones follow
@@ -30,17 +30,17 @@ def collect(folders: list[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise RunFolderError(f"{folder}: no such folder")
-        paths += sorted(folder.rglob(FILE_NAME), key=_job_order)
+        paths += sorted(run_folders(folder), key=_job_order)
     jobs = {
         plan: {job.folder for job in PlanFile.read(plan).jobs}
-        for plan in {path.parent.parent for path in paths}
+        for plan in {path.parent for path in paths}
         if (plan / PLAN_FILE).is_file()
     }
-    paths = [p for p in paths if p.parent.name in jobs.get(p.parent.parent, {p.parent.name})]
+    paths = [path for path in paths if path.name in jobs.get(path.parent, {path.name})]
     paths = list({path.resolve(): path for path in paths}.values())  # folders may overlap
     if not paths:
         raise RunFolderError(f"no run.json under {', '.join(map(str, folders))}")
-    records = [(path.parent, RunRecord.read(path.parent)) for path in paths]
+    records = [(path, RunRecord.read(path)) for path in paths]
     return [Run(folder, record, dict(flat(identity(record.config)))) for folder, record in records]
 
 
