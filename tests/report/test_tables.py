@@ -5,6 +5,7 @@ import math
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lab.report.collect import collect, varying_keys
 from lab.report.comparison import compare
 from lab.report.rows import Spread, summarise
 from lab.report.tables import build_table
+from lab.saved import newest_run
 
 
 def record_run(
@@ -87,6 +89,49 @@ def test_a_run_in_two_of_the_folders_is_one_run(tmp_path: Path) -> None:
     for name in "ab":
         record_run(tmp_path / name, {}, 1.0)
     assert len(collect([tmp_path, tmp_path / "a", tmp_path / "b" / ".." / "b"])) == 2
+
+
+def test_runs_behind_links_are_found_once_and_by_their_own_path(tmp_path: Path) -> None:
+    runs, elsewhere = tmp_path / "runs", tmp_path / "elsewhere"
+    record_run(runs / "own", {}, 1.0)
+    record_run(elsewhere / "linked", {}, 1.0)
+    (runs / "a").symlink_to(runs / "own")
+    (runs / "there").symlink_to(elsewhere)
+    (runs / "there_too").symlink_to(elsewhere)
+    (runs / "loop").symlink_to(runs)
+    (elsewhere / "back").symlink_to(runs)
+    (runs / "gone").symlink_to(tmp_path / "nothing")
+    found = [run.folder for run in collect([runs])]
+    assert found == [runs / "own", runs / "there" / "linked"]
+
+
+def test_the_newest_run_may_be_behind_a_link(tmp_path: Path) -> None:
+    for path, ended in (("runs/old", "2026-01-01"), ("elsewhere/new", "2026-02-01")):
+        record_run(tmp_path / path, {}, 1.0)
+        record = RunRecord.read(tmp_path / path)
+        record.ended = ended
+        record.write(tmp_path / path)
+    (tmp_path / "runs" / "there").symlink_to(tmp_path / "elsewhere")
+    assert newest_run(tmp_path / "runs") == tmp_path / "runs" / "there" / "new"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "best"),
+    [
+        ([range(5), (1, 3, 7), (8, 9)], set()),
+        ([range(5), range(5), (8, 9)], set()),
+        ([range(5), range(5), range(3)], {0}),  # the third is lower, but over fewer seeds
+        ([range(2), range(2), range(2)], {2}),
+    ],
+)
+def test_the_best_of_any_runs_has_the_seeds_of_the_others(
+    seeds: list[Sequence[int]], best: set[int], tmp_path: Path
+) -> None:
+    for lr, own in zip((0.2, 0.3, 0.4), seeds, strict=True):
+        for seed in own:
+            rmse = {0.2: 0.8, 0.3: 0.9, 0.4: 0.1}[lr]
+            record_run(tmp_path / f"{lr}_{seed}", {"lr": lr, "seed": seed}, rmse)
+    assert build_table(compare([tmp_path])).best == {"test/rmse": best}
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,17 @@
 """Slope and interaction of constructed valleys, whose answers are known."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lab.report.comparison import compare
+from lab.report.grid import valley_lines
+from lab.report.tables import build_table
 from lab.report.valley import Array, interaction_share, mean_over_seeds, valley_slope
+from tests.report.plan_folders import Metrics, write_plan
 
 X = np.array([10.0**k for k in range(-4, 1)])
 Y = np.array([10.0**k for k in range(-5, 2)])
@@ -105,3 +111,19 @@ def test_a_mean_is_that_of_the_seeds_there_are() -> None:
     values = np.array([[[1.0, np.nan, np.nan]], [[3.0, 5.0, np.nan]]])
     assert mean_over_seeds(values).tolist()[0][:2] == [2.0, 5.0]
     assert math.isnan(mean_over_seeds(values)[0, 2])
+
+
+def test_a_cell_that_lacks_a_seed_has_no_part_in_the_valley(tmp_path: Path) -> None:
+    """The mean of the seeds that did not fail would be too good."""
+    grid = [{"optim.lr": x, "optim.decay": y} for x in (1, 2, 4) for y in (1, 2, 4)]
+
+    def result(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
+        lr, decay = settings["optim.lr"], settings["optim.decay"]
+        if decay == 4 and lr != 4:
+            return {"rmse": 0.1} if seed == 0 else "failed"
+        return {"rmse": 1.0 + 0.01 * abs(np.log2(lr / decay)) + 0.001 * seed}
+
+    table = build_table(compare([write_plan(tmp_path / "p", result, grid=grid)]))
+    (line,) = valley_lines(table)
+    assert "slope of log best optim.decay on log optim.lr 1.00 [1.00, 1.00]" in line
+    assert "in 7 cells" in line

@@ -73,7 +73,10 @@ def grouped(table: Table, axes: Sequence[str]) -> list[Group]:
 
 
 def values_on_grid(group: Group, x: Sequence[float], y: Sequence[float], metric: str) -> "Array":
-    """[seeds, X, Y], nan where a job has no value; no seeds where none has one."""
+    """[seeds, X, Y], nan where a cell lacks a value of any seed; no seeds where none has one.
+
+    The mean of the seeds that did not fail would be too good to be compared with its neighbours'.
+    """
     import numpy as np
 
     seeds = list(
@@ -84,6 +87,7 @@ def values_on_grid(group: Group, x: Sequence[float], y: Sequence[float], metric:
         if at_x in x and at_y in y:
             for seed, value in row.per_seed.get(metric, {}).items():
                 values[seeds.index(seed), x.index(at_x), y.index(at_y)] = value
+    values[:, ~np.isfinite(values).all(axis=0)] = np.nan
     return values
 
 

@@ -62,23 +62,31 @@ def directions(comparison: Comparison) -> dict[str, str]:
 
 
 def best_rows(rows: Sequence[Row], metric: str, direction: str | None) -> frozenset[int]:
-    """Indices of the best mean, several in a tie; none among fewer than two, or undirected.
+    """Indices of the best mean, several in a tie; none among fewer than two, or undirected."""
+    means = {index: rows[index].metrics[metric].mean for index in comparable_rows(rows, metric)}
+    if direction is None or len(means) < 2:
+        return frozenset()
+    best = min(means.values()) if direction == "min" else max(means.values())
+    return frozenset(index for index, mean in means.items() if mean == best)
 
-    Where some rows have all of their seeds, the others cannot be best: a mean of the seeds that
-    did not fail is too good. Where none has, all need to have the same ones.
+
+def comparable_rows(rows: Sequence[Row], metric: str) -> frozenset[int]:
+    """Return the indices of the rows whose means are of the same seeds, so that one can be best.
+
+    Where some rows have every seed that any row has, the others cannot be best: a mean of the
+    seeds that did not fail is too good, and one of other seeds is another mean. Where none has
+    all that it was to have, all need to have the same ones.
     """
-    means = {
-        index: row.metrics[metric].mean
+    seeds = {
+        index: frozenset(row.per_seed[metric])
         for index, row in enumerate(rows)
         if metric in row.metrics and math.isfinite(row.metrics[metric].mean)
     }
-    comparable = {index: mean for index, mean in means.items() if rows[index].complete(metric)}
-    if not comparable and len({frozenset(rows[index].per_seed[metric]) for index in means}) == 1:
-        comparable = means
-    if direction is None or len(comparable) < 2:
-        return frozenset()
-    best = min(comparable.values()) if direction == "min" else max(comparable.values())
-    return frozenset(index for index, mean in comparable.items() if mean == best)
+    everyone = frozenset[str]().union(*seeds.values())
+    complete = {i for i, own in seeds.items() if own == everyone and rows[i].complete(metric)}
+    if not complete and len(set(seeds.values())) == 1:
+        return frozenset(seeds)
+    return frozenset(complete)
 
 
 def _direction(record: RunRecord, short: str) -> str | None:

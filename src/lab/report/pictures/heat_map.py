@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from lab.report.cells import decimals
 from lab.report.grid import Group, grouped, is_grid, numeric_axes
 from lab.report.pictures.style import MOST_LINES, Picture, as_svg, shortened
-from lab.report.tables import Table, best_rows
+from lab.report.tables import Table, best_rows, comparable_rows
 from lab.report.valley import Array
 
 _ROOM_FOR_NUMBERS = 10  # cells a side
@@ -111,14 +111,15 @@ def _write_numbers(place: Axes, group: Group, metric: str, digits: int) -> None:
     (image,) = place.images
     x, y = group.axis(0), group.axis(1)
     room = max(len(x), len(y)) <= _ROOM_FOR_NUMBERS
-    for (at_x, at_y), row in group.rows.items():
+    comparable = comparable_rows(list(group.rows.values()), metric)
+    for index, ((at_x, at_y), row) in enumerate(group.rows.items()):
         if metric not in row.metrics or not math.isfinite(row.metrics[metric].mean):
             continue
         mean = row.metrics[metric].mean
         text = f"{mean:.{digits}f}" if room else ""
         if len(text) > 6:
             text = f"{mean:.3g}"
-        text += "" if row.complete(metric) else "*"
+        text += "" if index in comparable else "*"
         red, green, blue, _ = image.to_rgba(np.array(mean))
         colour = "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "black"
         at = x.index(at_x), y.index(at_y)
