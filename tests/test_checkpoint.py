@@ -6,13 +6,14 @@ import os
 import pickle
 import signal
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from lab.checkpoint import AtomicCheckpointIO, Manifest, load_checkpoint
+from lab.checkpoint import AtomicCheckpointIO, Manifest, load_checkpoint, read_tensors
 from lab.errors import CheckpointError
 from tests.forked import forkserver
 from tests.launch import wait_for
@@ -78,6 +79,35 @@ def test_a_malicious_checkpoint_does_not_run(
     assert not (tmp_path / "executed").exists()
     pickle.loads(pickle.dumps(Malicious()))  # the payload does work where pickle is trusted
     assert (tmp_path / "executed").exists()
+
+
+def compressed(path: Path, megabytes: int) -> None:
+    """A checkpoint of zeros that ``torch.load`` reads, small on the disk and large in memory."""
+    torch.save({"w": torch.zeros(megabytes * 2**18)}, path)
+    with zipfile.ZipFile(path) as archive:
+        contents = {entry: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry, content in contents.items():
+            archive.writestr(entry.filename, content)
+
+
+def test_a_compressed_checkpoint_is_refused_by_its_declared_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "step=1.ckpt"
+    compressed(path, megabytes=8)
+    assert path.stat().st_size < 2**17
+    torch.load(path, weights_only=True)  # which is how it would fill the memory
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(CheckpointError, match=r"compressed, and would take 8,\d{3},\d{3} bytes"):
+        read_tensors(path)
+
+
+def test_a_zip_archive_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "step=1.ckpt"
+    path.write_bytes(b"PK\x03\x04 and no archive")
+    with pytest.raises(CheckpointError, match="or is damaged"):
+        read_tensors(path)
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoint(

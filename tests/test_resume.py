@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -10,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from lab.checkpoint import Manifest
+import lab
+from lab.checkpoint import AtomicCheckpointIO, Manifest, load_checkpoint
 from lab.errors import CheckpointError, ConfigError, RunFolderError
 from lab.interruption import RunInterrupted
 from lab.models.collab import CollabFilter
@@ -81,6 +83,21 @@ def test_a_run_becomes_longer_while_it_is_not_finished(whole: Path, tmp_path: Pa
         launch([*CONSTANT, *stop], tmp_path)
     go_on(tmp_path, "trainer.max_epochs=4")
     assert_same_run(whole, tmp_path)
+
+
+def test_a_run_in_64_bits_goes_on_bitwise(tmp_path: Path) -> None:
+    recipe = [*CONSTANT, "trainer.precision=64-true"]
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    launch(recipe, tmp_path / "whole")
+    with pytest.raises(RunInterrupted):
+        launch([*recipe, *stop], tmp_path / "parts")
+    go_on(tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    model, _ = lab.load(tmp_path / "parts")
+    chosen = RunRecord.read(tmp_path / "parts").checkpoints["chosen"]
+    saved = load_checkpoint(tmp_path / "parts" / "checkpoints" / str(chosen))["state_dict"]
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+    assert {value.dtype for value in saved.values()} == {torch.float64}
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "step"])
@@ -224,3 +241,63 @@ def test_another_model_is_told_as_such(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(CheckpointError, match=r"is not of this model.*(?s:.*)extra\.weight"):
         go_on(tmp_path)
     assert Manifest(tmp_path / "checkpoints").entries()[-1].step == 30
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda w: w.fill_(torch.nan), "i_bias.weight is not finite in 41 of 41 values"),
+        (lambda w: w.index_fill(0, torch.tensor([3]), torch.inf), "not finite in 1 of 41"),
+        (lambda w: w.to(torch.complex64), "i_bias.weight is torch.complex64, not torch.float32"),
+        (lambda w: w.to(torch.int8), "i_bias.weight is torch.int8, not torch.float32"),
+        (lambda w: None, "is not of this model"),
+    ],
+)
+def test_what_cannot_be_weights_is_refused(copy: Path, change: Any, told: str) -> None:
+    chosen = copy / "checkpoints" / str(RunRecord.read(copy).checkpoints["chosen"])
+    content = load_checkpoint(chosen)
+    content["state_dict"]["i_bias.weight"] = change(content["state_dict"]["i_bias.weight"])
+    AtomicCheckpointIO().save_checkpoint(content, chosen)
+    with pytest.raises(CheckpointError, match=told):
+        lab.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ([1, 2], "is not a checkpoint but a list"),
+        ({"global_step": 52, "epoch": 2}, "holds no state dict"),
+        ({"state_dict": [1]}, "holds no state dict"),
+        ({"state_dict": {1: torch.zeros(1)}}, "holds no state dict"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_refused(copy: Path, content: Any, told: str) -> None:
+    """Although the manifest lists it with its digest."""
+    chosen = copy / "checkpoints" / str(RunRecord.read(copy).checkpoints["chosen"])
+    torch.save(content, chosen)
+    relist(chosen)
+    with pytest.raises(CheckpointError, match=told):
+        lab.load(copy)
+
+
+def test_a_checkpoint_without_the_state_of_a_fit_is_not_gone_on_from(tmp_path: Path) -> None:
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    with pytest.raises(RunInterrupted):
+        launch([*CONSTANT, *stop], tmp_path)
+    newest = tmp_path / "checkpoints" / Manifest(tmp_path / "checkpoints").entries()[-1].file
+    content = load_checkpoint(newest)
+    del content["optimizer_states"], content["loops"]
+    torch.save(content, newest)
+    relist(newest)
+    with pytest.raises(CheckpointError, match=r"it lacks optimizer_states, loops"):
+        go_on(tmp_path)
+
+
+def relist(checkpoint: Path) -> None:
+    """Write the digest that ``checkpoint`` has now into its folder's manifest."""
+    manifest = checkpoint.parent / "manifest.json"
+    listed = json.loads(manifest.read_text())
+    for entry in listed["checkpoints"]:
+        if entry["file"] == checkpoint.name:
+            entry["sha256"] = sha256(checkpoint.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(listed))

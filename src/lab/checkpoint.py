@@ -9,6 +9,7 @@ lists the complete ones with their sha256, and a resumed run walks back to the n
 import hashlib
 import logging
 import math
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import IO, Annotated, Any, Literal, cast
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from pydantic import Field, TypeAdapter, ValidationError
+from torch import Tensor, nn
 
 from lab.atomic import atomic_write, write_json
 from lab.errors import CheckpointError
@@ -25,6 +27,9 @@ from lab.phases import Progress
 log = logging.getLogger(__name__)
 # a name in the folder: what a manifest lists is read, and removed when it is old
 FileName = Annotated[str, Field(pattern=r"^\w[\w.=+-]*$")]
+
+# what a fit goes on from, beside what is its own module's
+_TO_CONTINUE = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step", "epoch")
 
 
 @dataclass(frozen=True)
@@ -153,10 +158,82 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{path}: is not in its folder's manifest.json, so it may be incomplete"
         )
     verify(path, entry.sha256)
+    content = read_tensors(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: is not a checkpoint but a {type(content).__name__}")
+    return content
+
+
+def read_tensors(path: Path) -> Any:
+    """Read a file that ``torch.save`` has written, onto the CPU, with ``weights_only=True``.
+
+    Raises:
+        CheckpointError: it cannot be read, holds more than tensors and plain values, or would take
+            more memory than the file is large.
+    """
     try:
+        _refuse_compressed(path)
         return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from error
+    except CheckpointError:
+        raise
     except Exception as error:
-        raise CheckpointError(f"{path}: holds more than tensors and plain values") from error
+        raise CheckpointError(
+            f"{path}: holds more than tensors and plain values, or is damaged"
+        ) from error
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Raise CheckpointError for a zip archive whose entries are together larger than its file.
+
+    torch compresses nothing, so only a file made to fill the memory is like that.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":  # written by torch before 1.6, which had no archives
+            return
+        with zipfile.ZipFile(file) as archive:
+            declared = sum(entry.file_size for entry in archive.infolist())
+    if declared > path.stat().st_size:
+        raise CheckpointError(
+            f"{path}: is compressed, and would take {declared:,} bytes; torch.save compresses "
+            f"nothing, so this file is not one of a run"
+        )
+
+
+def load_state(module: nn.Module, state: Any, *, finite: bool) -> None:
+    """Load a state dict into ``module``.
+
+    Args:
+        finite: refuse parameters that are not finite, and buffers that are nan (a mask may well be
+            infinite).
+
+    Raises:
+        CheckpointError: it is not of this module, or holds what cannot be weights of it.
+    """
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise CheckpointError("holds no state dict")
+    own = module.state_dict()
+    parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    try:
+        for name in own.keys() & state.keys():
+            tensor = state[name]
+            if _kind(tensor) != _kind(own[name]):  # torch would copy it and drop imaginary parts
+                raise CheckpointError(
+                    f"is not of this model: {name} is {tensor.dtype}, not {own[name].dtype}"
+                )
+            bad = ~tensor.isfinite() if name in parameters else tensor.isnan()
+            if finite and bad.any():
+                raise CheckpointError(
+                    f"{name} is not finite in {int(bad.sum()):,} of {bad.numel():,} values"
+                )
+        module.load_state_dict(state)
+    except (RuntimeError, AttributeError) as error:  # the latter where there should be a tensor
+        raise CheckpointError(f"is not of this model: {error}") from error
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
 
 
 class _Digest:
@@ -212,7 +289,12 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return load_checkpoint(Path(path))
+        checkpoint = load_checkpoint(Path(path))
+        if lacking := [name for name in _TO_CONTINUE if name not in checkpoint]:
+            raise CheckpointError(
+                f"{path}: a run cannot be continued from it (it lacks {', '.join(lacking)})"
+            )
+        return checkpoint
 
     def remove_checkpoint(self, path: str | Path) -> None:
         path = Path(path)

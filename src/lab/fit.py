@@ -61,7 +61,7 @@ def fit(
     if not config.has_validation:
         terminal.say("no validation part: all training rows are fitted, nothing can be chosen by")
     if resume is not None:  # here, where another model is told as such
-        load_weights(model, folder, resume)
+        load_weights(model, config, folder, resume)
     reached = _train(config, folder, record, data, model, trackers, interruption, resume)
     if torch.distributed.is_initialized():  # the test is rank 0's alone
         torch.distributed.barrier()
@@ -72,7 +72,7 @@ def fit(
         model = build_model(config, data)
     record.steps, record.epochs = reached.steps, reached.epochs
     chosen = _choose(config, folder, record)
-    load_weights(model, folder, chosen)
+    load_weights(model, config, folder, chosen)
     if config.test:
         with _timed(record, "test"):
             record.metrics["test"] = test_metrics(config, model, data)

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from lab import terminal
 from lab.atomic import atomic_write
 from lab.build import build_data, build_model, monitor_of
-from lab.checkpoint import Entry, Manifest, load_checkpoint
+from lab.checkpoint import Entry, Manifest, load_checkpoint, load_state
 from lab.config.check import check
 from lab.config.schema import Config
 from lab.data.loader import TensorDataModule
@@ -33,7 +33,7 @@ def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
     config = saved_config(folder)
     data = build_data(config)
     model = build_model(config, data)
-    load_weights(model, folder, chosen_checkpoint(config, folder))
+    load_weights(model, config, folder, chosen_checkpoint(config, folder))
     return model.eval(), data
 
 
@@ -77,13 +77,19 @@ def chosen_checkpoint(config: Config, folder: Path) -> Entry:
     return chosen
 
 
-def load_weights(model: SupervisedModule, folder: Path, entry: Entry) -> None:
-    """Raises CheckpointError if the checkpoint is damaged or of another model."""
-    state = load_checkpoint(folder / "checkpoints" / entry.file)["state_dict"]
+def load_weights(model: SupervisedModule, config: Config, folder: Path, entry: Entry) -> None:
+    """Load a checkpoint of a run into its model.
+
+    Raises:
+        CheckpointError: it is damaged, or not of this model.
+    """
+    state = load_checkpoint(folder / "checkpoints" / entry.file).get("state_dict")
+    if str(config.trainer.get("precision")) in ("64", "64-true"):
+        model.double()  # ahead of the load, which would round to the model's precision
     try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(f"{entry.file}: is not of this model: {error}") from error
+        load_state(model, state, finite=model.error_if_nonfinite != "none")
+    except CheckpointError as error:
+        raise CheckpointError(f"{entry.file}: {error}") from error
 
 
 def saved_config(folder: Path) -> Config:

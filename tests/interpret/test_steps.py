@@ -46,6 +46,15 @@ def test_what_is_found_is_in_the_run_folder(tmp_path: Path) -> None:
     assert table.columns == ["title", "bias", "mean_rating", "ratings"]
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_a_model_that_is_not_in_32_bits_is_looked_into(tmp_path: Path, precision: str) -> None:
+    digits = ["data=synthetic_digits", "data.n_rows=100", "model=mnist_nn", "logger=csv"]
+    digits += ["objective=classification", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+    losses = "interpret.step._target_=lab.interpret.top_losses.top_losses"
+    launch([*digits, losses, f"trainer.precision={precision}"], tmp_path / "run")
+    assert (tmp_path / "run" / "interpret" / "top_losses.csv").is_file()
+
+
 def test_while_choosing_the_test_part_stays_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -80,9 +80,12 @@ def test_the_body_is_torchvisions_and_takes_raw_pixels(tmp_path: Path) -> None:
 def test_weights_that_are_not_of_a_resnet34_are_refused(tmp_path: Path) -> None:
     torch.save({"lin.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 cut short")
+    body = resnet34().state_dict()
+    torch.save({**body, "conv1.weight": body["conv1.weight"] * torch.nan}, tmp_path / "nan.pth")
     torch.save(nn.Linear(2, 2), tmp_path / "pickle.pth")  # a whole module: loading it runs code
     told = {
         "other.pth": "not of a resnet34",
+        "nan.pth": "0.weight is not finite in 9,408 of 9,408 values",
         "cut.pth": "damaged",
         "pickle.pth": "more than tensors",
         "missing.pth": "No such file",

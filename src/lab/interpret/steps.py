@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 
 from lab import terminal
@@ -116,6 +117,8 @@ def misfit(step: Step, model: SupervisedModule, data: TensorDataModule) -> str |
 
 def take(step: Step, model: SupervisedModule, data: TensorDataModule, folder: Path) -> Findings:
     """What ``step`` finds; it is handed what it has parameters for."""
+    if model.dtype != torch.float32:  # of trainer.precision=64-true, say; the data are in 32 bits
+        model.float()
     handed = {"model": model, "data": data, "folder": folder}
     wanted = inspect.signature(step).parameters
     return step(**{name: value for name, value in handed.items() if name in wanted})

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
 
-from lab.checkpoint import load_checkpoint
+from lab.checkpoint import load_checkpoint, load_state, read_tensors
 from lab.config.schema import Count, Flag, Fraction, Text
 from lab.errors import CheckpointError, DataError
 from lab.module import SupervisedModule
@@ -90,8 +89,8 @@ class ResNet34Finetune(SupervisedModule):
             return
         state = _imagenet_state() if self.weights == "imagenet" else _state_at(Path(self.weights))
         try:
-            self.body.load_state_dict(_body_state(state, self.body))
-        except (RuntimeError, KeyError) as error:
+            load_state(self.body, _body_state(state, self.body), finite=True)
+        except (CheckpointError, KeyError) as error:
             told = str(error).splitlines()[-1].strip()
             raise CheckpointError(
                 f"model.weights: {self.weights}: is not of a resnet34 ({told})"
@@ -138,13 +137,9 @@ def _state_at(path: Path) -> Mapping[str, Tensor]:
             raise CheckpointError(f"model.weights: {path}: the run has not finished")
         return load_checkpoint(path / "checkpoints" / chosen)["state_dict"]
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"model.weights: {path}: {error.strerror}") from error
-    except Exception as error:
-        raise CheckpointError(
-            f"model.weights: {path}: holds more than tensors and plain values, or is damaged"
-        ) from error
+        state = read_tensors(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"model.weights: {error}") from error
     if not isinstance(state, Mapping):
         raise CheckpointError(f"model.weights: {path}: is not a state dict")
     return state
