@@ -245,3 +245,14 @@ def test_the_time_of_a_run_is_without_the_imports_that_the_first_pays(tmp_path: 
     folder = write_plan(tmp_path / "p", rmse, variants=["none"], seeds=[0])
     change(folder / "none_seed0", seconds={"start": 4.4, "total": 6.4})
     assert cells(table_of(folder), "s / run") == ("2.0",)
+
+
+def test_it_is_said_of_which_epoch_a_validation_metric_is(tmp_path: Path) -> None:
+    folder = write_plan(tmp_path / "p", rmse, variants=["none", "l2"], metrics=["val/rmse"])
+    assert "val/…: of each run's best epoch by val/rmse" in notes_of(table_of(folder))
+    for name, epochs in (("none_seed0", 5), ("l2_seed0", 20)):
+        change(folder / name, epochs=epochs)
+    (note,) = [note for note in notes_of(table_of(folder)) if note.startswith("val/…")]
+    assert note.endswith("; a run of 20 epochs has more to choose from than one of 5")
+    only_tests = table_of(write_plan(tmp_path / "q", rmse, metrics=["test/rmse"]))
+    assert not any("val/" in note for note in notes_of(only_tests))

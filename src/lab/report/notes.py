@@ -48,7 +48,21 @@ def notes_of(table: Table) -> list[str]:
         for row in table.rows
         if row.aliases and "variant" not in dict(row.variant)  # whose column names them
     ]
+    notes += _of_the_best_epoch(comparison)
     return [*notes, *_changes(comparison), *_code(comparison.jobs), *_cost(table)]
+
+
+def _of_the_best_epoch(comparison: Comparison) -> list[str]:
+    """Say that a validation metric is that of the checkpoint which was chosen by validation."""
+    records = [job.record for job in comparison.jobs if job.record and job.status == "done"]
+    if not records or not any(metric.startswith("val/") for metric in comparison.metrics):
+        return []
+    by = dict.fromkeys(f"val/{record.objective['metric']}" for record in records)
+    epochs = sorted({record.epochs for record in records if record.epochs is not None})
+    note = f"val/…: of each run's best epoch by {' or '.join(by)}"
+    if len(epochs) > 1:
+        note += f"; a run of {epochs[-1]} epochs has more to choose from than one of {epochs[0]}"
+    return [note]
 
 
 def _changes(comparison: Comparison) -> list[str]:
