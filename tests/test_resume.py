@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,22 @@ def test_a_run_in_64_bits_goes_on_bitwise(tmp_path: Path) -> None:
     saved = load_checkpoint(tmp_path / "parts" / "checkpoints" / str(chosen))["state_dict"]
     assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
     assert {value.dtype for value in saved.values()} == {torch.float64}
+
+
+def test_a_run_whose_lengthening_was_stopped_between_its_writes_can_be_continued(
+    whole: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise RunInterrupted(signal.SIGINT)
+
+    monkeypatch.setattr("lab.record.write_config", stopped)
+    with pytest.raises(RunInterrupted):
+        go_on(copy, "trainer.max_epochs=4")
+    monkeypatch.undo()
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    go_on(copy)
+    assert_same_run(whole, copy)
+    assert (copy / "config.yaml").read_bytes() == (whole / "config.yaml").read_bytes()
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "step"])

@@ -1,6 +1,7 @@
 """Signals as a request to stop at the next safe point, with the exit status that they have.
 
-Ctrl-C, SIGTERM, and SIGUSR1, which SLURM sends some time before it ends a job, if asked to.
+Ctrl-C, SIGTERM, SIGHUP, which comes when a terminal closes, and SIGUSR1, which SLURM sends some
+time before it ends a job, if asked to.
 
 Lightning turns both into exit statuses that look like a crash (1) or like success (0), and an
 interrupt in the middle of an optimiser step would leave a state that no undisturbed run passes.
@@ -13,7 +14,8 @@ import sys
 import threading
 from types import FrameType, TracebackType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGUSR1)
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
@@ -33,7 +35,10 @@ class Interruption:
     """Handles signals for a ``with`` block: raises at once, or at the next ``raise_if_requested``.
 
     While ``deferred`` is true a first signal is only remembered; a second one raises at once. A
-    SIGUSR1 that the launcher of this process has it ignore stays ignored.
+    SIGHUP or SIGUSR1 that is ignored already, as under ``nohup``, stays ignored.
+
+    Some libraries turn whatever is raised within them into an error of their own (torch where it
+    writes a file). If a signal has raised, such an error leaves the block as ``RunInterrupted``.
 
     Args:
         at_once: what is raised by a signal itself; libraries that wait in C take nothing but a
@@ -44,13 +49,15 @@ class Interruption:
         self.at_once = at_once
         self.deferred = False
         self.requested: int | None = None
+        self._has_raised = False
         self._previous: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
             handlers: dict[int, signal._HANDLER] = {n: signal.getsignal(n) for n in _SIGNALS}
-            if handlers[signal.SIGUSR1] is signal.SIG_IGN:
-                del handlers[signal.SIGUSR1]
+            for number in _MAY_BE_IGNORED:
+                if handlers[number] is signal.SIG_IGN:
+                    del handlers[number]
             self._previous = handlers
             self.install()
         return self
@@ -63,6 +70,16 @@ class Interruption:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if isinstance(error, Exception) and (stop := self.stop_behind(error)):
+            raise stop
+
+    def stop_behind(self, error: BaseException) -> RunInterrupted | None:
+        """Return the interruption that ``error`` is or has come of; None if it is an error."""
+        if isinstance(error, RunInterrupted):
+            return error
+        if self._has_raised and self.requested is not None:
+            return RunInterrupted(self.requested)
+        return None
 
     def install(self) -> None:
         """Take the signals (again: Lightning puts its own handler in when a fit starts)."""
@@ -73,12 +90,14 @@ class Interruption:
     def raise_if_requested(self) -> None:
         """Raise ``RunInterrupted`` if a signal has come."""
         if self.requested is not None:
+            self._has_raised = True
             raise RunInterrupted(self.requested)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         first = self.requested is None
         self.requested = number
         if not (self.deferred and first):
+            self._has_raised = True
             raise self.at_once(number)
 
 

@@ -237,6 +237,21 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
         file.write(OmegaConf.to_yaml(OmegaConf.create(config)).encode())
 
 
+def replace_record(folder: Path, record: RunRecord) -> None:
+    """Write ``run.json`` and ``config.yaml`` anew.
+
+    Whatever stops this in between, the two do not contradict each other: ``config.yaml`` is removed
+    first, and a run without one can be continued.
+
+    Raises:
+        RunFolderError: one of them cannot be written.
+    """
+    with _clear_errors(folder / CONFIG_FILE):
+        (folder / CONFIG_FILE).unlink(missing_ok=True)
+    record.write(folder)
+    write_config(folder, record.config)
+
+
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a resolved config that says what a run computes: no paths, trackers and such."""
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}

@@ -22,7 +22,7 @@ from lab.fit import fit, read_data
 from lab.interruption import Interruption, RunInterrupted, end_with_parent
 from lab.phases import Progress
 from lab.ranks import is_main_process
-from lab.record import FILE_NAME, RunRecord, write_config
+from lab.record import FILE_NAME, RunRecord, replace_record
 from lab.report.refresh import refresh_tables
 from lab.resume import lengthen, refuse_changes, refuse_to_lengthen
 from lab.saved import predict, saved_config, test_again
@@ -129,21 +129,21 @@ def _recorded_fit(
     exit_code = 1
     try:
         if main_process:
-            record.write(folder)
-            write_config(folder, record.config)
+            replace_record(folder, record)
             if "error" in record.git:
                 _tell_of_no_commit(record.git["error"])
         if data is None:
             data = read_data(config, record)
         objective = fit(config, folder, record, data, trackers, interruption, resume)
         record.end("done", exit_code := 0)
-    except RunInterrupted as stop:
-        exit_code = stop.exit_code
-        record.end("interrupted", exit_code)
-        terminal.say(f"{stop}; continue with: python train.py task=fit run={folder}")
-        raise
     except BaseException as error:
-        record.end("failed", exit_code, error)
+        stop = interruption.stop_behind(error)
+        if stop is None:
+            record.end("failed", exit_code, error)
+        else:
+            exit_code = stop.exit_code
+            record.end("interrupted", exit_code)
+            _say_how_to_continue(stop, folder)
         raise
     finally:
         interruption.deferred = True  # the record is written first
@@ -160,6 +160,10 @@ def _recorded_fit(
 @functools.cache  # one line a process, however many runs it makes
 def _tell_of_no_commit(error: str) -> None:
     log.warning("%s will not name the commit of the code: %s", FILE_NAME, error)
+
+
+def _say_how_to_continue(stop: RunInterrupted, folder: Path) -> None:
+    terminal.say(f"{stop}; continue with: python train.py task=fit run={folder}")
 
 
 def _write(record: RunRecord, folder: Path, *, also_failed: bool) -> None:
@@ -194,6 +198,21 @@ def _continue_fit(
 ) -> float | None:
     """``epochs``: how long the run shall be; None for as long as it was to be."""
     record = RunRecord.read(folder)
+    try:
+        return _continued(folder, record, interruption, epochs)
+    except BaseException as error:
+        stop = interruption.stop_behind(error)
+        if stop is not None and record.status == "running" and is_main_process():
+            # it was killed before, and is stopped now before its record has begun again
+            record.end("interrupted", stop.exit_code)
+            record.write(folder)
+            _say_how_to_continue(stop, folder)
+        raise
+
+
+def _continued(
+    folder: Path, record: RunRecord, interruption: Interruption, epochs: int | None
+) -> float | None:
     if is_main_process():
         refuse_changes(folder, record)
     config = saved_config(folder)
