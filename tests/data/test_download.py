@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from lab.data.download import Source, fetch_first, http_bytes, http_zip_members, zip_members
+from lab.data.download import (
+    Source,
+    fetch_first,
+    http_bytes,
+    http_zip_members,
+    index_file,
+    zip_members,
+)
 from lab.errors import DataError
 
 CONTENT = b"user\titem\n" * 1000
@@ -46,6 +53,12 @@ class Handler(BaseHTTPRequestHandler):
                 body = b"x" * 200_000
             case "/corrupt":
                 body = body[:60] + bytes([body[60] ^ 255]) + body[61:]
+            case "/simple/some-project/":
+                old = "<a href='../../old/p-0.1.tar.gz'>0.1</a>"
+                new = '<a href="../../new/p-0.2.tar.gz?a=1&amp;b=2#sha256=0">0.2</a>'
+                body = f"{old}\n{new}".encode()
+            case "/new/p-0.2.tar.gz?a=1&b=2":
+                body = b"the file"
             case "/page":
                 body = b"<html>please log in</html>"
         self.send_response(200)
@@ -100,6 +113,23 @@ def test_members_of_an_archive_behind_a_url(url: str) -> None:
 def test_what_goes_wrong_on_the_way_is_said(url: str, path: str, told: str) -> None:
     with pytest.raises(DataError, match=told):
         http_bytes(f"{url}/{path}", max_bytes=100_000, connect=1.0, total=1.0)
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_file_of_the_package_index_is_found_by_its_page(
+    url: str, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", f"{url}/simple{end}")
+    assert index_file("some-project", "p-0.2.tar.gz", max_bytes=100) == b"the file"
+    with pytest.raises(DataError, match=r"no file 0\.2\.tar\.gz"):
+        index_file("some-project", "0.2.tar.gz", max_bytes=100)
+
+
+def test_the_password_of_a_package_index_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://me:s3cret@127.0.0.1:9/simple")
+    with pytest.raises(DataError, match="PIP_INDEX_URL") as caught:
+        index_file("some-project", "p-0.2.tar.gz", max_bytes=100)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_port_that_nobody_listens_on() -> None:

