@@ -25,6 +25,7 @@ PHOTOS = ["experiment=finetune", "data.root=photos"]
 SYNTHETIC = ["data=synthetic_ratings", "logger=csv"]
 OF_A_TABLE = ["model=entity_embedding", "objective=regression", "logger=csv"]
 OWN_TABLE = ["data=table", "model=entity_embedding", "logger=csv", "data.path=table.csv"]
+_INDEXED = ",a,y\n" + "".join(f"{i},{i % 7}.5,{i}\n" for i in range(40))
 INTRODUCTION = """# Wrong configs and inputs, and what is said of them
 
 Each is a real run of `python train.py`, cut off from the network; exit status 2, nothing lost.
@@ -153,6 +154,19 @@ CASES = [
     Case("a table that is not there", [*OWN_TABLE, "data.target=y"]),
     Case("a table without its target", [*OWN_TABLE, "data.target=y"], _table("a,b\n1,2\n3,4\n")),
     Case("words for a target", [*OWN_TABLE, "data.target=y"], _table("a,y\n1,few\n2,many\n")),
+    Case(
+        "a word among numbers",
+        [*OWN_TABLE, "data.target=y"],
+        _table("a,y\n" + "".join(f"{i}.5,{i}\n" for i in range(9)) + "-,9\n"),
+    ),
+    Case(
+        "a decimal comma",
+        [*OWN_TABLE, "data.target=y"],
+        _table("a,y\n" + "".join(f'"{i},5",{i}\n' for i in range(10))),
+    ),
+    Case("a saved index", [*OWN_TABLE, "data.target=y"], _table(_INDEXED)),
+    Case("two columns of one name", [*OWN_TABLE, "data.target=y"], _table("a,y,y\n1,2,2\n")),
+    Case("another separator", [*OWN_TABLE, "data.target=y"], _table("a;y\n1;2\n3;4\n")),
     Case("a model that is not for the data", ["data=synthetic_ratings", "model=mnist_nn"]),
     Case("a phase of no length", [*PHOTOS, "phases.head.epochs=0"]),
     Case("phases, and a length of all", [*PHOTOS, "trainer.max_epochs=3"]),

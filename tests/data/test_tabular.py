@@ -204,7 +204,8 @@ def edited(old: str, new: str) -> bytes:
         ("a.parquet", b"PAR1, or not", {}, "cannot be read"),
         ("a.csv", edited("s1", "Zürich").decode().encode("latin-1"), {}, "is not UTF-8"),
         ("a.csv", GOOD.encode("utf-16"), {}, "is not UTF-8"),
-        ("a.csv", edited("s0,0,0.0,0\n", "s0,0,0.0,0,9,9\n"), {}, "cannot be read"),
+        ("a.csv", edited("s0,0,0.0,0\n", "s0,0,0.0,0,9,9\n"), {}, "a row has more values"),
+        ("a.csv", edited("0.5,1\n", '"0.5,1\n'), {}, "cannot be read"),
         ("a.csv", GOOD.encode(), {"separator": ";;"}, "data.separator"),
         ("a.csv", GOOD.encode(), {"separator": ";"}, "data.target: a.csv has no column 'y'"),
         ("a.csv", GOOD.encode(), {"target": "yy"}, "no column 'yy'; did you mean 'y'"),
@@ -227,7 +228,7 @@ def edited(old: str, new: str) -> bytes:
         ("a.csv", edited("0.5,1\n", "0.5,nan\n"), {}, "target of row 2 is nan; 1 of 20"),
         ("a.csv", edited("0.5,1\n", "0.5,\n"), {}, "target of row 2 is nan; 1 of 20"),
         ("a.csv", edited("0.5,1\n", "0.5,-inf\n"), {}, "target of row 2 is -inf"),
-        ("a.csv", edited("0.5,1\n", "0.5,one\n"), {}, "the target is to be a number"),
+        ("a.csv", edited("0.5,1\n", "0.5,one\n"), {}, "'y': most .* row 2 has 'one'"),
         ("a.csv", edited("0.5,1\n", "inf,1\n"), {"split": "last"}, "1 of 16 values are infinite"),
         ("a.csv", edited("s1", "s0").replace(b"s2", b"s0"), {}, "'shop': is s0 in all 16"),
         ("a.csv", "".join(f"k{i},3\n" for i in range(9)).encode(), {"target": "3"}, "is the same"),
@@ -247,6 +248,157 @@ def test_a_table_that_cannot_be_learned_from_is_refused(
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=told):
         table(tmp_path / name, **arguments)
+
+
+# -- tables as other programs write them -----------------------------------------------------------
+
+
+def areas(n: int = 60) -> list[float]:
+    """Areas with two decimals, all different, in no order."""
+    return [round(20 + (37 * i % 101) * 1.07, 2) for i in range(n)]
+
+
+def flats(
+    path: Path, line: str = "{area},{rent}", header: str = "area,rent", end: str = ""
+) -> Path:
+    """A table of rents, with ``line`` for each flat and ``end`` after the last one."""
+    rows = [
+        line.format(n=n, area=area, rent=round(8 * area), german=f"{area:.2f}".replace(".", ","))
+        for n, area in enumerate(areas())
+    ]
+    path.write_bytes("\n".join([header, *rows, end]).encode())
+    return path
+
+
+def inputs(path: Path, **changes: Any) -> tuple[list[str], list[str]]:
+    """The categorical and the continuous columns that a table is read as."""
+    encoder = table(path, target="rent", split="last", test_fraction=0.05, **changes).encoder
+    return encoder.categorical_names, list(encoder.continuous)
+
+
+@pytest.mark.parametrize("word", ["", "NULL", "N/A", "None", "?", "null", "#N/A", "<NA>", "  "])
+def test_the_usual_words_for_a_missing_number_leave_a_column_of_numbers(
+    tmp_path: Path, word: str
+) -> None:
+    path = flats(tmp_path / "a.csv", header=f"area,rent\n{word},150")
+    assert inputs(path) == (["area missing"], ["area"])
+
+
+def test_a_word_of_ones_own_may_stand_for_a_missing_number(tmp_path: Path) -> None:
+    path = flats(tmp_path / "a.csv", header="area,rent\nunknown,150\n,150")
+    assert inputs(path, missing=["unknown"]) == (["area missing"], ["area"])
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("-", r"set data\.missing=\['-'\]"),
+        ("unknown", r"set data\.missing=\['unknown'\]"),
+        ("#DIV/0!", r"set data\.missing=\['#DIV/0!'\]"),
+        ('"12,5"', r"set data\.decimal=comma"),
+        ('"1,200"', "separators of thousands"),
+        ("12 %", "write the number alone"),
+    ],
+)
+def test_a_word_among_numbers_is_named_with_its_row(tmp_path: Path, cell: str, told: str) -> None:
+    path = flats(tmp_path / "a.csv", header="area,rent\n9.0,72\n" + cell + ",150")
+    shown = cell.replace('"', "")
+    with pytest.raises(DataError, match=f"column 'area': .* row 2 has '{shown}'.*{told}"):
+        inputs(path)
+
+
+def test_a_word_among_a_few_whole_numbers_is_a_category(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("rooms,rent\n" + "".join(f"{i % 3},{i}\n3+,{i + 50}\n" for i in range(40)))
+    assert inputs(path) == (["rooms"], [])
+
+
+def test_blanks_around_a_word_do_not_count(tmp_path: Path) -> None:
+    path = flats(tmp_path / "a.csv", "{area},{rent}, north ", "area,rent,place\n9.0,72,south")
+    data = table(path, target="rent", split="last")
+    assert data.encoder.vocabularies["place"].to_list() == ["north", "south"]
+
+
+@pytest.mark.parametrize(
+    ("line", "header", "changes"),
+    [
+        ("{german};{rent}\r", "\ufeffsep=;\r\narea;rent\r", {"decimal": "comma"}),
+        ("{german};{rent}\r", "\ufeffarea;rent\r", {"decimal": "comma", "separator": ";"}),
+        ('"{german}","{rent}"', '"area","rent"', {"decimal": "comma"}),
+        ("{area}\t{rent}", "area\trent", {"separator": "\t"}),
+        ("{area}\t{rent}", "area\trent", {"separator": r"\t"}),
+        ("{area},{rent},", "area,rent,", {}),
+        (" {area}, {rent}", " area, rent", {}),
+    ],
+)
+def test_the_same_numbers_however_they_are_written(
+    tmp_path: Path, line: str, header: str, changes: dict[str, Any]
+) -> None:
+    plain = table(flats(tmp_path / "plain.csv"), target="rent")
+    other = table(flats(tmp_path / "other.csv", line, header), target="rent", **changes)
+    for a, b in zip(plain.parts["train"], other.parts["train"], strict=True):
+        assert torch.equal(a, b)
+
+
+def test_lines_may_end_as_on_an_old_macintosh(tmp_path: Path) -> None:
+    path = flats(tmp_path / "a.csv")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r"))
+    assert inputs(path) == ([], ["area"])
+
+
+def test_another_separator_is_suggested(tmp_path: Path) -> None:
+    for line in ("{area};{rent}", "{german};{rent}"):  # of the latter, each row has a comma
+        path = flats(tmp_path / "a.csv", line, "area;rent")
+        with pytest.raises(DataError, match=r"try 'data\.separator=\";\"'"):
+            inputs(path)
+
+
+def test_numbers_with_a_decimal_point_are_refused_beside_a_decimal_comma(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'area': .* set data\.decimal=point"):
+        inputs(flats(tmp_path / "a.csv"), decimal="comma")
+
+
+@pytest.mark.parametrize("header", ["area,rent,rent", "area,rent, rent"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, header: str) -> None:
+    with pytest.raises(DataError, match="two columns are called 'rent'"):
+        inputs(flats(tmp_path / "a.csv", "{area},{rent},{rent}", header))
+
+
+def test_a_copy_of_the_target_under_another_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'price': is a copy of the target.*exclude=\[price\]"):
+        inputs(flats(tmp_path / "a.csv", "{area},{rent},{rent}", "area,rent,price"))
+
+
+@pytest.mark.parametrize("name", ["", "id", "__index_level_0__"])
+def test_a_saved_index_is_refused_with_what_leaves_it_out(tmp_path: Path, name: str) -> None:
+    path = flats(tmp_path / "a.csv", "{n},{area},{rent}", f"{name},area,rent")
+    shown = name or "column_1"
+    with pytest.raises(DataError, match=rf"'{shown}': numbers the rows.*exclude=\[{shown}\]"):
+        inputs(path)
+    assert inputs(path, exclude=[shown]) == ([], ["area"])
+    assert inputs(path, continuous=[shown, "area"]) == ([], [shown, "area"])
+
+
+def test_an_index_of_shuffled_rows_or_with_gaps_is_refused(tmp_path: Path) -> None:
+    shuffled = tmp_path / "shuffled.csv"
+    lines = [f"{13 * i % 60}.0,{a},{8 * a}" for i, a in enumerate(areas())]
+    shuffled.write_text("\n".join(["id,area,rent", *lines]))
+    gaps = tmp_path / "gaps.csv"
+    gaps.write_text(
+        "\n".join(["id,area,rent", *(f"{n * n},{a},{8 * a}" for n, a in enumerate(areas()))])
+    )
+    for path in (shuffled, gaps):
+        with pytest.raises(DataError, match="'id': numbers the rows"):
+            inputs(path)
+
+
+def test_other_whole_numbers_that_are_all_different_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    lines = [f"{7919 * i % 10007},{a},{8 * a}" for i, a in enumerate(areas())]
+    path.write_text("\n".join(["customer,area,rent", *lines]))
+    data = table(path, target="rent")
+    assert list(data.encoder.continuous) == ["customer", "area"]
+    assert "column 'customer' is a different whole number in every row" in data.summary()
 
 
 # -- Bikeshare -------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from polars.exceptions import NoDataError, PanicException, PolarsError
 from lab.config.check import first_line
 from lab.config.schema import Count, Fraction, Seed, Text
 from lab.config.suggestions import suggestion
+from lab.data.csv_table import MISSING, Decimal, other_separator, parse_csv, word_among_numbers
 from lab.data.ratings import Indices
 from lab.data.tabular import TableDataModule, require_columns, split_rows
 from lab.errors import DataError
@@ -28,8 +29,10 @@ class Table(TableDataModule):
             ``exclude`` leave: words, booleans, and integers with at most ``max_categories``
             different training values are categorical, all other numbers continuous.
         exclude: names of columns that are no input.
-        missing: what stands for a missing value in a CSV file.
+        missing: words that stand for a missing value in a CSV file, beside the usual ones
+            (``csv_table.MISSING``).
         separator: between the values of a CSV file.
+        decimal: whether a CSV file has 1.5 or 1,5.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Table(TableDataModule):
         max_categories: Count = 30,
         missing: list[Text] | None = None,
         separator: Text = ",",
+        decimal: Literal["point", "comma"] = "point",
     ) -> None:
         super().__init__(
             batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
@@ -62,8 +66,10 @@ class Table(TableDataModule):
         self.categorical, self.continuous = categorical, continuous
         self.exclude = exclude or []
         self.max_categories = max_categories
-        self.missing = ["", "NA", "NaN", "nan"] if missing is None else missing
-        self.separator = separator
+        self.missing = [*MISSING, *(missing or [])]
+        self.separator = "\t" if separator == r"\t" else separator  # a shell passes on both
+        self.decimal: Decimal = decimal
+        self.notes: list[str] = []
 
     def load_table(self) -> tuple[pl.DataFrame, str]:
         table = self._read()
@@ -73,9 +79,12 @@ class Table(TableDataModule):
             raise DataError(
                 f"data.target: {self.path.name} has no column '{self.target}'"
                 f"{suggestion(self.target, table.columns)}"
+                f"{other_separator(self.separator.join(table.columns), self.separator)}"
             )
         excluded = require_columns(table, self.exclude, self.target, "data.exclude")
-        return table.drop(excluded), str(self.path)
+        self.table = table.drop(excluded)
+        self._refuse_words_among_numbers([self.target], 0)
+        return self.table, str(self.path)
 
     def _read(self) -> pl.DataFrame:
         """The file as a table; nothing in it is executed or unpickled."""
@@ -91,13 +100,10 @@ class Table(TableDataModule):
             content = self.path.read_bytes()
             if kind == ".parquet":
                 return pl.read_parquet(io.BytesIO(content))
-            content.decode("utf-8")
-            return pl.read_csv(
-                content,
-                separator=self.separator,
-                null_values=self.missing,
-                infer_schema_length=None,  # all rows: a late word is no surprise
-            )
+            text = content.decode("utf-8-sig")
+            if "\n" not in text:  # Excel's CSV for the Macintosh
+                text = text.replace("\r", "\n")
+            return parse_csv(text, self.separator, self.missing, self.decimal)
         except FileNotFoundError as error:
             raise DataError(f"data.path: no file {self.path}") from error
         except UnicodeDecodeError as error:
@@ -106,6 +112,8 @@ class Table(TableDataModule):
             ) from error
         except NoDataError as error:
             raise DataError(f"{self.path}: is empty") from error
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}") from error
         except (OSError, PolarsError, PanicException) as error:  # the last for damaged Parquet
             told = error.strerror if isinstance(error, OSError) else first_line(error)
             raise DataError(f"{self.path}: cannot be read: {told}") from error
@@ -127,12 +135,21 @@ class Table(TableDataModule):
         both = sorted(set(categorical) & set(continuous))
         if both:
             raise DataError(f"data.continuous: '{both[0]}' is in data.categorical as well")
+        self._refuse_words_among_numbers(continuous, 0)
+        if self.categorical is not None and self.continuous is not None:
+            return categorical, continuous
         rest = [n for n in train.columns if n not in (self.target, *categorical, *continuous)]
+        self._refuse_words_among_numbers(rest, self.max_categories)
         by_values = {name: self._is_categorical(train[name]) for name in rest}
-        if self.categorical is None:
-            categorical = [name for name in rest if by_values[name]]
         if self.continuous is None:
             continuous = [name for name in rest if not by_values[name]]
+        if self.categorical is None:
+            categorical = [name for name in rest if by_values[name]]
+        for name in rest:
+            if name in (*categorical, *continuous) and train[name].dtype.is_numeric():
+                self._look_for_an_index(train[name], continuous)
+                if self.table[name].equals(self.table[self.target]):
+                    raise DataError(f"column '{name}': is a copy of the target; {_leave_out(name)}")
         return categorical, continuous
 
     def _is_categorical(self, values: pl.Series) -> bool:
@@ -141,9 +158,47 @@ class Table(TableDataModule):
         if values.dtype == pl.String and len(values) > 1 and values.n_unique() == len(values):
             raise DataError(
                 f"column '{values.name}': is different in every training row, as a name or a date "
-                f"is; leave it out with data.exclude=[{values.name}]"
+                f"is; {_leave_out(values.name)}"
             )
         return not values.dtype.is_numeric()
 
+    def _refuse_words_among_numbers(self, names: list[str], max_categories: int) -> None:
+        """Raises DataError, with the row and the cell, if a column has a few words in numbers.
+
+        Whole numbers of at most ``max_categories`` values are categories, of which words may be.
+        """
+        for column in self.table[names] if self.path.suffix.lower() == ".csv" else []:
+            if fault := word_among_numbers(column, max_categories, self.decimal):
+                raise DataError(fault)
+
+    def _look_for_an_index(self, train: pl.Series, continuous: list[str]) -> None:
+        """Refuse or note whole numbers that are different in every row.
+
+        Raises:
+            DataError: they count the rows, or go up or down with them. The rows may be sorted by
+                the target, which the model would then find in the column.
+        """
+        if train.null_count() or train.n_unique() < len(train) or not (train % 1 == 0).all():
+            return
+        name, values = train.name, self.table[train.name]
+        counts = len(values) == values.max() - values.min() + 1  # type: ignore[operator]
+        kept = continuous if name in continuous else [*continuous, name]
+        if counts or values.is_sorted() or values.is_sorted(descending=True):
+            raise DataError(
+                f"column '{name}': numbers the rows, as a saved index does; {_leave_out(name)}, "
+                f"or keep it with data.continuous=[{','.join(kept)}]"
+            )
+        self.notes.append(
+            f"column '{name}' is a different whole number in every row, as an id is; "
+            f"{_leave_out(name)} if it is one"
+        )
+
+    def summary(self) -> str:
+        return "; ".join([super().summary(), *self.notes])
+
     def title(self) -> str:
         return f"{self.path.name}, target {self.target}, split {self.split}"
+
+
+def _leave_out(name: str) -> str:
+    return f"leave it out with data.exclude=[{name}]"
