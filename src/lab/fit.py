@@ -182,6 +182,7 @@ def _attach(trackers: list[Tracker], config: Config, folder: Path, record: RunRe
         tags=(f"seed={config.seed}", *([f"commit={commit}"] if commit else [])),
         config=record.config,
         wandb_id=wandb_id,
+        in_plan=bool(record.plan),
     )
     for tracker in trackers:
         tracker.attach(info)

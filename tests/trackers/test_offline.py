@@ -1,9 +1,12 @@
 """W&B without an account: what a run leaves on disk, read back."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
+from wandb.sdk import wandb_setup
 
 from lab.interruption import RunInterrupted
 from lab.record import RunRecord
@@ -91,6 +94,7 @@ def test_two_jobs_of_one_process_are_two_runs(tmp_path: Path) -> None:
 def test_auto_is_off_without_a_key_and_says_so_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("WANDB_ERROR_REPORTING")
     tracker = WandbTracker()
     info = RunInfo(tmp_path, "x", None, (), {})
     with caplog.at_level("INFO"):
@@ -100,25 +104,148 @@ def test_auto_is_off_without_a_key_and_says_so_once(
     assert len(caplog.records) == 1
     assert "logger.wandb.mode=offline" in caplog.text
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-    assert WandbTracker().mode == "online"
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    assert WandbTracker().mode == "offline"
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert WandbTracker().mode == "off"
-    assert WandbTracker("offline").mode == "offline"
 
 
-def test_a_key_in_netrc_counts_for_its_host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def fresh_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have wandb read its settings again: it keeps those of its first use."""
+    monkeypatch.chdir(tmp_path)
+    wandb_setup.teardown()
+    yield
+    wandb_setup.teardown()
+
+
+@pytest.mark.usefixtures("fresh_settings")
+@pytest.mark.parametrize(
+    ("variables", "mode"),
+    [
+        ({}, "online"),
+        ({"WANDB_MODE": "online"}, "online"),
+        ({"WANDB_MODE": "run"}, "online"),
+        ({"WANDB_MODE": "shared"}, "online"),
+        ({"WANDB_MODE": "offline"}, "offline"),
+        ({"WANDB_MODE": "dryrun"}, "offline"),
+        ({"WANDB_MODE": "disabled"}, "off"),
+        ({"WANDB_MODE": "ofline"}, "off"),  # wandb takes no such value
+        ({"WANDB_DISABLED": "true"}, "off"),  # of earlier versions, and of transformers
+        ({"WANDB_DISABLED": "false"}, "online"),
+        ({"WANDB_API_KEY": ""}, "off"),
+        ({"WANDB_API_KEY": "", "WANDB_MODE": "offline"}, "offline"),
+    ],
+)
+def test_auto_is_what_wandbs_variables_say(
+    variables: dict[str, str], mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in ({"WANDB_API_KEY": "x" * 40} | variables).items():
+        monkeypatch.setenv(name, value)
+    assert WandbTracker().mode == mode
+    assert WandbTracker().mode == mode  # also of the second job in a process
+    assert [WandbTracker(said).mode for said in ("online", "offline", "off")] == [
+        "online",
+        "offline",
+        "off",
+    ]
+
+
+@pytest.mark.usefixtures("fresh_settings")
+@pytest.mark.parametrize("file", ["wandb/settings", ".wandb/settings", "~/.config/wandb/settings"])
+@pytest.mark.parametrize(
+    ("content", "mode"),
+    [
+        ("mode = offline", "offline"),
+        ("mode = disabled", "off"),
+        ("mode = online", "off"),
+        (f"api_key = {'x' * 40}", "online"),
+        (f"api_key = {'x' * 40}\nmode = dryrun", "offline"),
+    ],
+)
+def test_auto_is_what_wandbs_settings_files_say(
+    file: str, content: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_ERROR_REPORTING")  # no variable of wandb's is needed for that
+    path = Path(file).expanduser()
+    path.parent.mkdir(parents=True)
+    path.write_text(f"[default]\n{content}\n")
+    assert WandbTracker().mode == mode
+
+
+@pytest.mark.usefixtures("fresh_settings")
+@pytest.mark.parametrize(
+    ("host", "base_url", "mode"),
+    [
+        ("api.wandb.ai", None, "online"),
+        ("w.example", None, "off"),
+        ("w.example", "https://w.example", "online"),
+        ("w.example:8080", "https://w.example:8080", "online"),
+    ],
+)
+def test_a_key_in_netrc_counts_for_its_host(
+    host: str, base_url: str | None, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_ERROR_REPORTING")
     file = tmp_path / "netrc"
-    file.write_text(f"machine w.example login user password {'x' * 40}\n")
+    file.write_text(f"machine {host} login user password {'x' * 40}\n")
     file.chmod(0o600)
     monkeypatch.setenv("NETRC", str(file))
-    assert WandbTracker().mode == "off"
-    monkeypatch.setenv("WANDB_BASE_URL", "https://w.example")
-    assert WandbTracker().mode == "online"
+    if base_url is not None:
+        monkeypatch.setenv("WANDB_BASE_URL", base_url)
+    assert WandbTracker().mode == mode
+
+
+OF_THE_USER = {
+    "WANDB_PROJECT": "theirs",
+    "WANDB_ENTITY": "team",
+    "WANDB_RUN_GROUP": "together",
+    "WANDB_TAGS": "a,b",
+    "WANDB_NOTES": "for the paper",
+    "WANDB_NAME": "mine",
+    "WANDB_JOB_TYPE": "trial",
+    "WANDB_RUN_ID": "one",
+}
+
+
+def started(info: RunInfo, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> wandb.Settings:
+    """What wandb makes of a tracker's arguments and of OF_THE_USER."""
+    for name, value in OF_THE_USER.items():
+        monkeypatch.setenv(name, value)
+    tracker = WandbTracker(mode="offline", **settings)
+    tracker.attach(info)
+    assert wandb.run is not None
+    used = wandb.run.settings
+    tracker.finish(0)
+    return used
+
+
+@pytest.mark.usefixtures("fresh_settings")
+def test_what_the_config_leaves_open_is_as_wandbs_variables_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = RunInfo(tmp_path, "collab", "collab", ("seed=0",), {})
+    used = started(info, monkeypatch)
+    assert (used.project, used.entity, used.run_group) == ("theirs", "team", "together")
+    assert (used.run_name, used.run_job_type, used.run_id) == ("mine", "trial", "one")
+    assert used.run_notes == "for the paper"
+    assert set(used.run_tags or ()) == {"seed=0", "a", "b"}
+
+
+@pytest.mark.usefixtures("fresh_settings")
+def test_what_the_config_says_wins_over_wandbs_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = RunInfo(tmp_path, "collab", "collab", (), {})
+    used = started(info, monkeypatch, project="ours", entity="us", group="g", notes="n")
+    assert (used.project, used.entity, used.run_group) == ("ours", "us", "g")
+    assert used.run_notes == "n"
+
+
+@pytest.mark.usefixtures("fresh_settings")
+def test_a_job_of_a_sweep_has_its_own_id_and_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [RunInfo(tmp_path / n, n, "plan", (), {}, in_plan=True) for n in ("lr=1", "lr=2")]
+    used = [started(info, monkeypatch) for info in jobs]
+    assert [s.run_name for s in used] == ["lr=1", "lr=2"]
+    assert len({"one", *(s.run_id for s in used)}) == 3
 
 
 def test_a_tracker_that_breaks_costs_the_run_nothing(
@@ -126,8 +253,6 @@ def test_a_tracker_that_breaks_costs_the_run_nothing(
 ) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("wandb is down\nwith details")
-
-    import wandb
 
     monkeypatch.setattr(wandb.Run, "log", broken)
     launch(OFFLINE, tmp_path / "run")

@@ -7,7 +7,7 @@ import pytest
 from lab.record import RunRecord
 from tests.launch import TINY, train
 from tests.test_command_line import only_run
-from tests.trackers.fake_server import Behaviour, FakeServer, fake_server
+from tests.trackers.fake_server import Behaviour, FakeServer, Received, fake_server
 from tests.trackers.offline_log import read_offline_run
 
 ONLINE = [
@@ -60,6 +60,18 @@ def test_the_server_gets_the_whole_run(
     assert tracker["url"].startswith(server.url)
     assert (run / "metrics.csv").read_text() == history
     assert_secret_nowhere(tmp_path)
+
+
+def test_the_server_gets_nothing_after_wandb_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "settings").write_text("[default]\nmode = offline\n")  # as it does
+    with fake_server("works") as server:
+        record, run, _ = run_against(server, tmp_path, monkeypatch, "logger.wandb.mode=auto")
+    assert server.received == Received()
+    assert record.trackers["WandbTracker"]["mode"] == "offline"
+    assert len(list(run.glob("wandb/offline-run-*/*.wandb"))) == 1
 
 
 @pytest.mark.parametrize("behaviour", ["refuses", "breaks", "nonsense", "hangs"])

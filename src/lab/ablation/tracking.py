@@ -21,7 +21,8 @@ def send_table(folder: Path, jobs: Sequence[JobFolder], *, complete: bool) -> No
     nodes = tracked.job.config.logger.values()
     node = next(n for n in nodes if n and n["_target_"].endswith(".WandbTracker"))
     tracker: WandbTracker = instantiate(node, _convert_="all")
-    tracker.mode = tracked.record().trackers["WandbTracker"]["mode"]
+    if tracker.mode == "online":  # but a server that could not be reached is not waited for again
+        tracker.mode = tracked.record().trackers["WandbTracker"]["mode"]
     tracker.attach(
         RunInfo(
             folder=folder,
@@ -31,6 +32,7 @@ def send_table(folder: Path, jobs: Sequence[JobFolder], *, complete: bool) -> No
             config={key: value for key, value in plan.items() if key != "process"},
             wandb_id=plan["report_id"],
             job_type="report",
+            in_plan=True,
         )
     )
     columns, rows = plan_numbers(folder)

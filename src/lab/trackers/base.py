@@ -19,7 +19,8 @@ class RunInfo:
     tags: tuple[str, ...]
     config: dict[str, Any]
     wandb_id: str | None = None
-    job_type: str = "fit"
+    job_type: str | None = None
+    in_plan: bool = False  # one of several runs of a command
 
 
 class Tracker(Logger):

@@ -6,14 +6,13 @@ finished, leaks its mode into the environment, and lets a dead server stop or ha
 
 import contextlib
 import logging
-import netrc
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlparse
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -31,8 +30,9 @@ class WandbTracker(Tracker):
     """A W&B run with the run's name, group, tags, nested config and true exit status.
 
     Args:
-        mode: ``auto`` is online where an API key is configured and off elsewhere; ``offline`` needs
-            no account, and ``wandb sync`` sends what it kept.
+        mode: ``auto`` is what wandb's own settings say (``WANDB_MODE``, ``wandb offline``), and off
+            without an API key; ``offline`` needs no account, and ``wandb sync`` sends what it kept.
+        project: by default ``WANDB_PROJECT``, else ``ablation-lab``.
         init_timeout: seconds to wait for the server, after which the run is tracked offline.
         finish_timeout: seconds to wait at the end for what is still to be sent.
     """
@@ -40,7 +40,7 @@ class WandbTracker(Tracker):
     def __init__(
         self,
         mode: Literal["auto", "online", "offline", "off"] = "auto",
-        project: Text = "ablation-lab",
+        project: Text | None = None,
         entity: Text | None = None,
         group: Text | None = None,
         tags: list[Text] | None = None,
@@ -49,7 +49,9 @@ class WandbTracker(Tracker):
         finish_timeout: Positive = 60.0,
     ) -> None:
         super().__init__()
-        self.mode = resolve_mode(mode)
+        self.mode: Literal["online", "offline", "off"]
+        self.mode, self._why_off = resolve_mode(mode)
+        self._follows_wandb = mode == "auto"
         self.project = project
         self.entity = entity
         self.group = group
@@ -63,17 +65,18 @@ class WandbTracker(Tracker):
     @rank_zero_only
     def attach(self, info: RunInfo) -> None:
         if self.mode == "off":
-            log.info(
-                "W&B is off (no API key); logger.wandb.mode=offline tracks without an account, "
-                "`wandb login` turns it on"
-            )
+            log.info("W&B is off (%s)", self._why_off)
             return
         try:
-            self._run = self._start(info, self.mode)
+            if self.mode == "online" and self._follows_wandb:
+                self._run = self._start(info, None)  # wandb has other kinds of online, as shared
+            else:
+                self._run = self._start(info, self.mode)
         except Exception as error:
-            self._broken("cannot be reached", error, "the run is tracked offline")
             with contextlib.suppress(Exception):
                 self._run = self._start(info, "offline")
+            tracked = "tracked offline" if self._run else "not tracked"
+            self._broken("cannot be reached", error, f"the run is {tracked}")
         if self._run is None:
             return
         folder = str(Path(self._run.dir).parent)
@@ -139,22 +142,27 @@ class WandbTracker(Tracker):
     def description(self) -> dict[str, Any]:
         return dict(self._description)
 
-    def _start(self, info: RunInfo, mode: str) -> "Run":
+    def _start(self, info: RunInfo, mode: Literal["online", "offline"] | None) -> "Run":
+        """Start a W&B run; what the config leaves open is as wandb's own settings have it."""
         import wandb
+        from wandb.sdk import wandb_setup
 
+        own = wandb_setup.singleton().settings
+        # WANDB_RUN_ID and WANDB_NAME are for one run: two jobs with one id would be one W&B run
+        new_id = uuid.uuid4().hex[:8] if info.in_plan else None
         return wandb.init(
-            mode="offline" if mode == "offline" else "online",
-            project=self.project,
+            mode=mode,
+            project=self.project or own.project or "ablation-lab",
             entity=self.entity,
-            group=self.group or info.group,
-            name=info.name,
-            tags=[*info.tags, *self.tags],
+            group=self.group or own.run_group or info.group,
+            name=info.name if info.in_plan else own.run_name or info.name,
+            tags=[*info.tags, *self.tags, *(own.run_tags or ())],
             notes=self.notes,
             config=info.config,
             dir=info.folder,
-            id=info.wandb_id,
+            id=info.wandb_id or new_id,
             resume="allow",
-            job_type=info.job_type,
+            job_type=info.job_type or own.run_job_type or "fit",
             settings=wandb.Settings(
                 init_timeout=self.init_timeout,
                 finish_timeout=self.finish_timeout,
@@ -182,24 +190,42 @@ class WandbTracker(Tracker):
         self._description.setdefault("error", told)
 
 
-def resolve_mode(mode: str) -> Literal["online", "offline", "off"]:
-    """What ``auto`` comes to here; ``WANDB_MODE`` of the environment counts for ``auto`` alone."""
-    if mode in ("online", "offline", "off"):
-        return mode  # type: ignore[return-value]
-    match os.environ.get("WANDB_MODE"):
-        case "offline":
-            return "offline"
-        case "disabled":
-            return "off"
-    return "online" if has_api_key() else "off"
+def resolve_mode(mode: str) -> tuple[Literal["online", "offline", "off"], str]:
+    """Return what ``mode`` comes to here and, where that is off, why.
 
+    For ``auto``, wandb's own settings decide: its variables (``WANDB_MODE``), then its files, which
+    ``wandb offline`` writes.
+    """
+    if mode != "auto":
+        return mode, "logger.wandb.mode=off"  # type: ignore[return-value]
+    if os.environ.get("WANDB_DISABLED", "").lower() not in ("", "0", "false", "no", "off"):
+        return "off", "WANDB_DISABLED is set"
+    no_key = (
+        "no API key; logger.wandb.mode=offline tracks without an account, `wandb login` turns it on"
+    )
+    if not _is_configured():
+        return "off", no_key
+    from wandb.sdk import wandb_setup
+    from wandb.sdk.lib import wbauth
 
-def has_api_key() -> bool:
-    """Whether wandb would find a key, without importing it."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
     try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host or "") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+        settings = wandb_setup.singleton().settings
+        if settings.mode == "disabled":
+            return "off", "wandb's own settings say disabled"
+        if settings.mode in ("offline", "dryrun"):
+            return "offline", ""
+        key = wbauth.authenticate_session(
+            host=settings.base_url, source="ablation-lab", prompt=False, update_session=False
+        )
+    except Exception as error:
+        wandb_setup.teardown()  # or wandb would go on, online, with the settings read so far
+        return "off", f"wandb refuses its settings: {' '.join(str(error).split())}"
+    return ("online", "") if key else ("off", no_key)
+
+
+def _is_configured() -> bool:
+    """Return whether anything here may be for wandb; else nobody waits for its import."""
+    files = ("~/.config/wandb/settings", "wandb/settings", ".wandb/settings", "~/.netrc")
+    return any(name == "NETRC" or name.startswith("WANDB_") for name in os.environ) or any(
+        Path(file).expanduser().exists() for file in files
+    )
