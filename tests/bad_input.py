@@ -136,6 +136,7 @@ CASES = [
     Case("an accelerator that is none", [*SYNTHETIC, "trainer.accelerator=gpux"]),
     Case("a callback without a class", ["callbacks.stop.patience=3"]),
     Case("a class that may not be built", ["logger.tb._target_=os.system"]),
+    Case("an environment variable in a config", ["+hydra.job.env_set.HTTPS_PROXY=elsewhere"]),
     Case("several faults at once", ["optim.lr=-1", "seed=zero", "model.n_factor=80"]),
     Case("a test without a run", ["task=test"]),
     Case("a run that is not there", ["task=test", "run=runs/none"]),

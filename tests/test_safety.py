@@ -35,6 +35,7 @@ from lab.overrides import CONF, force_overrides
 from lab.record import RunRecord
 from lab.report.plan_file import PlanFile
 from lab.secrets import RedactingFormatter, redacted, refuse_secrets
+from tests.launch import TINY, launch
 from tests.report.plan_folders import config_of
 from tests.test_checkpoint import save
 
@@ -88,8 +89,33 @@ def test_a_config_that_hides_something_is_refused(override: str, told: str, secr
         ("callbacks: {x: '${model}'}", "callbacks.x"),
         ("callbacks: {x: '${oc.create:{_target_:torch.load,f:evil.pt}}'}", "callbacks.x"),
         ("launcher: {_target_: torch.load, f: evil.pt}", "launcher._target_"),
-        ("job_logging: {handlers: {x: {(): torch.load, f: evil.pt}}}", "handlers.x"),
-        ("job_logging: {handlers: {file: {filename: /home/me/.bashrc}}}", "NAME.log"),
+        ("callbacks: {x: '${...model}'}", "callbacks.x"),
+        ("callbacks: {x: {_target_: torch.nn.ReLU}}", "callbacks.x._target_: .* is no Callback"),
+        # any attribute of an allowed module would do, os.system among them
+        (
+            "launcher: {_target_: hydra_plugins.a.B, x: {_target_: hydra_plugins.a.os.system}}",
+            "x._ta",
+        ),
+        ("launcher: {x: '${...model}'}", "launcher.x: should be a plain value"),
+        (
+            "{launcher: {x: '${hydra.runtime.choices.x}'}, runtime: {choices: {x: '${model}'}}}",
+            "launcher.x: should be a plain value",
+        ),
+        ("launcher: {setup: [touch /tmp/x]}", "launcher.setup: runs commands"),
+        ("sweeper: {x: [{_target_: hydra_plugins.a.os.system}]}", "sweeper.x.0._target_"),
+        ("job_logging: {handlers: {x: {(): torch.load, f: evil.pt}}}", r"handlers\.x\.\(\)"),
+        ("job_logging: {handlers: {file: {filename: /home/me/.bashrc}}}", "file.filename"),
+        ("job_logging: {handlers: {file: {.: {baseFilename: /home/me/.bashrc}}}}", "baseFilename"),
+        ("job_logging: {handlers: {console: {stream: 'ext://evil.X'}}}", "console.stream"),
+        ("job_logging: {formatters: {file: {(): logging.os.system}}}", "formatters.file"),
+        ("job_logging: {filters: {x: {(): logging.os.system}}}", "job_logging.filters.x"),
+        ("job_logging: {root: {handlers: '${oc.env:HOME}'}}", "root.handlers"),
+        ("hydra_logging: {handlers: {console: {class: logging.FileHandler}}}", "console.class"),
+        ("hydra_logging: {loggers: {a: {handlers: [console]}}}", "loggers.a.handlers"),
+        ("job: {env_set: {LAB_ALLOWED_TARGETS: submitit}}", "must not set environment variables"),
+        ("job: {env_copy: [HOME]}", "env_copy: .* must not set environment variables"),
+        ("output_subdir: ../../elsewhere", "output_subdir"),
+        ("output_subdir: .", "output_subdir"),
     ],
 )
 def test_a_config_file_has_hydra_build_nothing_else(hydra: str, told: str, tmp_path: Path) -> None:
@@ -98,6 +124,30 @@ def test_a_config_file_has_hydra_build_nothing_else(hydra: str, told: str, tmp_p
     (tmp_path / "experiment" / "evil.yaml").write_text(text)
     with pytest.raises(ConfigError, match=told):
         check_hydra(composed("experiment=evil", hydra=True, conf=tmp_path))
+
+
+def test_a_users_callback_for_hydra_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_hook.py").write_text(
+        "from hydra.experimental.callback import Callback\nclass Hook(Callback): ..."
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "their_hook")
+    check_hydra(composed("+hydra.callbacks.x={_target_: their_hook.Hook}", hydra=True))
+
+
+def test_a_config_may_change_levels_of_the_logging() -> None:
+    levels = ["hydra.job_logging.root.level=DEBUG", "+hydra.job_logging.loggers.x.level=INFO"]
+    check_hydra(composed(*levels, "hydra.job_logging.root.handlers=[console]", hydra=True))
+    check_hydra(composed("hydra/job_logging=disabled", "hydra/hydra_logging=none", hydra=True))
+
+
+def test_commands_of_a_launcher_are_given_on_the_command_line() -> None:
+    setup = ["hydra/launcher=slurm", "hydra.launcher.setup=[module load cuda]"]
+    check_hydra(composed(*setup, hydra=True), setup)
+    with pytest.raises(ConfigError, match=r"launcher\.setup: runs commands"):
+        check_hydra(composed(*setup, hydra=True), setup[:1])
 
 
 @pytest.mark.parametrize("launcher", ["serial", "local", "submitit_local", "slurm"])
@@ -244,6 +294,22 @@ def test_a_program_named_as_an_image_is_not_run(
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("run"))
     with pytest.raises(DataError, match="not an image"):
         decoded([postscript], 4, tmp_path / "cache", root=tmp_path)
+
+
+def test_components_write_into_the_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    of_lightning = "_target_: lightning.pytorch"
+    parts = [
+        f"callbacks.x={{{of_lightning}.callbacks.ModelCheckpoint, dirpath: kept, filename: last}}",
+        f"trainer.profiler={{{of_lightning}.profilers.SimpleProfiler, dirpath: a/b, filename: p}}",
+    ]
+    launch([*TINY, "trainer.max_epochs=1", *parts], tmp_path / "run")
+    assert (tmp_path / "run" / "kept" / "last.ckpt").is_file()
+    assert len(list((tmp_path / "run" / "a" / "b").iterdir())) > 0
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 # -- titles ----------------------------------------------------------------------------------------

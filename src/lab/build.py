@@ -183,7 +183,8 @@ def build_trainer(
         interruption=interruption,
         before=before,
     )
-    callbacks = [instantiate(node, _convert_="all") for node in config.callbacks.values() if node]
+    nodes = [_within(folder, node) for node in config.callbacks.values() if node]
+    callbacks = [instantiate(node, _convert_="all") for node in nodes]
     options: dict[str, Any] = {"_partial_": True}
     if phase.epochs is not None:
         options["max_epochs"] = phase.epochs
@@ -203,7 +204,7 @@ def build_trainer(
     # Trainer refuses them where a module takes its steps itself, as ours does
     taken_over = {"accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"}
     of_trainer = {key: value for key, value in config.trainer.items() if key not in taken_over}
-    build = instantiate({**of_trainer, **options}, _convert_="all")
+    build = instantiate({**_within(folder, of_trainer), **options}, _convert_="all")
     try:
         trainer = build(
             callbacks=[*callbacks, terminal.EpochLines(), checkpoints],
@@ -224,6 +225,20 @@ def build_trainer(
             "trainer.profiler: should be 'simple', 'advanced', 'pytorch', or a Profiler's _target_"
         )
     return trainer
+
+
+def _within(folder: Path, node: Any) -> Any:
+    """Return ``node`` with the paths to which its components write taken as within ``folder``."""
+    if isinstance(node, list):
+        return [_within(folder, inner) for inner in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: str(folder / value)
+        if key in ("dirpath", "exclude_batches_path") and isinstance(value, str)
+        else _within(folder, value)
+        for key, value in node.items()
+    }
 
 
 def monitor_of(config: Config) -> str | None:

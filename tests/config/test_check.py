@@ -205,6 +205,38 @@ def test_packages_of_the_user_are_allowed_by_the_environment_only(
     assert checked(stop).callbacks["stop"] is not None
 
 
+def test_a_class_within_another_is_what_its_argument_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_parts.py").write_text(
+        "import subprocess\n"
+        "from torch import nn\n"
+        "from lightning.pytorch import Callback\n"
+        "class Rule: ...\n"
+        "class Sharper(Rule):\n    def __init__(self, by: float): ...\n"
+        "class Head(nn.Linear): ...\n"
+        "def run(command: str) -> None: ...\n"
+        "class Stop(Callback):\n"
+        "    def __init__(self, rules: 'dict[str, Rule] | None' = None, head=None): ..."
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "their_parts")
+    stop = "callbacks.stop={_target_: their_parts.Stop, %s}"
+    rules = "rules: {a: {_target_: their_parts.Sharper, by: 0.5}}"
+    head = "head: {_target_: their_parts.Head, in_features: 2, out_features: 3}"
+    assert checked([*BASE, stop % f"{rules}, {head}"]).callbacks["stop"] is not None
+    with pytest.raises(ConfigError, match=r"rules\.a\.by: should be a valid number"):
+        checked([*BASE, stop % rules.replace("0.5", "much")])
+    with pytest.raises(ConfigError, match=r"head\._target_: 'their_parts.Sharper' is no Module"):
+        checked([*BASE, stop % "head: {_target_: their_parts.Sharper, by: 1.0}"])
+    with pytest.raises(ConfigError, match="is a function"):
+        checked([*BASE, stop % "head: {_target_: their_parts.run, command: ls}"])
+    with pytest.raises(ConfigError, match=r"no module 'their_parts\.subprocess'"):
+        checked([*BASE, stop % "head: {_target_: their_parts.subprocess.Popen, args: [ls]}"])
+    with pytest.raises(ConfigError, match="no interpretation"):
+        checked([*BASE, "interpret.x={_target_: their_parts.run, command: ls}"])
+
+
 @pytest.mark.parametrize(
     ("group", "choice"),
     [
@@ -232,7 +264,63 @@ def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:
         ("model={_target_: torch.nn.ReLU}", "is no SupervisedModule"),
         ("model.n_factors={_target_: torch.nn.ReLU}", "should not be a mapping"),
         ("model.y_range=[{_target_: os.system}, 1]", "may not be built"),
-        ("data._partial_=true", "unknown key"),
+        # what would empty a file, delete one, or run anything, within what may be built
+        (
+            "objective.metrics.rmse.dist_sync_fn={_target_: lab.log_file.LogFile, filename: x}",
+            "rmse.dist_sync_fn._target_: 'lab.log_file.LogFile' is no Module",
+        ),
+        (
+            (
+                "callbacks.x={_target_: lightning.pytorch.callbacks.LambdaCallback, setup: "
+                "{_target_: lightning.pytorch.loggers.csv_logs.ExperimentWriter, log_dir: x}}"
+            ),
+            "callbacks.x.setup._target_: .* is no Module",
+        ),
+        (
+            (
+                "trainer.profiler={_target_: lightning.pytorch.profilers.PyTorchProfiler, "
+                "on_trace_ready: [{a: {_target_: lab.log_file.LogFile, filename: x}}]}"
+            ),
+            "on_trace_ready.0.a._target_: .* is no Module",
+        ),
+        ("objective.loss._args_=[x]", "objective.loss._args_: is not for a config to set"),
+        ("trainer._recursive_=false", "trainer._recursive_: is not for a config to set"),
+        (
+            "interpret.x={_target_: lab.interpret.embeddings.items_by_bias, _partial_: false}",
+            "interpret.x._partial_: is not for a config to set",
+        ),
+        (
+            "callbacks.x={_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: /tmp/x}",
+            "callbacks.x.dirpath: should be a path within the run folder",
+        ),
+        (
+            (
+                "callbacks.x={_target_: lightning.pytorch.callbacks.ModelCheckpoint, filename: "
+                "'{epoch:/>9}'}"
+            ),
+            "callbacks.x.filename: should be a path within the run folder",
+        ),
+        (
+            (
+                "trainer.profiler={_target_: lightning.pytorch.profilers.AdvancedProfiler, "
+                "dirpath: ../..}"
+            ),
+            "trainer.profiler.dirpath: should be a path within the run folder",
+        ),
+        ("trainer.model_registry=theirs", "uploads none"),
+        (
+            "callbacks.x._target_=lightning.pytorch.callbacks.BatchSizeFinder",
+            "callbacks.x: .* set data.batch_size",
+        ),
+        (
+            "callbacks.x._target_=lightning.pytorch.callbacks.LearningRateFinder",
+            "callbacks.x: .* use task=lr_find",
+        ),
+        (
+            "callbacks.x={_target_: lightning.pytorch.callbacks.OnExceptionCheckpoint, dirpath: x}",
+            "callbacks.x: .* use checkpoints.every_n_steps",
+        ),
+        ("data._partial_=true", "not for a config to set"),
         ("trainer.logger=false", "trackers are entries of logger"),
         ("trainer.callbacks=[]", "entries of callbacks"),
         ("trainer.strategy=fsdp", "take trainer=fsdp"),

@@ -6,9 +6,18 @@ from lab.config.sparse import sparse_faults
 from lab.config.suggestions import suggestion
 
 _CALLBACKS = "lightning.pytorch.callbacks"
-_NOT_WITH_OWN_STEPS = {  # of Lightning's callbacks, those that take part in its optimiser steps
-    f"{_CALLBACKS}.gradient_accumulation_scheduler.GradientAccumulationScheduler",
-    f"{_CALLBACKS}.stochastic_weight_avg.StochasticWeightAveraging",
+_TRAINS_ALONE = "works with Lightning's own optimiser steps alone"
+_CANNOT_BE_USED = {  # of Lightning's callbacks, and why
+    f"{_CALLBACKS}.{name}": told
+    for name, told in {
+        "gradient_accumulation_scheduler.GradientAccumulationScheduler": _TRAINS_ALONE,
+        "stochastic_weight_avg.StochasticWeightAveraging": _TRAINS_ALONE,
+        "lr_finder.LearningRateFinder": f"{_TRAINS_ALONE}; use task=lr_find",
+        "batch_size_finder.BatchSizeFinder": f"{_TRAINS_ALONE}; set data.batch_size",
+        "on_exception_checkpoint.OnExceptionCheckpoint": (
+            "would list its checkpoint as one of the run's; use checkpoints.every_n_steps"
+        ),
+    }.items()
 }
 _OF_EACH_STEP = {  # and those that do something after each
     f"{_CALLBACKS}.{name}"
@@ -26,6 +35,7 @@ _NOT_OF_THE_TRAINER = {
     "callbacks": "they are entries of callbacks (callbacks.NAME._target_=…)",
     "plugins": "checkpoints are written by the run itself",
     "default_root_dir": "a run has its folder under paths.runs",
+    "model_registry": "a run uploads none of its checkpoints",
     "overfit_batches": "it would not see the same batches again; use trainer.limit_train_batches",
 }
 
@@ -127,8 +137,9 @@ def _step_faults(config: Config) -> list[str]:
         )
     for name, node in config.callbacks.items():
         bases = signature_of(node["_target_"]).bases if node else frozenset()
-        if bases & _NOT_WITH_OWN_STEPS:
-            faults.append(f"callbacks.{name}: works with Lightning's own optimiser steps alone")
+        unusable = [told for callback, told in _CANNOT_BE_USED.items() if callback in bases]
+        if unusable:
+            faults.append(f"callbacks.{name}: {unusable[0]}")
         elif bases & _OF_EACH_STEP and config.steps_per_execution > 1:
             faults.append(
                 f"callbacks.{name}: does something at each optimiser step, but is called after "

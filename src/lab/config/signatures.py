@@ -5,6 +5,8 @@ unchecked ``_target_`` names would run its code. So the file is found on ``sys.p
 """
 
 import ast
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Union
@@ -26,6 +28,9 @@ class Signature:
     module: str = ""  # where it is defined, re-exports followed
     returns: str = ""  # of a function, as it is written
     bases: frozenset[str] = frozenset()  # "module.Class" of the class and all of its ancestors
+    annotations: dict[str, tuple[Module, ast.expr]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
     _adapters: dict[str, TypeAdapter[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def validate(self, name: str, value: Any) -> None:
@@ -35,6 +40,25 @@ class Signature:
         if name not in self._adapters:  # making one takes longer than all that it validates
             self._adapters[name] = TypeAdapter(self.types[name])
         self._adapters[name].validate_python(value)
+
+    def classes(self, name: str) -> frozenset[str]:
+        """Return the "module.Class" of each class that the annotation of argument ``name`` names.
+
+        Those of Python's own library are left out: ``Callable`` and ``Sequence`` say how a value is
+        used, and too many classes are of that kind.
+        """
+        if name not in self.annotations:
+            return frozenset()
+        module, annotation = self.annotations[name]
+        found = set()
+        for expression in _expressions(annotation):
+            try:
+                of, node = base_class(module, expression)
+            except TargetNotFoundError:  # typing's words, and what is computed
+                continue
+            if of.name.partition(".")[0] not in sys.stdlib_module_names:
+                found.add(f"{of.name}.{node.name}")
+        return frozenset(found)
 
 
 @lru_cache(maxsize=1024)
@@ -83,6 +107,7 @@ def _class_signature(module: Module, node: ast.ClassDef) -> Signature:
     if own is not None and not own.accepts_any:
         return own
     types = dict(own.types) if own else {}
+    annotations = dict(own.annotations) if own else {}
     required = set(own.required) if own else set()
     open_ended = own.accepts_any if own else False
     for base in node.bases:
@@ -92,12 +117,13 @@ def _class_signature(module: Module, node: ast.ClassDef) -> Signature:
             continue
         open_ended = parent.accepts_any
         types = {**parent.types, **types}
+        annotations = {**parent.annotations, **annotations}
         if own is None:
             required |= parent.required
         break
     else:
         open_ended = False  # a root class that takes **kwargs takes those it reads from them
-    return Signature(types, frozenset(required), True, open_ended)
+    return Signature(types, frozenset(required), True, open_ended, annotations=annotations)
 
 
 def _ancestors(module: Module, node: ast.ClassDef) -> frozenset[str]:
@@ -123,11 +149,16 @@ def _function_signature(module: Module, node: ast.FunctionDef, *, is_method: boo
         for a, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
         if default is None
     }
-    types = {a.arg: _type(a.annotation) for a in [*positional, *node.args.kwonlyargs]}
+    named = [*positional, *node.args.kwonlyargs]
+    types = {a.arg: _type(a.annotation) for a in named}
     if node.args.kwarg is not None:
         types |= dict.fromkeys(_read_from(node, node.args.kwarg.arg), Any)
     return Signature(
-        types, frozenset(required), is_class=is_method, accepts_any=node.args.kwarg is not None
+        types,
+        frozenset(required),
+        is_class=is_method,
+        accepts_any=node.args.kwarg is not None,
+        annotations={a.arg: (module, a.annotation) for a in named if a.annotation},
     )
 
 
@@ -183,6 +214,18 @@ def _type(annotation: ast.expr | None) -> Any:
         case ast.Subscript(value=ast.Name(id="dict" | "Dict" | "Mapping")):
             return dict
     return Any
+
+
+def _expressions(annotation: ast.expr) -> Iterator[ast.expr]:
+    """Yield the names in an annotation, those in quotes included."""
+    for node in ast.walk(annotation):
+        if isinstance(node, ast.Name | ast.Attribute):
+            yield node
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            try:
+                yield from _expressions(ast.parse(node.value, mode="eval").body)
+            except SyntaxError:  # of a Literal
+                continue
 
 
 def _union(parts: list[Any]) -> Any:
