@@ -27,7 +27,7 @@ notebooks: setup  ## execute all of notebooks/ in place; MovieLens and digits ar
 
 bench: setup  ## our fit against other ways to train the same, half an hour; tables in runs/bench
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
-	$(BIN)/python -m lab.bench
+	$(BIN)/python -m benchmarks
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check

@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from lab.cli import execute, run_with_clear_errors
+from ablab.command.main import execute, run_with_clear_errors
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

@@ -20,12 +20,12 @@ from tempfile import TemporaryFile
 from typing import Any, Self
 from unittest.mock import patch
 
-from lab.overrides import CONF
+from ablab.command.overrides import CONF
 
 TRAIN = CONF.parent / "train.py"
 _AT_IMPORT = dict(os.environ)  # before any test changes it
 forkserver = multiprocessing.get_context("forkserver")
-forkserver.set_forkserver_preload(["lab.run", "lab.report.page"])
+forkserver.set_forkserver_preload(["ablab.training.run", "ablab.report.forms.page"])
 
 
 class Process:

@@ -13,8 +13,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
-from lab.cli import JobFailed, execute, register_resolvers
-from lab.overrides import CONF, force_overrides
+from ablab.command.main import JobFailed, execute, register_resolvers
+from ablab.command.overrides import CONF, force_overrides
 from tests import forked
 
 ROOT = CONF.parent

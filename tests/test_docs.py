@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.config.test_check import checked
+from tests.ablab.config.test_check import checked
 from tests.launch import ROOT
 from tests.pages import PAGES, README, Block, blocks_of, commands_of, prints, script_of
 

@@ -16,7 +16,7 @@ class AblationSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from lab.ablation.launch import run_apart
+        from ablab.ablation.launch.launch import run_apart
 
         self.config = config
         self.hydra_context = hydra_context
@@ -25,9 +25,9 @@ class AblationSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        from lab.ablation.folder import PlanFolder
-        from lab.ablation.plan import read_plan
-        from lab.ablation.sweep import run_plan
+        from ablab.ablation.plan.folder import PlanFolder
+        from ablab.ablation.plan.plan import read_plan
+        from ablab.ablation.plan.sweep import run_plan
 
         assert self.config is not None
         assert self.launcher is not None

@@ -22,8 +22,8 @@ class LocalLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from lab.ablation.job_pool import JobPool
-        from lab.ablation.launch import folder_of
+        from ablab.ablation.launch.job_pool import JobPool
+        from ablab.ablation.launch.launch import folder_of
 
         folders = [folder_of(overrides) for overrides in job_overrides]
         return JobPool(folders, self.jobs_at_a_time).run()

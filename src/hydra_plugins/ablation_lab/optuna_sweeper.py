@@ -18,13 +18,13 @@ class OptunaSweeper(AblationSweeper):
         self.settings = settings
 
     def sweep(self, arguments: list[str]) -> None:
-        from lab.errors import ConfigError
+        from ablab.errors import ConfigError
 
         if find_spec("optuna") is None:
             raise ConfigError(
                 "hydra/sweeper=optuna: needs Optuna; pip install 'ablation-lab[search]'"
             )
-        from lab.ablation.search import read_settings, run_search
+        from ablab.ablation.search.search import read_settings, run_search
 
         assert self.config is not None
         assert self.launcher is not None

@@ -29,8 +29,8 @@ class SerialLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from lab.ablation.launch import folder_of
-        from lab.ablation.listing import JobLines
+        from ablab.ablation.launch.launch import folder_of
+        from ablab.ablation.plan.listing import JobLines
 
         lines = JobLines(len(job_overrides))
         returns = []
@@ -47,7 +47,7 @@ class SerialLauncher(Launcher):
         return returns
 
     def _run(self, folder: Path, overrides: list[str], number: int) -> JobReturn:
-        from lab.ablation.launch import needs_own_processes, run_to_its_end
+        from ablab.ablation.launch.launch import needs_own_processes, run_to_its_end
 
         if needs_own_processes(folder):
             return run_to_its_end(folder)
@@ -60,8 +60,8 @@ class SerialLauncher(Launcher):
             configure_log(hydra.hydra_logging, hydra.verbose)
 
     def _run_here(self, folder: Path, overrides: list[str], number: int) -> JobReturn:
-        from lab.cli import execute_run
-        from lab.secrets import redacted
+        from ablab.command.main import execute_run
+        from ablab.safety.redaction import redacted
 
         with (
             (folder / "run.log").open("a", buffering=1) as log,

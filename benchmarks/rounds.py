@@ -1,0 +1,154 @@
+"""Whole processes that take turns, and what their run records say of them."""
+
+import os
+import pty
+import re
+import statistics
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablab.errors import UserError
+from ablab.runs.record import FILE_NAME, RunRecord
+
+_TERMINAL = (40, 120)  # lines, columns
+
+
+@dataclass(frozen=True)
+class Contender:
+    """``command`` makes, for a folder and a seed, the arguments of Python's command line.
+
+    ``needs`` is a package that may not be installed.
+    """
+
+    name: str
+    command: Callable[[Path, int], list[str]]
+    needs: str | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one process: seconds of the fit, and in all; peak memory in MiB; the test metric.
+
+    Of a plan, which is many fits, all its seconds count as the fit's, and metrics are averaged.
+    """
+
+    fit: float
+    process: float
+    memory: float
+    test: float
+    steps: int
+    epochs: int
+
+
+def run_in_turns(
+    contenders: list[Contender],
+    rounds: int,
+    folder: Path,
+    metric: str,
+    say: Callable[[str], None],
+) -> dict[str, list[Measured]]:
+    """By name; in each round every contender runs once, all with the round's number as seed.
+
+    Raises:
+        UserError: a process fails; the end of what it said is told.
+    """
+    measured: dict[str, list[Measured]] = {contender.name: [] for contender in contenders}
+    for number in range(rounds):
+        for contender in contenders:
+            place = folder / f"round_{number + 1}" / re.sub(r"\W+", "_", contender.name)
+            command = [sys.executable, *contender.command(place, number)]
+            seconds = on_a_terminal(command, place.with_suffix(".log"))
+            found = read(place, seconds, metric)
+            measured[contender.name].append(found)
+            say(
+                f"round {number + 1}/{rounds}  {contender.name}: fit {found.fit:.2f} s, "
+                f"process {found.process:.1f} s, test {metric} {found.test:.4f}"
+            )
+    return measured
+
+
+def on_a_terminal(command: list[str], log: Path) -> float:
+    """Run a command to its end with a terminal to draw on, as users have one; its seconds.
+
+    Raises:
+        UserError: it fails.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(its, _TERMINAL)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm-256color"}
+    started = time.perf_counter()
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=its, stderr=its, env=environment
+        )
+        os.close(its)
+        try:
+            while text := _read(ours):
+                file.write(text)
+            process.wait()
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ours)
+    if process.returncode != 0:
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise UserError(f"{' '.join(command)}\nended with {process.returncode}:\n{end}")
+    return time.perf_counter() - started
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 2**16)
+    except OSError:  # as Linux says that nobody writes any more
+        return b""
+
+
+def read(folder: Path, seconds: float, metric: str) -> Measured:
+    """Of the run, or of the plan, in ``folder``, whose process took ``seconds``."""
+    if (folder / FILE_NAME).is_file():
+        record = RunRecord.read(folder)
+        return _measured([record], record.seconds["fit"], seconds, metric)
+    records = [RunRecord.read(path.parent) for path in sorted(folder.glob(f"*/{FILE_NAME}"))]
+    return _measured(records, seconds, seconds, metric)
+
+
+def _measured(records: list[RunRecord], fit: float, process: float, metric: str) -> Measured:
+    return Measured(
+        fit=fit,
+        process=process,
+        memory=max(record.peak_memory or 0.0 for record in records),
+        test=statistics.mean(record.metrics["test"][metric] for record in records),
+        steps=sum(record.steps or 0 for record in records),
+        epochs=sum(record.epochs or 0 for record in records),
+    )
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and greatest."""
+
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        return cls(statistics.median(values), min(values), max(values))
+
+    def shown(self, digits: int) -> str:
+        median, least, greatest = (
+            f"{value:,.{digits}f}" for value in (self.median, self.least, self.greatest)
+        )
+        return median if least == greatest else f"{median} ({least} to {greatest})"
+
+
+def ratios(measured: Mapping[str, list[Measured]], name: str, reference: str) -> Spread:
+    """Of the fits of ``name`` to those of ``reference``, each pair from the same round."""
+    pairs = zip(measured[name], measured[reference], strict=True)
+    return Spread.of([own.fit / other.fit for own, other in pairs])

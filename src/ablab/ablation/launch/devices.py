@@ -1,0 +1,74 @@
+"""How many processes and GPUs a job takes, and which GPUs there are; without importing torch."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ablab.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a job takes of a machine: processes, each with a GPU of its own, or all without."""
+
+    processes: int
+    gpus: int
+
+
+def gpus_here(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The GPUs that may be used, as CUDA_VISIBLE_DEVICES names them; else those of nvidia-smi."""
+    if (visible := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
+        named = [name.strip() for name in visible.split(",")]
+        return [name for name in named if name not in ("", "-1")]
+    if (program := shutil.which("nvidia-smi")) is None:
+        return []
+    command = [program, "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):  # a driver that does not answer has no GPUs
+        return []
+    return listed.stdout.split()
+
+
+def cores_here() -> int:
+    """CPU cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def needs_of(trainer: Mapping[str, Any], n_gpus: int) -> Needs:
+    """What ``trainer`` asks for on a machine with ``n_gpus`` GPUs.
+
+    Raises:
+        ConfigError: it asks for more than there is, or for GPUs by their numbers.
+    """
+    if trainer.get("num_nodes", 1) != 1:
+        raise ConfigError(
+            f"trainer.num_nodes: {trainer['num_nodes']} machines are asked for, and "
+            f"hydra/launcher=local has this one"
+        )
+    accelerator = trainer.get("accelerator", "auto")
+    on_gpus = accelerator in ("gpu", "cuda") or (accelerator == "auto" and n_gpus > 0)
+    if sys.platform == "darwin" and n_gpus == 0:  # there a "gpu" is none that is handed out
+        on_gpus = False
+    devices = trainer.get("devices", "auto")
+    if devices in ("auto", -1, "-1"):
+        count = max(n_gpus, 1) if on_gpus else 1
+    elif isinstance(devices, int) or str(devices).isdigit():
+        count = int(devices)
+    else:
+        raise ConfigError(
+            f"trainer.devices: {devices} names devices, but hydra/launcher=local hands them out; "
+            f"say how many (trainer.devices=2)"
+        )
+    if on_gpus and count > n_gpus:
+        raise ConfigError(
+            f"trainer.devices: {count} GPUs are asked for, and there are {n_gpus} "
+            f"(in CUDA_VISIBLE_DEVICES, else of nvidia-smi); trainer.accelerator=cpu needs none"
+        )
+    return Needs(count, count if on_gpus else 0)

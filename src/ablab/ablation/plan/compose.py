@@ -1,0 +1,251 @@
+"""From the points of a plan to jobs: configs composed, checked, without duplicates, all at once."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from ablab.ablation.plan.plan import Plan, Point, as_list, check_axes, expand, shown
+from ablab.command.overrides import is_group, refuse_new_phases
+from ablab.config.check import check
+from ablab.config.schema import Config
+from ablab.config.suggestions import suggestion
+from ablab.errors import ConfigError
+from ablab.runs.record import NOT_IDENTITY, config_hash
+
+Compose = Callable[[list[str]], DictConfig]  # Hydra overrides -> a composed config
+_NOT_SWEPT = ("run", "task")
+_ABSENT = object()
+
+
+@dataclass
+class Job:
+    """One run to be. ``same_as`` names others that came to the very same config: variants at the
+    same point of the grid by their names, all others by their labels."""
+
+    variant: str | None
+    settings: dict[str, Any]
+    seed: int
+    config: Config
+    config_hash: str
+    overrides: list[str]
+    same_as: list[str] = field(default_factory=list)
+
+    @property
+    def folder_name(self) -> str:
+        """Stable: the hash is that of the config, the rest is for people."""
+        words = [
+            self.variant or "",
+            *(f"{k.split('.')[-1]}-{_brief(v)}" for k, v in self.settings.items()),
+        ]
+        start = "_".join(filter(None, words))[:60].rstrip("_")
+        return "_".join([*([start] if start else []), f"seed{self.seed}", self.config_hash[:8]])
+
+
+@dataclass
+class CommandLine:
+    """What was said beside the plan: it holds for every job, and wins over the plan."""
+
+    plain: list[Override]
+    swept: dict[str, list[Any]]
+
+    @classmethod
+    def parse(cls, arguments: list[str]) -> "CommandLine":
+        """Raises ConfigError for a sweep that has no list of values."""
+        plain, swept = [], {}
+        for override in OverridesParser.create().parse_overrides(arguments):
+            key = override.key_or_group
+            if key.partition(".")[0] == "ablation":
+                if override.is_sweep_override():
+                    raise ConfigError("ablation: one plan at a time")
+                continue
+            if key in _NOT_SWEPT and (override.is_sweep_override() or key == "run"):
+                raise ConfigError(f"{key}: is of a single run; leave out -m")
+            if key == "task" and override.value() != "fit":
+                raise ConfigError(f"task: {override.value()} is of a single run; leave out -m")
+            if not override.is_sweep_override():
+                plain.append(override)
+            elif override.is_discrete_sweep():
+                swept[key] = [parse_value(key, text) for text in override.sweep_string_iterator()]
+            else:
+                raise ConfigError(
+                    f"{key}: has no list of values; hydra/sweeper=optuna searches in it"
+                )
+        return cls(plain, swept)
+
+    def over(self, plan: Plan) -> Plan:
+        """The plan with what is swept here as axes of its own, and without what is fixed here.
+
+        Raises:
+            ConfigError: an axis makes no difference to what runs compute, so all but one of its
+                values would be left out.
+        """
+        fixed = {override.key_or_group for override in self.plain}
+        said = fixed | self.swept.keys()
+        grid = {k: v for k, v in plan.grid.items() if k not in said}
+        grid |= {k: v for k, v in self.swept.items() if k != "seed"}
+        zipped = {k: v for k, v in plan.zip.items() if k not in said}
+        if same := [axis for axis in (*grid, *zipped) if axis.partition(".")[0] in NOT_IDENTITY]:
+            raise ConfigError(
+                "\n".join(
+                    f"{axis}: is no axis, since runs that differ in it are the same"
+                    for axis in same
+                )
+            )
+        changes: dict[str, Any] = {
+            "grid": grid,
+            "zip": zipped,
+            "average": [axis for axis in plan.average if axis not in fixed],
+            "baseline": {k: v for k, v in plan.baseline_settings.items() if k not in fixed},
+        }
+        if "seed" in said:
+            changes["seeds"] = self.swept.get("seed")
+        return plan.model_copy(update=changes)
+
+
+def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> list[Job]:
+    """Every job of a plan, in the order in which they run.
+
+    Raises:
+        ConfigError: with every fault of every job, each told once; nothing has been run then.
+    """
+    check_axes(plan)
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    jobs: dict[str, Job] = {}
+    faults: dict[str, list[str]] = {}
+    exclude_keys = {key for entry in plan.exclude for key in entry}
+    unmatched = set(exclude_keys)
+    unmeasured = {metric for metric in plan.metrics if not metric.startswith("train/")}
+    for point in expand(plan):
+        own = {"variant": point.variant, **point.settings}
+        if any(_agrees(own, entry) for entry in plan.exclude):  # it need not be a config at all
+            unmatched -= own.keys()
+            continue
+        try:
+            config = check(_composed(point, command_line, compose, composed))
+        except ConfigError as error:
+            for fault in str(error).splitlines():
+                faults.setdefault(fault, []).append(point.label)
+            continue
+        values = _values_at(exclude_keys, point, config)
+        unmatched -= values.keys()
+        if any(_agrees(values, entry) for entry in plan.exclude):
+            continue
+        job = _job(point, config, command_line)
+        unmeasured -= _measured(config)
+        first = jobs.setdefault(job.config_hash, job)
+        name = str(point.variant) if point.settings == first.settings else point.label
+        if name not in (str(first.variant), *first.same_as) and point.seed in (None, first.seed):
+            first.same_as.append(name)
+    faults |= {f"ablation.exclude: no job has '{key}'": [""] for key in unmatched if not faults}
+    if jobs and not faults:
+        names = sorted(set().union(*(_measured(job.config) for job in jobs.values())))
+        faults |= {
+            f"ablation.metrics: no job measures '{metric}'{suggestion(metric, names)}": [""]
+            for metric in sorted(unmeasured)
+        }
+    if faults:
+        raise ConfigError("\n".join(_told(fault, labels) for fault, labels in faults.items()))
+    if not jobs:
+        raise ConfigError("ablation.exclude: leaves no job")
+    return list(jobs.values())
+
+
+def _composed(
+    point: Point,
+    command_line: CommandLine,
+    compose: Compose,
+    composed: dict[tuple[str, ...], DictConfig],
+) -> DictConfig:
+    """Composition takes long, so points that differ in values alone share one."""
+    fixed = {override.key_or_group for override in command_line.plain}
+    changes = [(key, value) for key, value in point.changes if key not in fixed]
+    choices = {key: f"{key}={shown(value)}" for key, value in changes if is_group(key)}
+    if wrong := [key for key, value in changes if key in choices and not isinstance(value, str)]:
+        raise ConfigError(
+            "\n".join(f"{key}: names a file; its values are set as {key}.KEY" for key in wrong)
+        )
+    overrides = (*choices.values(), *(str(o.input_line) for o in command_line.plain))
+    if overrides not in composed:
+        composed[overrides] = compose(list(overrides))
+        refuse_new_phases(composed[overrides], [str(o.input_line) for o in command_line.plain])
+    config = copy.deepcopy(composed[overrides])
+    with open_dict(config):
+        for key, value in changes:
+            if not is_group(key):
+                _update(config, key, value, merge=False)
+        refuse_new_phases(config, [f"++{key}={shown(value)}" for key, value in changes])
+        for override in command_line.plain:
+            if override.is_force_add():
+                _update(config, override.key_or_group, override.value(), merge=True)
+    return config
+
+
+def _update(config: DictConfig, key: str, value: Any, *, merge: bool) -> None:
+    try:
+        OmegaConf.update(config, key, value, merge=merge, force_add=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+
+
+def _job(point: Point, config: Config, command_line: CommandLine) -> Job:
+    said = [str(override.input_line).removeprefix("++") for override in command_line.plain]
+    return Job(
+        point.variant,
+        point.settings,
+        config.seed,
+        config,
+        config_hash(config.model_dump(mode="json")),
+        [*(f"{key}={shown(value)}" for key, value in point.changes), *said],
+    )
+
+
+def parse_value(key: str, text: str) -> Any:
+    if is_group(key):
+        return text
+    return OverridesParser.create().parse_override(f"++{key}={text}").value()
+
+
+def _measured(config: Config) -> set[str]:
+    names = ("loss", *(name for name, node in config.objective.metrics.items() if node))
+    stages = ("test", "val") if config.has_validation else ("test",)
+    return {f"{stage}/{name}" for stage in stages for name in names}
+
+
+def _values_at(keys: set[str], point: Point, config: Config) -> dict[str, Any]:
+    """What a job has at ``keys``; those that it does not have are left out."""
+    values = config.model_dump(mode="json")
+    own = {"variant": point.variant, **point.settings}
+    found = {key: own[key] if key in own else _at(values, key) for key in keys}
+    return {key: value for key, value in found.items() if value is not _ABSENT}
+
+
+def _agrees(values: dict[str, Any], entry: dict[str, Any]) -> bool:
+    return all(key in values and values[key] in as_list(wanted) for key, wanted in entry.items())
+
+
+def _at(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        if not isinstance(values, dict) or part not in values:
+            return _ABSENT
+        values = values[part]
+    return values
+
+
+def _told(fault: str, labels: list[str]) -> str:
+    labels = [label for label in dict.fromkeys(labels) if label]
+    if not labels:
+        return fault
+    more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
+    return f"{fault} (in {', '.join(labels[:3])}{more})"
+
+
+def _brief(value: Any) -> str:
+    kept = [c if c.isalnum() or c in ".+-" else "-" for c in Path(shown(value)).name]
+    return "".join(kept).strip("-")

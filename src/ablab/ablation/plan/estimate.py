@@ -1,0 +1,44 @@
+"""How long jobs will take, from what finished runs like them took."""
+
+import json
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from ablab.ablation.plan.compose import Job
+from ablab.errors import RunFolderError
+from ablab.runs.record import RunRecord, run_folders
+
+_WORK = ("data", "model", "trainer", "phases", "threads")  # what decides how much there is to do
+_NOT_WORK = ("split", "split_seed", "order_seed", "root", "weights")
+
+
+class Estimate:
+    """Medians of finished runs: of the same config but for its seeds, else of the same work."""
+
+    def __init__(self, runs: Path) -> None:
+        self._seconds: dict[str, list[float]] = defaultdict(list)
+        for path in run_folders(runs):
+            try:
+                record = RunRecord.read(path)
+            except RunFolderError:
+                continue
+            if record.status == "done" and "total" in record.seconds:
+                taken = record.seconds["total"] - record.seconds.get("start", 0.0)
+                for key in _keys(record.config):
+                    self._seconds[key].append(taken)
+
+    def seconds(self, job: Job) -> float | None:
+        """Of one job without the imports, which a sweep pays once; None if nothing like it ran."""
+        for key in _keys(job.config.model_dump(mode="json")):
+            if key in self._seconds:
+                return statistics.median(self._seconds[key])
+        return None
+
+
+def _keys(config: dict[str, Any]) -> tuple[str, str]:
+    work = {key: config.get(key) for key in _WORK}
+    work["data"] = {k: v for k, v in (work["data"] or {}).items() if k not in _NOT_WORK}
+    same = {"work": work, "optim": config.get("optim"), "schedule": config.get("schedule")}
+    return json.dumps(same, sort_keys=True), json.dumps(work, sort_keys=True)

@@ -1,0 +1,193 @@
+"""What a plan shows at the terminal: its jobs before they run, a line for each, and its end."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ablab.ablation.plan.estimate import Estimate
+from ablab.ablation.plan.folder import JobFolder, State
+from ablab.ablation.plan.plan import label_of
+from ablab.errors import RunFolderError
+from ablab.report.write import console
+from ablab.runs.record import RunRecord
+from ablab.safety.printable import printable
+
+_MOST_FAILURES = 20
+_ACTIONS: dict[State, str] = {
+    "planned": "run",
+    "running": "is running",
+    "interrupted": "continue",
+    "failed": "failed; skip",
+    "done": "done; skip",
+    "unreadable": "damaged record; skip",
+}
+
+
+def show_jobs(
+    jobs: Sequence[JobFolder], statuses: Sequence[State], runs: Path, *, retry_failed: bool
+) -> None:
+    """The table of a dry run: every job, what would be done with it, and how long that takes."""
+    actions = _ACTIONS | ({"failed": "failed; try again"} if retry_failed else {})
+    estimate = Estimate(runs)
+    left = [action_due(status, retry_failed=retry_failed) for status in statuses]
+    seconds = [
+        estimate.seconds(job.job) if due else 0.0 for job, due in zip(jobs, left, strict=True)
+    ]
+    keys = list(dict.fromkeys(key for job in jobs for key in job.job.settings))
+    variants = any(job.job.variant for job in jobs)
+    table = Table()
+    for name in ("job", *(["variant"] if variants else []), *keys, "seed", "folder", "", "about"):
+        table.add_column(name, justify="right" if name in ("job", "seed", "about") else "left")
+    for number, (folder, status, taken) in enumerate(zip(jobs, statuses, seconds, strict=True), 1):
+        job = folder.job
+        variant = " = ".join(filter(None, [job.variant, *job.same_as]))
+        about = "?" if taken is None else ("" if taken == 0 else duration(taken))
+        settings = [
+            label_of(None, {"": job.settings[k]})[1:] if k in job.settings else "" for k in keys
+        ]
+        cells = [str(number), *([variant] if variants else []), *settings, str(job.seed)]
+        table.add_row(*map(Text, [*cells, folder.path.name, actions[status], about]))
+    out = console()
+    out.print(table)
+    known = [taken for taken in seconds if taken]
+    unknown = sum(taken is None for taken in seconds)
+    told = f"{sum(left)} of {len(jobs)} jobs to run"
+    if known:
+        told += f", about {duration(sum(known))} one after the other (from finished runs)"
+    if unknown:
+        told += f"; nothing like {unknown} of them has run yet, so their time is not known"
+    out.print(told)
+
+
+def action_due(status: State, *, retry_failed: bool) -> bool:
+    """Whether running a plan does anything with a job in this state."""
+    return status in ("planned", "interrupted") or (status == "failed" and retry_failed)
+
+
+class JobLines:
+    """A line for each job that ends, with the time that is left at the pace so far."""
+
+    def __init__(self, total: int, at_a_time: int = 1) -> None:
+        self.total = total
+        self.at_a_time = at_a_time
+        self.ended = 0
+        self.failed = 0
+        self.begun: dict[Path, float] = {}  # of running jobs, on the monotonic clock
+        self.console = console()
+        self._seconds: list[float] = []
+
+    def begin(self, folder: Path) -> None:
+        self.begun[folder] = time.monotonic()
+
+    def running(self, folder: Path) -> AbstractContextManager[Any]:
+        """Begins, and says on a terminal what is going on, for as long as it does."""
+        self.begin(folder)
+        if not self.console.is_terminal:
+            return nullcontext()
+        job = f"[{self.ended + 1}/{self.total}] {describe(RunRecord.read(folder))}"
+        return self.console.status(Text(f"{job}  log: {os.path.relpath(folder)}/run.log"))
+
+    def end(self, folder: Path, error: BaseException | None = None) -> None:
+        """``error`` is what kept a job from even writing its record."""
+        record = RunRecord.read(folder)
+        self.ended += 1
+        self.failed += record.status != "done"
+        self._seconds.append(time.monotonic() - self.begun.pop(folder))
+        left = self.seconds_left()
+        told = f"  (about {duration(left)} left)" if left and left >= 1 else ""
+        width = len(str(self.total))
+        count = f"[{self.ended:>{width}}/{self.total}] " if self.total > 1 else ""
+        self.say(f"{count}{describe(record)}  {outcome(record, error)}{told}")
+
+    def say(self, line: str) -> None:
+        self.console.print(Text(printable(line)), soft_wrap=True)
+
+    def seconds_left(self) -> float | None:
+        """If every job takes the mean of those that have ended; None before the first has."""
+        if not self._seconds:
+            return None
+        mean = sum(self._seconds) / len(self._seconds)
+        now = time.monotonic()
+        running = sum(max(mean - (now - begun), 0.0) for begun in self.begun.values())
+        waiting = self.total - self.ended - len(self.begun)
+        places = max(1, min(self.at_a_time, self.total - self.ended))
+        return (running + mean * waiting) / places
+
+
+def describe(record: RunRecord) -> str:
+    label = label_of(record.plan.get("variant"), record.plan.get("settings", {}))
+    return " ".join(filter(None, [label, f"seed={record.seeds['seed']}"]))
+
+
+def outcome(record: RunRecord, error: BaseException | None = None) -> str:
+    """A line: the objective of a finished job, the error of one that failed."""
+    if record.status == "done":
+        name = record.objective["metric"]
+        values = {f"val/{name}": record.metrics.get("chosen", {}).get(f"val/{name}")}
+        values[f"test/{name}"] = record.metrics.get("test", {}).get(name)
+        measured = "  ".join(f"{k} {v:.4f}" for k, v in values.items() if v is not None)
+        return f"{measured}  {duration(record.seconds.get('total', 0.0))}"
+    if record.status == "failed" and record.error:
+        return f"failed: {error_line(record.error['type'], record.error['message'])}"
+    if error is not None:
+        return f"failed: {error_line(type(error).__name__, str(error))}"
+    return "was stopped"
+
+
+def error_line(kind: str, message: str) -> str:
+    first = message.strip().splitlines()[0] if message.strip() else ""
+    return f"{kind}: {first}" if first else kind
+
+
+def show_failures(
+    jobs: Sequence[JobFolder],
+    statuses: Sequence[State],
+    ends: Mapping[Path, str],
+    base: Path,
+) -> None:
+    """Jobs that have begun and are not done: what was wrong, and where their logs are.
+
+    ``ends``: how jobs ended whose records do not say it, such as one that was killed.
+    """
+    out = console()
+    begun = [
+        (job, status)
+        for job, status in zip(jobs, statuses, strict=True)
+        if status not in ("done", "planned") or job.path in ends
+    ]
+    for job, status in begun[:_MOST_FAILURES]:
+        try:
+            record = job.record()
+        except RunFolderError as error:
+            where = os.path.relpath(job.path)
+            out.print(Text(f"  {error}; remove {where} to run that job anew"), soft_wrap=True)
+            continue
+        log = job.path / "run.log"
+        shown = log.relative_to(base) if log.is_relative_to(base) else log
+        told = outcome(record) if status == "failed" else status
+        if job.path in ends:
+            told += f", {ends[job.path]}"
+        line = f"  {describe(record)}: {told}\n    log: {shown}"
+        out.print(Text(printable(line)), soft_wrap=True)
+    if len(begun) > _MOST_FAILURES:
+        out.print(f"  and {len(begun) - _MOST_FAILURES} more; report.html has them all")
+
+
+def counted(statuses: Sequence[State]) -> str:
+    """``18 done, 2 failed``"""
+    return ", ".join(f"{n} {status}" for status, n in Counter(statuses).most_common())
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,195 @@
+"""What an ablation plan may say (``conf/ablation/NAME.yaml``), and the points it comes to."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from ablab.config.schema import Count, Flag, FolderName, Section, Seed, Text
+from ablab.config.suggestions import suggestion
+from ablab.errors import ConfigError
+
+Settings = dict[str, Any]  # "optim.lr" -> 0.01, or a group's choice: "optim" -> "sgd"
+Key = Annotated[Text, Field(pattern=r"^\w[\w./@-]*$")]
+Changes = dict[Key, Any]  # Settings that are checked
+Values = Annotated[list[Any], Field(min_length=1)]
+_NOT_OF_A_JOB = ("run", "task", "paths.runs")
+
+
+class Plan(Section):
+    """Every variant at every point of the grid, with every seed.
+
+    A change is ``key: value``, with the key as on the command line: ``optim.lr: 0.01`` sets a
+    value, ``optim: sgd`` chooses a file. A mapping takes the place of the one before, whole:
+    ``optim.lr_spread: {kind: flat}`` needs to know nothing of the kind that was there.
+
+    ``base`` holds for all jobs, ``zip`` walks through lists of equal length side by side. A job is
+    left out if its config agrees with every line of an entry of ``exclude``. ``baseline`` names a
+    variant, or gives values on axes: each row of the report is compared with the row that has these
+    in place of its own. ``average`` names axes whose values make one result (folds of a split).
+    """
+
+    claim: Text = ""
+    base: Changes = Field(default={})
+    baseline: Text | Settings | None = None
+    variants: dict[FolderName, Changes | None] = Field(default={})
+    grid: dict[Key, Values] = Field(default={})
+    zip: dict[Key, Values] = Field(default={})
+    seeds: Count | Annotated[list[Seed], Field(min_length=1)] | None = None
+    exclude: list[Annotated[Settings, Field(min_length=1)]] = Field(default=[])
+    average: list[Text] = Field(default=[])
+    metrics: list[Text] = Field(default=[])
+    dry_run: Flag = False
+    retry_failed: Flag = False
+
+    @property
+    def axes(self) -> list[str]:
+        return [*self.grid, *self.zip]
+
+    @property
+    def baseline_settings(self) -> Settings:
+        """``baseline`` with a variant's name written out: ``{"variant": NAME}``."""
+        if isinstance(self.baseline, str):
+            return {"variant": self.baseline}
+        return self.baseline or {}
+
+    @property
+    def seed_values(self) -> list[int | None]:
+        """``seeds: 3`` is 0, 1, 2; None leaves the seed as the config has it."""
+        if self.seeds is None:
+            return [None]
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
+
+    def _parts(self) -> list[Mapping[str, Any]]:
+        return [self.base, *(v or {} for v in self.variants.values()), self.grid, self.zip]
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> "Plan":
+        chosen = self.baseline_settings.get("variant")
+        if chosen is not None and chosen not in self.variants:
+            told = suggestion(str(chosen), list(self.variants))
+            raise ValueError(f"baseline: no variant '{chosen}'{told}")
+        if both := self.grid.keys() & self.zip.keys():
+            raise ValueError(f"zip: {', '.join(both)} stands in grid as well")
+        for key in dict.fromkeys(key for part in self._parts() for key in part):
+            if key in _NOT_OF_A_JOB or key.partition("/")[0] == "hydra":
+                raise ValueError(f"base: {key} is for the command line, not for a job of a plan")
+        for entry in self.exclude:
+            for name in as_list(entry.get("variant", [])):
+                if name not in self.variants:
+                    told = suggestion(str(name), list(self.variants))
+                    raise ValueError(f"exclude: no variant '{name}'{told}")
+        if "seed" in self.axes:
+            raise ValueError("grid: the seed is no axis; list seeds under seeds")
+        lengths = {key: len(values) for key, values in self.zip.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{key} has {n}" for key, n in lengths.items())
+            raise ValueError(f"zip: lists should be of one length ({told})")
+        return self
+
+
+@dataclass(frozen=True)
+class Point:
+    """A job before its config is composed; ``changes`` are applied in their order."""
+
+    variant: str | None
+    settings: Settings  # on the axes
+    seed: int | None
+    changes: list[tuple[str, Any]]
+
+    @property
+    def label(self) -> str:
+        """``l2 optim.lr=0.01``; empty for a plan of nothing but seeds."""
+        return label_of(self.variant, self.settings)
+
+
+def label_of(variant: str | None, settings: Mapping[str, Any]) -> str:
+    return " ".join(
+        [*([variant] if variant else []), *(f"{k}={shown(v)}" for k, v in settings.items())]
+    )
+
+
+def shown(value: Any) -> str:
+    """A setting as the command line takes it, short."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(map(shown, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{k}:{shown(v)}" for k, v in value.items()) + "}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def read_plan(values: Mapping[str, Any]) -> Plan:
+    """Raises ConfigError with every fault, one a line."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"ablation: a plan's file holds keys, such as seeds: 3 (not {values!r})")
+    try:
+        return Plan.model_validate(values)
+    except ValidationError as error:
+        faults = dict.fromkeys(_fault(e) for e in error.errors())  # a union has one a member
+        raise ConfigError("\n".join(faults)) from error
+
+
+def check_axes(plan: Plan) -> None:
+    """For a plan that has all its axes, those of the command line among them.
+
+    Raises:
+        ConfigError: ``baseline`` or ``average`` speaks of an axis or a value that is not there.
+    """
+    values, faults = {**plan.grid, **plan.zip}, []
+    for key, value in plan.baseline_settings.items():
+        if key == "variant":
+            continue
+        if key not in values:
+            faults.append(f"ablation.baseline: no axis '{key}'{suggestion(key, plan.axes)}")
+        elif value not in values[key]:
+            faults.append(f"ablation.baseline: {key} is never {shown(value)}")
+    for axis in plan.average:
+        if axis not in values:
+            faults.append(f"ablation.average: no axis '{axis}'{suggestion(axis, plan.axes)}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def expand(plan: Plan) -> list[Point]:
+    """All points of a plan, seed by seed, so that a first comparison is there early."""
+    points = []
+    for seed in plan.seed_values:
+        for variant, changes in (plan.variants or {None: {}}).items():
+            for settings in _grid_points(plan):
+                ordered = [*plan.base.items(), *(changes or {}).items(), *settings.items()]
+                ordered += [("seed", seed)] if seed is not None else []
+                points.append(Point(variant, settings, seed, ordered))
+    return points
+
+
+def _grid_points(plan: Plan) -> Iterator[Settings]:
+    side_by_side = list(zip(*plan.zip.values(), strict=True)) or [()]
+    for values in itertools.product(*plan.grid.values()):
+        for zipped in side_by_side:
+            yield {
+                **dict(zip(plan.grid, values, strict=True)),
+                **dict(zip(plan.zip, zipped, strict=True)),
+            }
+
+
+def _fault(error: Any) -> str:
+    where = ".".join(["ablation", *map(str, error["loc"])])
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key{suggestion(str(error['loc'][-1]), list(Plan.model_fields))}"
+    if error["loc"][-1:] == ("[key]",) and isinstance(error["input"], bool):
+        place = ".".join(map(str, error["loc"][:-2]))
+        return f"ablation.{place}: YAML reads a name there as {error['input']}; put it in quotes"
+    if error["loc"][:1] == ("seeds",):
+        return f"ablation.seeds: should be how many (5), or a list ([0, 1]); not {error['input']!r}"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    if error["type"] == "value_error":
+        return f"{where}.{message}"
+    return f"{where}: {message[0].lower()}{message[1:]} (it is {error['input']!r})"

@@ -1,0 +1,150 @@
+"""The space of a search: Hydra's sweeps (interval, range, choice) as Optuna's distributions."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from ablab.ablation.plan.compose import parse_value
+from ablab.ablation.plan.plan import shown
+from ablab.errors import ConfigError
+
+_NOT_SEARCHED = {
+    "seed": "the best of a search over seeds is luck; run the settings it finds with several",
+    "test": "a search reads the test part in all of its trials, or better in none",
+    "name": "it says what the runs are called, not what they compute",
+    "run": "is of a single run; leave out -m",
+    "task": "is of a single run; leave out -m",
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An axis. What Optuna draws is a number, or for a choice its text on the command line."""
+
+    key: str
+    distribution: BaseDistribution
+    choices: dict[str, Any] = field(default_factory=dict)  # text -> value
+
+    def typed(self, drawn: Any) -> Any:
+        """A drawn number as the command line shows it, so that a command can repeat a trial."""
+        d = self.distribution
+        if not isinstance(d, FloatDistribution):
+            return drawn
+        if d.step is not None:
+            return round(drawn, 12)
+        return min(max(float(shown(float(drawn))), d.low), d.high)
+
+    def value(self, drawn: Any) -> Any:
+        """What a config gets."""
+        return self.choices[drawn] if self.choices else drawn
+
+    def text(self, drawn: Any) -> str:
+        return drawn if self.choices else shown(drawn)
+
+    @property
+    def probes(self) -> list[Any]:
+        """Values that a config has to take if it is to take all of them."""
+        if self.choices:
+            return list(self.choices.values())
+        d = self.distribution
+        assert isinstance(d, FloatDistribution | IntDistribution)
+        if d.step is not None:
+            return [d.low, d.high]
+        return [d.low, d.low + (d.high - d.low) / math.pi, d.high]  # one that is no whole number
+
+    def __str__(self) -> str:
+        if self.choices:
+            return f"choice({', '.join(self.choices)})"
+        d = self.distribution
+        assert isinstance(d, FloatDistribution | IntDistribution)
+        told = f"{shown(d.low)} … {shown(d.high)}"
+        told += f" by {shown(d.step)}" if d.step and not d.log else ""
+        return told + (" log" if d.log else "")
+
+
+def split_space(arguments: list[str]) -> tuple[list[Parameter], list[str]]:
+    """What is to be searched, and the rest of the command line.
+
+    Raises:
+        ConfigError: with all that cannot be searched, and if there is nothing to search.
+    """
+    space, rest, said, faults = [], [], [], []
+    for override in OverridesParser.create().parse_overrides(arguments):
+        key = override.key_or_group
+        said.append(key)
+        if key.partition(".")[0] == "ablation":
+            faults.append(f"{key}: is of a plan, and a search has none; leave out one of them")
+        elif not override.is_sweep_override():
+            rest.append(str(override.input_line))
+        elif key in _NOT_SEARCHED:
+            faults.append(f"{key}: {_NOT_SEARCHED[key]}")
+        else:
+            try:
+                space.append(_parameter(key, override))
+            except ValueError as error:
+                faults.append(f"{key}: {error}")
+    faults += [f"{p.key}: is said twice" for p in space if said.count(p.key) > 1]
+    if not space and not faults:
+        faults = ["hydra/sweeper=optuna: nothing to search in; try optim.lr=interval(1e-4,1e-1)"]
+    if faults:
+        raise ConfigError("\n".join(dict.fromkeys(faults)))
+    return space, rest
+
+
+def _parameter(key: str, override: Override) -> Parameter:
+    sweep = override.value()
+    if not isinstance(sweep, IntervalSweep | RangeSweep | ChoiceSweep):
+        raise ValueError("list the choices: a search knows no glob")
+    if isinstance(sweep, RangeSweep | ChoiceSweep) and sweep.shuffle:
+        raise ValueError("a search draws at random anyhow; leave out shuffle")
+    if unknown := sweep.tags - {"log"}:
+        raise ValueError(f"no tag '{unknown.pop()}'; the one tag is log")
+    log = "log" in sweep.tags
+    if isinstance(sweep, ChoiceSweep):
+        if log:
+            raise ValueError("a choice has no scale; leave out the tag log")
+        texts = list(override.sweep_string_iterator())
+        choices = {text: parse_value(key, text) for text in texts}
+        if len(choices) < len(texts):
+            raise ValueError("a choice is named twice")
+        return Parameter(key, CategoricalDistribution(list(choices)), choices)
+    if isinstance(sweep, IntervalSweep):
+        assert sweep.start is not None
+        assert sweep.end is not None
+        low, high, step = sweep.start, sweep.end, None
+    else:
+        low, high, step = _grid(sweep)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("an interval needs two ends")
+    if low > high:
+        raise ValueError(f"the interval ends at {shown(high)}, before it begins, at {shown(low)}")
+    if log and low <= 0:
+        raise ValueError(f"a logarithmic scale begins above 0, not at {shown(low)}")
+    if isinstance(low, int) and isinstance(high, int):
+        if log and step not in (None, 1):
+            raise ValueError("a logarithmic scale has no steps; use int(tag(log,interval(…)))")
+        return Parameter(key, IntDistribution(low, high, log=log, step=int(step or 1)))
+    if log and step is not None:
+        raise ValueError("a logarithmic scale has no steps; use tag(log,interval(…))")
+    return Parameter(key, FloatDistribution(low, high, log=log, step=step))
+
+
+def _grid(sweep: RangeSweep) -> tuple[float, float, float]:
+    """Lowest value, highest value and distance of a range."""
+    if sweep.step == 0:
+        raise ValueError("a range needs a step other than 0")
+    values = sweep.range()
+    if not isinstance(values, range):
+        values = [round(value, 12) for value in values]
+    if not values:
+        raise ValueError("the range is empty")
+    return min(values[0], values[-1]), max(values[0], values[-1]), abs(sweep.step)

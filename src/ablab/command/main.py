@@ -1,0 +1,202 @@
+"""What stands around Hydra at the command line: the run folder, the check, the exit status."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from ablab.command.import_torchmetrics import import_torchmetrics
+from ablab.command.library_errors import as_user_error
+from ablab.command.overrides import (
+    force_overrides,
+    name_experiment,
+    refuse_new_phases,
+    refuse_other_settings,
+    refuse_unknown_options,
+)
+from ablab.config.check import check
+from ablab.config.hydra_nodes import check_hydra
+from ablab.config.schema import Config
+from ablab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
+from ablab.safety.printable import printable
+from ablab.safety.redaction import redacted, refuse_secrets
+from ablab.safety.signals import RunInterrupted
+
+_started: float | None = time.perf_counter()
+# What torchrun, SLURM, LSF or Lightning leave in the environment of a rank's process.
+RANK_VARIABLES = (
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
+    *("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"),
+    *("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
+    "JSM_NAMESPACE_RANK",
+)
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
+_OF_ALL_RANKS = (ConfigError, TrainingError, RankError)
+
+
+def rank_of_environment() -> int:
+    """Which process of its run this one is, by what its launcher says; 0 where there is one."""
+    ranks = [os.environ[name] for name in _RANKS if name in os.environ]
+    return int(ranks[0]) if ranks else 0
+
+
+def seconds_since_start() -> float:
+    """From the program's start to the first call; 0 for the later jobs of a sweep."""
+    global _started
+    seconds = 0.0 if _started is None else time.perf_counter() - _started
+    _started = None
+    return seconds
+
+
+def check_what_hydra_builds() -> None:
+    """Have every config that Hydra composes checked before Hydra builds anything of it."""
+    compose = ConfigLoaderImpl.load_configuration
+    if compose.__module__ == __name__:
+        return
+
+    def composed(*arguments: Any, **settings: Any) -> DictConfig:
+        cfg = compose(*arguments, **settings)
+        check_hydra(cfg)
+        return cfg
+
+    ConfigLoaderImpl.load_configuration = composed  # Hydra has no place for a check of one's own
+
+
+def run_folder(runs: str, name: str, run: str | None) -> str:
+    """Where a run lives: the folder given by ``run=…``, else a new one named by the time.
+
+    Of a new run only rank 0 knows the folder where torchrun or srun has started the others; they
+    write nothing.
+    """
+    if run is None and rank_of_environment() > 0:
+        return str(Path(runs) / name)
+    if run is None:
+        return str(Path(runs) / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f"))
+    if not (Path(run) / "run.json").is_file():
+        raise RunFolderError(f"run={run}: no run is there (no file run.json)")
+    return run
+
+
+def sweep_folder(runs: str, name: str, run: str | None, plan: str | None) -> str:
+    """Where the runs of a sweep live; that of a plan is found again by its name."""
+    if run is not None:
+        return str(Path(run).parent)
+    if plan is not None:
+        return str(Path(runs) / "ablation" / plan)
+    return str(Path(runs) / name / datetime.now().strftime("multirun_%Y-%m-%d_%H-%M-%S-%f"))
+
+
+def register_resolvers() -> None:
+    # cached: Lightning asks again where the run is, for the processes of the other ranks
+    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True, use_cache=True)
+    # as a job of a sweep: its folder is there already
+    OmegaConf.register_new_resolver(
+        "run_name", lambda run, number: number if run is None else Path(run).name, replace=True
+    )
+    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True, use_cache=True)
+
+
+class JobFailed(BaseException):
+    """Carries a single run's exception past Hydra, which would announce it in its own words."""
+
+
+def execute(cfg: DictConfig) -> float | None:
+    """Check a composed config, and only then import what is slow and run it."""
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    try:
+        config = _checked(cfg, hydra.overrides.task, folder)
+        import_torchmetrics()
+        from ablab.training.run import run  # imports torch
+
+        return run(config, _relative(folder), list(hydra.overrides.task))
+    except Exception as error:
+        if hydra.mode == RunMode.RUN:
+            raise JobFailed from error
+        raise  # the sweep goes on with its next job
+
+
+def execute_run(cfg: DictConfig) -> float | None:
+    """As ``execute``, of a job that ``run=FOLDER`` names: its record brings a config to check."""
+    import_torchmetrics()
+    from ablab.training.run import continue_run  # imports torch
+
+    return continue_run(_relative(Path(cfg.run)))
+
+
+def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
+    try:
+        if cfg.run is not None:
+            refuse_other_settings(cfg, overrides)
+        if "ablation" in cfg:
+            raise ConfigError("ablation: a plan is many runs: python train.py -m ablation=NAME")
+        try:
+            config = check(cfg)
+        except ConfigError as error:
+            experiment = HydraConfig.get().runtime.choices.get("experiment")
+            raise ConfigError(name_experiment(str(error), experiment)) from error
+        refuse_new_phases(cfg, overrides)
+    except ConfigError:
+        for empty in (folder, folder.parent):  # Hydra has made them already
+            with contextlib.suppress(OSError):  # it is not empty, or another rank was faster
+                empty.rmdir()
+        raise
+    return config
+
+
+def _relative(folder: Path) -> Path:
+    """As the user would type it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def run_with_clear_errors(main: Callable[[], None]) -> None:
+    """Run a ``hydra.main`` function; what the user can mend is one line and exit status 2."""
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise what it would print in its own words
+    register_resolvers()
+    sys.argv[1:] = force_overrides(sys.argv[1:])
+    if {"-m", "--multirun"} & set(
+        sys.argv
+    ):  # a sweep is nobody's rank, and its jobs start their own
+        for name in RANK_VARIABLES:
+            os.environ.pop(name, None)
+    try:
+        refuse_unknown_options(sys.argv[1:])
+        refuse_secrets(sys.argv[1:])
+        check_what_hydra_builds()
+        main()
+    except RunInterrupted as stop:
+        sys.exit(stop.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:  # who reads has seen enough: train.py --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except (JobFailed, Exception) as failure:
+        error = failure.__cause__ or failure if isinstance(failure, JobFailed) else failure
+        told = as_user_error(error)
+        if told is None or show_traceback:
+            print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201
+            sys.exit(1 if told is None else told.exit_status)
+        # what all ranks meet, and what another has met, is rank 0's to tell
+        if not (rank_of_environment() and isinstance(told, _OF_ALL_RANKS)):
+            _print_error(told)
+        sys.exit(told.exit_status)
+
+
+def _print_error(error: UserError) -> None:
+    first, *rest = printable(redacted(str(error))).splitlines()
+    if rest and isinstance(error, ConfigError):
+        first, rest = f"{len(rest) + 1} faults", [first, *rest]
+    print("\n  ".join([f"error: {first}", *rest]), file=sys.stderr)  # noqa: T201

@@ -1,0 +1,172 @@
+"""The check that stands before every run: nothing unknown, mistyped or missing gets past it.
+
+All faults are collected and told at once. No torch, no data: the check of a whole config takes
+milliseconds, and what a ``_target_`` takes is read from source (``ablab.config.source_reading.signatures``).
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ValidationError
+
+from ablab.config.combinations import combination_faults
+from ablab.config.nodes import node_faults
+from ablab.config.schema import Config
+from ablab.config.suggestions import suggestion, unknown_key
+from ablab.errors import ConfigError
+from ablab.safety.printable import printable
+from ablab.safety.redaction import redacted, secret_faults
+
+
+def check(cfg: DictConfig) -> Config:
+    """Resolve and validate a composed config.
+
+    Raises:
+        ConfigError: with every fault that was found, one a line.
+    """
+    try:
+        values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'config'}: {first_line(error)}") from error
+    faults = [f"{path}: is required, and nothing sets it" for path in _missing(values)]
+    config = None
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        faults += [_schema_fault(e, values) for e in error.errors()]
+    faults += node_faults(values)
+    if config is not None and not faults:
+        faults += combination_faults(config)
+    faults = list(dict.fromkeys(filter(None, faults)))
+    places = {fault.partition(":")[0] for fault in faults}
+    faults = [fault for fault in faults if _source_of(fault, cfg) not in places]
+    faults += [*secret_faults(values), *_unwritable(values)]
+    if faults:
+        raise ConfigError(redacted("\n".join(faults)))
+    assert config is not None
+    return config
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+def _source_of(fault: str, cfg: DictConfig) -> str | None:
+    """The key whose value the faulty key only takes over (``init: ${seed}`` -> ``seed``)."""
+    parent, _, key = fault.partition(":")[0].rpartition(".")
+    node = OmegaConf.select(cfg, parent) if parent else cfg
+    if not isinstance(node, DictConfig) or key not in node:
+        return None
+    raw = OmegaConf.to_container(node, resolve=False)
+    match = re.fullmatch(r"\$\{([\w.]+)\}", str(raw[key]))  # type: ignore[index,call-overload]
+    return match[1] if match else None
+
+
+# -- the typed part -------------------------------------------------------------------------------
+
+
+def _schema_fault(error: Any, values: dict[str, Any]) -> str:
+    path, owner = _locate(error["loc"], values)
+    where = ".".join(map(str, path))
+    given = error.get("input")
+    if given == "???":
+        return ""  # told as missing
+    match error["type"]:
+        case "extra_forbidden":
+            return unknown_key(where, str(path[-1]), list(owner.model_fields), values)
+        case "missing":
+            return f"{where}: is required"
+        case "literal_error":
+            options = [
+                o.strip("'") for o in error["ctx"]["expected"].replace(" or ", ", ").split(", ")
+            ]
+            return f"{where}: '{given}' is not known{suggestion(str(given), options)}"
+        case "union_tag_invalid":
+            tag = error["ctx"]["discriminator"].strip("'")
+            options = [o.strip(" '") for o in error["ctx"]["expected_tags"].split(",")]
+            given = error["ctx"]["tag"]
+            return f"{where}.{tag}: '{given}' is not known{suggestion(str(given), options)}"
+        case "union_tag_not_found":
+            tag = error["ctx"]["discriminator"].strip("'")
+            return f"{where}.{tag}: is required"
+    if error["type"] in ("model_attributes_type", "model_type", "dict_type"):
+        return f"{where}: should hold keys, such as {where}.KEY=VALUE (it is {given!r})"
+    message = error["msg"].replace("Input should", "should")
+    message = message[0].lower() + message[1:]
+    return f"{where}: {message.replace(' after validation', '')} (it is {given!r})"
+
+
+def _locate(loc: tuple[int | str, ...], values: Any) -> tuple[list[int | str], type[BaseModel]]:
+    """The path without pydantic's union tags, and the model class that owns its last key."""
+    path: list[int | str] = []
+    owner: Any = Config
+    current = values
+    for index, part in enumerate(loc):
+        last = index == len(loc) - 1
+        if isinstance(current, dict) and part not in current and not last:
+            owner = next(m for m in _models(owner) if part in _tags(m))
+            continue
+        path.append(part)
+        if last:
+            break
+        if isinstance(owner, type) and part in owner.model_fields:
+            owner = owner.model_fields[str(part)].annotation
+            models = _models(owner)
+            owner = models[0] if len(models) == 1 else owner
+        current = current[part] if isinstance(current, dict | list) else None  # type: ignore[index]
+    models = _models(owner)
+    return path, models[0] if models else Config
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The model classes that an annotation allows."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for a in get_args(annotation) for m in _models(a)]
+
+
+def _tags(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(
+        tag
+        for f in model.model_fields.values()
+        for tag in get_args(f.annotation)
+        if get_origin(f.annotation)
+    )
+
+
+def _missing(values: Any, prefix: str = "") -> Iterator[str]:
+    items = values.items() if isinstance(values, dict) else enumerate(values)
+    for key, value in items:
+        if value == "???":
+            yield f"{prefix}{key}"
+        elif isinstance(value, dict | list):
+            yield from _missing(value, f"{prefix}{key}.")
+
+
+def _unwritable(values: Any, prefix: str = "") -> Iterator[str]:
+    """What a record could not hold, or would be another thing when it is read.
+
+    An escaped ``${…}`` would be resolved when the node is built: to whatever, unchecked. Bytes of a
+    command line that are not UTF-8 reach Python as half a character (a surrogate).
+    """
+    items = values.items() if isinstance(values, dict) else enumerate(values)
+    for key, value in items:
+        where = printable(f"{prefix}{key}")
+        for text in (key, value):
+            if isinstance(text, str) and not _is_utf8(text):
+                yield f"{where}: should be UTF-8 (it is {text!r})"
+        if isinstance(value, dict | list):
+            yield from _unwritable(value, f"{prefix}{key}.")
+        elif isinstance(value, str) and "${" in value:
+            yield f"{where}: should hold no escaped '${{' (it is {value!r})"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,162 @@
+"""What only shows when parts of a config are held against each other."""
+
+from ablab.config.schema import Adam, Config
+from ablab.config.source_reading.signatures import signature_of
+from ablab.config.sparse import sparse_faults
+from ablab.config.suggestions import suggestion
+
+_CALLBACKS = "lightning.pytorch.callbacks"
+_TRAINS_ALONE = "works with Lightning's own optimiser steps alone"
+_CANNOT_BE_USED = {  # of Lightning's callbacks, and why
+    f"{_CALLBACKS}.{name}": told
+    for name, told in {
+        "gradient_accumulation_scheduler.GradientAccumulationScheduler": _TRAINS_ALONE,
+        "stochastic_weight_avg.StochasticWeightAveraging": _TRAINS_ALONE,
+        "lr_finder.LearningRateFinder": f"{_TRAINS_ALONE}; use task=lr_find",
+        "batch_size_finder.BatchSizeFinder": f"{_TRAINS_ALONE}; set data.batch_size",
+        "on_exception_checkpoint.OnExceptionCheckpoint": (
+            "would list its checkpoint as one of the run's; use checkpoints.every_n_steps"
+        ),
+    }.items()
+}
+_OF_EACH_STEP = {  # and those that do something after each
+    f"{_CALLBACKS}.{name}"
+    for name in (
+        "weight_averaging.WeightAveraging",
+        "lr_monitor.LearningRateMonitor",
+        "device_stats_monitor.DeviceStatsMonitor",
+        "model_checkpoint.ModelCheckpoint",
+    )
+}
+_FULLY_SHARDED = "ablab.training.sharding.FullySharded"
+_SCALED = (16, "16", "16-mixed")
+_NOT_OF_THE_TRAINER = {
+    "logger": "trackers are entries of logger (logger.NAME._target_=…)",
+    "callbacks": "they are entries of callbacks (callbacks.NAME._target_=…)",
+    "plugins": "checkpoints are written by the run itself",
+    "default_root_dir": "a run has its folder under paths.runs",
+    "model_registry": "a run uploads none of its checkpoints",
+    "overfit_batches": "it would not see the same batches again; use trainer.limit_train_batches",
+}
+
+
+def combination_faults(config: Config) -> list[str]:
+    """A line for each setting that another one rules out."""
+    faults = []
+    metrics = list(config.objective.metrics)
+    if config.objective.metric not in metrics:
+        faults.append(
+            f"objective.metric: no metric '{config.objective.metric}'"
+            f"{suggestion(config.objective.metric, metrics)}"
+        )
+    stages = ["val"] if config.has_validation else []
+    monitors = ["train/loss", *(f"{s}/{m}" for s in stages for m in ["loss", *metrics])]
+    for name, node in config.callbacks.items():
+        monitor = (node or {}).get("monitor")
+        if monitor is None or monitor in monitors:
+            continue
+        if monitor.startswith("val/") and not stages:
+            faults.append(
+                f"callbacks.{name}.monitor: '{monitor}' is never measured, since "
+                f"data.validation_fraction=0 leaves no validation part; set it to 0.1, say"
+            )
+        else:
+            faults.append(
+                f"callbacks.{name}.monitor: no metric '{monitor}'{suggestion(monitor, monitors)}"
+            )
+    for key, instead in _NOT_OF_THE_TRAINER.items():
+        if config.trainer.get(key) is not None:
+            faults.append(f"trainer.{key}: is not for a config to set; {instead}")
+    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        limit = config.trainer.get(key)
+        if isinstance(limit, float) and limit != 1.0:
+            faults.append(f"trainer.{key}: should be a number of batches, not a share")
+    duration = config.trainer.get("max_time")
+    if not isinstance(duration, str | dict | None):  # its type is a class, which no value here has
+        faults.append(
+            f"trainer.max_time: should be 'DD:HH:MM:SS', or {{hours: 2}} (it is {duration!r})"
+        )
+    faults += _step_faults(config)
+    if config.model.get("sparse"):
+        faults += sparse_faults(config.optim)
+        devices = config.trainer.get("devices", "auto")
+        if devices not in ("auto", 1, "1"):  # of auto it shows when the machine is looked at
+            faults.append("trainer.devices: sparse gradients are for one process; set it to 1")
+    if config.phases and config.trainer.get("max_epochs") is not None:
+        faults.append(
+            "trainer.max_epochs: each of the phases says how long it is "
+            f"(phases.{next(iter(config.phases))}.epochs); set trainer.max_epochs=null"
+        )
+    faults += _strategy_faults(config)
+    if config.task in ("test", "predict") and config.run is None:
+        faults.append(f"run: task={config.task} needs a run folder: run=runs/NAME/FOLDER")
+    if config.task == "lr_find" and config.run is not None:
+        faults.append("run: task=lr_find looks for a rate before there is a run; leave out run=")
+    phase = config.lr_find.phase
+    if phase is not None and phase not in config.phases:
+        faults.append(f"lr_find.phase: no phase '{phase}'{suggestion(phase, list(config.phases))}")
+    if config.lr_find.first >= config.lr_find.last:
+        faults.append(
+            f"lr_find.first: should be below lr_find.last (it is {config.lr_find.first:g}, "
+            f"and the last {config.lr_find.last:g})"
+        )
+    return faults
+
+
+def _strategy_faults(config: Config) -> list[str]:
+    strategy = config.trainer.get("strategy")
+    if isinstance(strategy, str) and strategy.startswith(("fsdp", "deepspeed")):
+        return [f"trainer.strategy: '{strategy}' has checkpoints of its own; take trainer=fsdp"]
+    in_shares = isinstance(strategy, dict) and strategy.get("_target_") == _FULLY_SHARDED
+    if in_shares and len(config.phases) > 1:
+        told = "shares of the parameters are for one phase, since what is frozen in it stays so"
+        return [f"trainer.strategy: {told}; take trainer=ddp"]
+    return []
+
+
+def _step_faults(config: Config) -> list[str]:
+    """Of how batches become optimiser steps, and steps executions (``ablab.training.phases.StepPlan``)."""
+    faults = []
+    accumulated = config.trainer.get("accumulate_grad_batches")
+    if accumulated is not None and accumulated < 1:
+        faults.append(f"trainer.accumulate_grad_batches: should be 1 or more (it is {accumulated})")
+    algorithm = config.trainer.get("gradient_clip_algorithm")
+    if algorithm not in (None, "norm", "value"):
+        told = suggestion(algorithm, ["norm", "value"])
+        faults.append(f"trainer.gradient_clip_algorithm: no '{algorithm}'{told}")
+    if config.error_if_nonfinite == "gradients" and config.trainer.get("precision") in _SCALED:
+        faults.append(
+            "error_if_nonfinite: 'gradients' of trainer.precision=16-mixed are scaled up until "
+            "some are not finite, and such a step is left out; take 'loss', or bf16-mixed"
+        )
+    fused = isinstance(config.optim, Adam) and config.optim.fused
+    if fused and config.trainer.get("precision") in _SCALED:
+        faults.append(
+            "optim.fused: with trainer.precision=16-mixed the step of gradients that are not "
+            "finite is left out, but not its weight decay; set it to false, or take bf16-mixed"
+        )
+    for name, node in config.callbacks.items():
+        bases = signature_of(node["_target_"]).bases if node else frozenset()
+        unusable = [told for callback, told in _CANNOT_BE_USED.items() if callback in bases]
+        if unusable:
+            faults.append(f"callbacks.{name}: {unusable[0]}")
+        elif bases & _OF_EACH_STEP and config.steps_per_execution > 1:
+            faults.append(
+                f"callbacks.{name}: does something at each optimiser step, but is called after "
+                f"{config.steps_per_execution} of them; set steps_per_execution=1"
+            )
+    batches = config.steps_per_execution * max(accumulated or 1, 1)
+    interval = config.trainer.get("val_check_interval")
+    if batches == 1 or interval in (None, 1.0):
+        return faults
+    of = f"steps_per_execution × trainer.accumulate_grad_batches = {batches}"
+    if config.trainer.get("check_val_every_n_epoch", 1) is None or not isinstance(interval, int):
+        faults.append(
+            f"trainer.val_check_interval: should be a number of batches within an epoch, a "
+            f"multiple of {of}; or set steps_per_execution=1 without accumulation"
+        )
+    elif interval % batches:
+        faults.append(
+            f"trainer.val_check_interval: should be a multiple of {of} (it is {interval})"
+        )
+    return faults

@@ -1,0 +1,180 @@
+"""The check of Hydra's own node, which Hydra acts on before any check of ours.
+
+Any config file can set keys of ``hydra`` as well: the environment, callbacks, sweeper, launcher,
+and the factories of Python's logging. Hydra refuses a list of functions there; here there is a list
+of what may be.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ablab.config.nodes import check_node
+from ablab.errors import ConfigError
+
+_CONF = Path(__file__).resolve().parents[3] / "conf"
+_HYDRAS = Path(hydra.__file__).parent / "conf" / "hydra"
+_LOGGING = {  # Hydra's other files write to a path that a config can choose
+    "hydra_logging": [_HYDRAS / f"hydra_logging/{n}.yaml" for n in ("default", "none", "disabled")],
+    "job_logging": [
+        _CONF / "hydra/job_logging/lab.yaml",
+        *(_HYDRAS / f"job_logging/{n}.yaml" for n in ("stdout", "none", "disabled")),
+    ],
+}
+_LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARN", "WARNING", "INFO", "DEBUG", "NOTSET")
+_CALLBACK = "hydra.experimental.callback.Callback"
+_PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
+_COMMANDS = ("setup", "python", "srun_args", "additional_parameters")  # of launchers for SLURM
+# what Hydra holds to be text, and may not know yet
+_STRINGS = {f"hydra.{k}" for k in ("sweep.dir", "sweep.subdir", "job.name", "job.id", "job.num")}
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+
+
+def check_hydra(cfg: DictConfig, arguments: Sequence[str] | None = None) -> None:
+    """Raise ConfigError if a composed config has Hydra do what it may not.
+
+    Args:
+        arguments: the command line, which may say more than a file; that of this process if None.
+    """
+    values: Any = OmegaConf.to_container(cfg.hydra, resolve=False)
+    faults = [
+        *_job_faults(values),
+        *(fault for section in _LOGGING for fault in _logging_faults(section, values)),
+        *_callback_faults(values),
+        *_plugin_faults("sweeper", values, cfg),
+        *_plugin_faults("launcher", values, cfg),
+        *_command_faults(values, sys.argv[1:] if arguments is None else arguments),
+    ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _job_faults(values: dict[str, Any]) -> Iterator[str]:
+    for key in ("env_set", "env_copy"):
+        if values["job"].get(key):
+            yield (
+                f"hydra.job.{key}: a config must not set environment variables, which other "
+                f"programs obey; set them in the shell: NAME=VALUE python train.py …"
+            )
+    subfolder = values.get("output_subdir")
+    if subfolder is not None and not re.fullmatch(r"\.?\w[\w-]*", str(subfolder)):
+        yield (
+            f"hydra.output_subdir: should be the name of a folder, or null (it is {subfolder!r})"
+        )
+
+
+def _logging_faults(section: str, values: dict[str, Any]) -> Iterator[str]:
+    """Yield a line unless a logging config is one of ``_LOGGING``; levels may differ."""
+    given = dict(_without_levels(values.get(section)))
+    differing: list[str] = []
+    for file in _LOGGING[section]:
+        ours = dict(_without_levels(OmegaConf.to_container(OmegaConf.load(file))))
+        if set(given.get("root.handlers") or []) <= set(ours.get("root.handlers") or []):
+            ours["root.handlers"] = given.get("root.handlers")
+        keys = [key for key in {**ours, **given} if ours.get(key) != given.get(key)]
+        if not keys:
+            return
+        differing = differing or keys
+    yield (
+        f"hydra.{section}.{differing[0]}: a config may set nothing of the logging but levels "
+        f"(hydra.{section}.root.level, hydra.{section}.loggers.NAME.level)"
+    )
+
+
+def _without_levels(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a logging config; lists are values."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _without_levels(value, f"{path}.{key}" if path else str(key))
+    elif not (path.endswith(".level") and node in _LEVELS):
+        yield path, node
+
+
+def _callback_faults(values: dict[str, Any]) -> Iterator[str]:
+    callbacks = values.get("callbacks") or {}
+    if not isinstance(callbacks, dict):
+        yield f"hydra.callbacks: should be a mapping (it is {callbacks!r})"
+        return
+    for name, node in callbacks.items():
+        where = f"hydra.callbacks.{name}"
+        if faults := list(_interpolations(where, node, None)):
+            yield from faults
+        elif node is not None:
+            yield from check_node(where, node, {}, (_CALLBACK,))
+
+
+def _plugin_faults(section: str, values: dict[str, Any], cfg: DictConfig) -> Iterator[str]:
+    """Yield the faults of a node that Hydra builds if its class is a plugin, whatever is in it."""
+    where, node = f"hydra.{section}", values.get(section)
+    node = node if isinstance(node, dict) else {}
+    target = str(node.get("_target_"))
+    if not target.startswith(_PLUGINS):
+        yield (
+            f"{where}._target_: '{target}' is no plugin of Hydra; choose one with "
+            f"hydra/{section}=NAME"
+        )
+        return
+    for key, value in node.items():
+        if key != "_target_":
+            yield from _interpolations(f"{where}.{key}", value, cfg)
+
+
+def _interpolations(where: str, value: Any, cfg: DictConfig | None) -> Iterator[str]:
+    """Yield a line for each value that is a node, or that can turn into one; ``cfg`` holds what
+    values may refer to, and is None where they may refer to nothing."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "_target_" and cfg is not None:
+                yield f"{where}._target_: '{inner}' may not be built here"
+            else:
+                yield from _interpolations(f"{where}.{key}", inner, cfg)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _interpolations(f"{where}.{index}", inner, cfg)
+    elif isinstance(value, str) and not _is_plain_text(value, cfg):
+        yield f"{where}: should be a plain value, or refer to one (it is {value!r})"
+
+
+def _is_plain_text(value: str, cfg: DictConfig | None) -> bool:
+    """Whether ``value`` cannot turn into a node that is built: it only refers to plain values."""
+    if cfg is None:
+        return "${" not in value
+    if "${" in _REFERENCE.sub("", value):
+        return False
+    for path in _REFERENCE.findall(value):
+        if path in _STRINGS:
+            continue
+        if path.startswith((".", "hydra.")):  # relative to what is not known here; or of any type
+            return False
+        try:
+            if OmegaConf.is_config(OmegaConf.select(cfg, path)):
+                return False
+        except OmegaConfBaseException:
+            return False
+    return True
+
+
+def _command_faults(values: dict[str, Any], arguments: Sequence[str]) -> Iterator[str]:
+    """Yield a line for each command of a launcher that neither the user has given nor the file of
+    this machine."""
+    launcher: dict[str, Any] = (
+        values["launcher"] if isinstance(values.get("launcher"), dict) else {}
+    )
+    file = _CONF / "local" / "default.yaml"
+    local = OmegaConf.load(file) if file.is_file() else OmegaConf.create()
+    for key in _COMMANDS:
+        where = f"hydra.launcher.{key}"
+        said = any(
+            argument.lstrip("+").startswith((f"{where}=", f"{where}.")) for argument in arguments
+        )
+        if launcher.get(key) and not said and OmegaConf.select(local, where) != launcher[key]:
+            yield (
+                f"{where}: runs commands, so only the command line and conf/local/default.yaml may "
+                f"set it"
+            )

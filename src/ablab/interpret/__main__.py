@@ -1,0 +1,145 @@
+"""``python -m ablab.interpret KIND RUN``: what a finished run has learned, as tables and pictures."""
+
+import argparse
+import functools
+import re
+import sys
+import typing
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from ablab.config.nodes import HANDED_TO_INTERPRETATIONS
+from ablab.config.source_reading.signatures import defaults_of, docstring_of, signature_of
+from ablab.config.suggestions import suggestion
+from ablab.errors import UserError
+from ablab.interpret.kinds import KINDS
+from ablab.safety.printable import printable
+
+_TARGETS = {name: target for kinds in KINDS.values() for name, target in kinds.items()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if not arguments or arguments[0].startswith("-"):
+            return _overview(arguments)
+        kind, *rest = arguments
+        if kind not in _TARGETS:
+            told = suggestion(kind, list(_TARGETS))
+            raise UserError(f"no kind '{kind}'{told}; python -m ablab.interpret --help lists them")
+        _interpret(kind, _settings(kind, rest))
+    except UserError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _overview(arguments: list[str]) -> int:
+    lines = ["kinds, by what the run was trained on:"]
+    for of, kinds in KINDS.items():
+        lines += [
+            f"\n{of}:",
+            *(f"  {name:<20} {_summary(target)}" for name, target in kinds.items()),
+        ]
+    parser = argparse.ArgumentParser(
+        prog="python -m ablab.interpret KIND RUN",
+        description="What a finished run has learned: tables at the terminal, CSV and PNG in its\n"
+        "folder. RUN is a run folder, or a folder of runs, of which the newest is taken.",
+        epilog="\n".join([*lines, "\nsettings of one: python -m ablab.interpret KIND --help"]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(arguments)
+    parser.print_help()
+    return 0 if arguments else 2
+
+
+def _settings(kind: str, arguments: list[str]) -> dict[str, Any]:
+    """Of the function, and ``run``. Raises UserError for a value that it does not take."""
+    target = _TARGETS[kind]
+    types = signature_of(target).types
+    docstring = docstring_of(target)
+    parser = argparse.ArgumentParser(
+        prog=f"python -m ablab.interpret {kind}",
+        description=docstring.partition("\n\nRaises:")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, or a folder of runs")
+    defaults = defaults_of(target)
+    options = {name: of for name, of in types.items() if name not in HANDED_TO_INTERPRETATIONS}
+    for name, of in options.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            metavar=name.upper(),
+            default=argparse.SUPPRESS,
+            nargs="+" if _is_list(of) else None,
+            help=f"default: {defaults[name]}",
+        )
+    given = vars(parser.parse_args(arguments))
+    return {
+        name: value if name == "run" else _parsed(name, value, options[name])
+        for name, value in given.items()
+    }
+
+
+def _parsed(name: str, text: str | list[str], of: Any) -> Any:
+    """The text itself where text will do, else what it is in YAML."""
+    adapter = TypeAdapter(of)
+    try:
+        return adapter.validate_python(text)
+    except ValidationError:
+        try:
+            values = [yaml.safe_load(one) for one in text] if isinstance(text, list) else None
+            return adapter.validate_python(yaml.safe_load(str(text)) if values is None else values)
+        except (ValidationError, yaml.YAMLError) as error:
+            told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "no value"
+            told = told.replace("Input should be", "should be")
+            raise UserError(f"--{name.replace('_', '-')}: {told} (it is {text!r})") from error
+
+
+def _is_list(of: Any) -> bool:
+    return typing.get_origin(of) is list or any(_is_list(part) for part in typing.get_args(of))
+
+
+def _interpret(kind: str, settings: dict[str, Any]) -> None:
+    """Raises UserError for a run that is not there, or that this kind is not for."""
+    from hydra.utils import get_method  # imports torch with what it finds
+
+    from ablab.findings import FOLDER
+    from ablab.runs.find import load, newest_run
+    from ablab.runs.record import RunRecord
+    from ablab.training.interpretations import misfit, take
+
+    given = settings.pop("run")
+    run = newest_run(given)
+    if run != given:
+        print(f"of the newest run there, {run}", file=sys.stderr)  # noqa: T201
+    status = RunRecord.read(run).status
+    if status != "done":
+        told = f"{run} is not finished ({status}): what is seen is a checkpoint of it"
+        print(told, file=sys.stderr)  # noqa: T201
+    step = get_method(_TARGETS[kind])
+    model, data = load(run)
+    told = misfit(step, model, data)
+    if told:
+        fitting = [k for k, t in _TARGETS.items() if not misfit(get_method(t), model, data)]
+        raise UserError(f"{kind}: {told}; for it there are {', '.join(fitting)}")
+    findings = take(functools.partial(step, **settings), model, data, run)
+    findings.show()
+    for path in findings.write(run / FOLDER):
+        print(path)  # noqa: T201
+
+
+def _summary(target: str) -> str:
+    first = docstring_of(target).partition("\n")[0]
+    return re.sub(r"\s*\(.*\)", "", first).rstrip(".")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""What a classifier makes of each row of a part: one forward pass that other modules draw on."""
+
+from dataclasses import dataclass
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from ablab.config.schema import Part, Text
+from ablab.data.images.pictures import PictureDataModule
+from ablab.errors import UserError
+from ablab.interpret.layers.activations import as_rows, outputs, recorded
+from ablab.training.losses import loss_per_row
+from ablab.training.module import SupervisedModule
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Of the N rows of ``part``, in its order.
+
+    Attributes:
+        names: of the pictures, N.
+        classes: names of the C classes.
+        labels, predictions: int64, (N,).
+        probabilities: float32, (N, C).
+        losses: of the model's own objective, (N,).
+        activations: of the layer that was asked for, (N, n_features).
+    """
+
+    part: Part
+    names: list[str]
+    classes: list[str]
+    labels: Tensor
+    predictions: Tensor
+    probabilities: Tensor
+    losses: Tensor
+    activations: Tensor
+
+    @property
+    def accuracy(self) -> float:
+        return (self.predictions == self.labels).double().mean().item()
+
+    def summary(self) -> str:
+        return f"accuracy {self.accuracy:.4f}, n = {len(self.labels):,}"
+
+    def table(self) -> pl.DataFrame:
+        """A row each: ``image``, ``label``, ``prediction``, its ``probability``, that of the label
+        (``label_probability``) and ``loss``."""
+        chosen = torch.stack([self.predictions, self.labels], dim=1)
+        probability, label_probability = self.probabilities.gather(1, chosen).unbind(dim=1)
+        return pl.DataFrame(
+            {
+                "image": self.names,
+                "label": [self.classes[i] for i in self.labels],
+                "prediction": [self.classes[i] for i in self.predictions],
+                "probability": probability.numpy(),
+                "label_probability": label_probability.numpy(),
+                "loss": self.losses.numpy(),
+            }
+        )
+
+
+@torch.no_grad()
+def outcomes(
+    model: SupervisedModule,
+    data: PictureDataModule,
+    part: Part = "test",
+    layer: Text | None = None,
+) -> Outcomes:
+    """One forward pass over ``part``; ``layer`` as in ``ablab.interpret.layers.activations.recorded``.
+
+    Raises:
+        UserError: the model does not give a column for each class, or has no such layer; the data
+            have no such part.
+    """
+    if part not in data.parts:
+        raise UserError(f"there is no part '{part}'; the data have {', '.join(data.parts)}")
+    labels = data.parts[part][-1]
+    with recorded(model, layer) as records:
+        output = outputs(model, data, part)
+    if output.dim() != 2 or output.shape[1] < 2:
+        raise UserError(
+            f"{type(model).__name__} gives {tuple(output.shape[1:])} for a row; a classifier gives "
+            f"a number for each of two or more classes"
+        )
+    probabilities = model.activation(output).float()
+    return Outcomes(
+        part=part,
+        names=data.picture_names(part),
+        classes=data.class_names(output.shape[1]),
+        labels=labels,
+        predictions=probabilities.argmax(dim=1),
+        probabilities=probabilities,
+        losses=loss_per_row(model.loss_function, output, labels),
+        activations=as_rows(records, len(labels), layer),
+    )

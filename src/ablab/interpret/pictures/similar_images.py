@@ -1,0 +1,268 @@
+"""The training pictures most like a test picture, by a layer's activations.
+
+The activations of a layer can be too many to search among. Along their main components they are
+few, and the nearest ones much the same; ``similarity_agreement`` says how much.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablab.config.schema import Count, Integer, Text
+from ablab.config.suggestions import suggestion
+from ablab.data.images.pictures import PictureDataModule
+from ablab.errors import UserError
+from ablab.figures import COLOURS, MARKERS, plain, styled
+from ablab.findings import Findings
+from ablab.interpret.layers.activations import activations, described
+from ablab.interpret.layers.pca import PCA
+from ablab.interpret.pictures.picture_grid import RIGHT, WRONG, draw_picture, shortened
+from ablab.training.module import SupervisedModule
+
+COMPONENTS = (2, 8, 32, 128)
+_MOST_QUERIES = 10  # that are chosen where none are given
+_BLOCK = 1024  # queries whose distances to all rows are in memory at once
+
+
+def similar_images(
+    model: SupervisedModule,
+    data: PictureDataModule,
+    *,
+    images: list[Integer | Text] | None = None,
+    layer: Text | None = None,
+    components: Count = 32,
+    top: Count = 6,
+) -> Findings:
+    """The training pictures nearest to test pictures, on the main components of a layer.
+
+    Distances are Euclidean. The table of ranks has, over all test pictures, how often the nearest
+    training picture (rank 1: accuracy of the nearest-neighbour rule) and those after it are of the
+    same class.
+
+    Args:
+        images: test pictures, by their names in the tables of a run or by number from 0; none for
+            the first of each class, of ten classes at most.
+        layer: by its dotted name, such as body.6 or lin1, its output; none for the input of the
+            last linear layer.
+        components: principal components of the training pictures' activations; all of them give
+            the distances of the activations themselves.
+        top: neighbours of each.
+
+    Raises:
+        UserError: there is no such picture or layer.
+    """
+    chosen = _chosen(data, images)
+    train, test = (activations(model, data, part, layer) for part in ("train", "test"))
+    pca = PCA.fit(train, components)
+    distances, neighbours = nearest(pca.transform(test), pca.transform(train), top)
+    labels = {part: data.parts[part][-1] for part in ("train", "test")}
+    same = labels["train"][neighbours] == labels["test"][:, None]
+    ranks = pl.DataFrame(
+        {
+            "rank": range(1, same.shape[1] + 1),
+            "same_class_share": same.double().mean(dim=0).numpy(),
+            "mean_distance": distances.double().mean(dim=0).numpy(),
+        }
+    )
+    table = _neighbours_of(data, chosen, distances[chosen], neighbours[chosen])
+    share = float(pca.explained_variance_ratio.sum())
+    of = f"{len(pca.components)} components of the {described(layer)} ({share:.0%} of its variance)"
+    figure = draw_neighbours(
+        data.pictures("test", chosen),
+        [data.pictures("train", row) for row in neighbours[chosen].tolist()],
+        table,
+        f"Test pictures (left) and their nearest training pictures,\nby {of}",
+    )
+    return Findings(
+        tables={"similar_images": table, "similar_images_ranks": ranks},
+        figures={"similar_images": figure},
+        extracts={f"Neighbours of {len(test):,} test pictures, by {of}": ranks},
+    )
+
+
+def similarity_agreement(
+    model: SupervisedModule,
+    data: PictureDataModule,
+    *,
+    layer: Text | None = None,
+    components: list[Count] | None = None,
+    top: Count = 10,
+) -> Findings:
+    """How many of the nearest training pictures stay the same when activations are reduced.
+
+    Args:
+        layer: as for similar_images.
+        components: numbers of principal components; none for 2, 8, 32, 128.
+        top: neighbours of each test picture that are compared.
+    """
+    train, test = (activations(model, data, part, layer) for part in ("train", "test"))
+    train_labels, test_labels = (data.parts[part][-1] for part in ("train", "test"))
+    table = agreement(train, test, train_labels, test_labels, components or COMPONENTS, top)
+    title = f"{len(test):,} test against {len(train):,} training pictures, {described(layer)}"
+    return Findings(
+        tables={"similarity_agreement": table},
+        figures={"similarity_agreement": draw_agreement(table, top, title)},
+        extracts={f"Nearest {top} of {title}": table},
+    )
+
+
+def agreement(
+    train: Tensor,
+    test: Tensor,
+    train_labels: Tensor,
+    test_labels: Tensor,
+    components: Sequence[int],
+    top: int,
+) -> pl.DataFrame:
+    """Neighbours among ``train`` (N, F) of ``test`` (M, F): by components, and by all features.
+
+    Returns:
+        A row for each number of components that there can be, and a last one for the features
+        themselves: share of the variance that is kept, ``overlap`` of the ``top`` neighbours with
+        those by all features, and how often the nearest is of the same class.
+    """
+    _, raw = nearest(test, train, top)
+
+    def row(compared: str, features: int, variance: float, found: Tensor) -> dict[str, Any]:
+        same = train_labels[found[:, 0]] == test_labels
+        return {
+            "compared": compared,
+            "features": features,
+            "share_of_variance": variance,
+            "overlap": overlap(found, raw),
+            "same_class_share": float(same.double().mean()),
+        }
+
+    rows = []
+    whole = PCA.fit(train, min(train.shape))
+    for n in sorted({min(n, len(whole.components)) for n in components}):
+        pca = PCA(whole.mean, whole.components[:n], whole.explained_variance_ratio[:n])
+        _, found = nearest(pca.transform(test), pca.transform(train), top)
+        rows.append(row("components", n, float(pca.explained_variance_ratio.sum()), found))
+    return pl.DataFrame([*rows, row("activations", train.shape[1], 1.0, raw)])
+
+
+def nearest(queries: Tensor, rows: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """Of each query (Q, F), the ``top`` nearest of ``rows`` (N, F), or all N if they are fewer.
+
+    Returns:
+        Euclidean distances, rising, and row numbers, both (Q, min(top, N)).
+    """
+    found = [
+        torch.cdist(block, rows).topk(min(top, len(rows)), largest=False)
+        for block in queries.split(_BLOCK)
+    ]
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
+def overlap(neighbours: Tensor, others: Tensor) -> float:
+    """Mean share of ``neighbours`` (Q, k) of a query that are among its ``others`` (Q, k)."""
+    return float((neighbours[:, :, None] == others[:, None, :]).any(dim=2).double().mean())
+
+
+def _chosen(data: PictureDataModule, images: Sequence[int | str] | None) -> list[int]:
+    """Rows of the test part. Raises UserError for a picture that is not there."""
+    if not images:
+        labels = data.parts["test"][-1].numpy()
+        return np.unique(labels, return_index=True)[1][:_MOST_QUERIES].tolist()
+    names = data.picture_names("test")
+    rows = {str(row): row for row in range(len(names))} | {n: row for row, n in enumerate(names)}
+    for image in images:
+        if str(image) not in rows:
+            raise UserError(
+                f"no test picture '{image}'{suggestion(str(image), names)}; there are "
+                f"{len(names):,}, by number from 0, or by name from '{names[0]}' to '{names[-1]}'"
+            )
+    return [rows[str(image)] for image in images]
+
+
+def _neighbours_of(
+    data: PictureDataModule, chosen: list[int], distances: Tensor, neighbours: Tensor
+) -> pl.DataFrame:
+    labels = {part: data.parts[part][-1].tolist() for part in ("train", "test")}
+    classes = data.class_names(1 + max(map(max, labels.values())))
+    test_names, train_names = (data.picture_names(part) for part in ("test", "train"))
+    return pl.DataFrame(
+        [
+            {
+                "image": test_names[query],
+                "label": classes[labels["test"][query]],
+                "rank": rank,
+                "neighbour": train_names[neighbour],
+                "neighbour_label": classes[labels["train"][neighbour]],
+                "distance": distance,
+            }
+            for query, far, rows in zip(
+                chosen, distances.tolist(), neighbours.tolist(), strict=True
+            )
+            for rank, (distance, neighbour) in enumerate(zip(far, rows, strict=True), 1)
+        ]
+    )
+
+
+@styled()
+def draw_neighbours(
+    queries: NDArray[Any], neighbours: list[NDArray[Any]], table: pl.DataFrame, title: str
+) -> Figure:
+    """A row for each query, its neighbours beside it; ``table`` has a row for each neighbour.
+
+    Neighbours of another class have a dashed frame and a cross.
+    """
+    columns = 1 + len(neighbours[0])
+    width = 7.2 / columns
+    height = 0.32 + min(width, 0.85)  # ten queries fit a page
+    figure = Figure(figsize=(7.2, 0.5 + height * len(queries)), layout="constrained")
+    places = figure.subplots(len(queries), columns, squeeze=False)
+    length = max(6, int(14 * width))
+    said = table.rows(named=True)
+    for number, (row, query, others) in enumerate(zip(places, queries, neighbours, strict=True)):
+        of_query = said[number * len(others) : (number + 1) * len(others)]
+        names = (shortened(of_query[0][column], length) for column in ("label", "image"))
+        draw_picture(row[0], query, "\n".join(names), right=None)
+        row[0].xaxis.label.set_weight("bold")
+        for axes, picture, neighbour in zip(row[1:], others, of_query, strict=True):
+            same = neighbour["label"] == neighbour["neighbour_label"]
+            label = shortened(neighbour["neighbour_label"], length)
+            caption = f"{RIGHT if same else WRONG} {label}\n{neighbour['distance']:.3g}"
+            draw_picture(axes, picture, caption, right=same)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+    return figure
+
+
+@styled()
+def draw_agreement(table: pl.DataFrame, top: int, title: str) -> Figure:
+    """Overlap, same class and variance over the number of components."""
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    axes = figure.subplots()
+    reduced = table.filter(pl.col("compared") == "components")
+    lines = {
+        "overlap": f"nearest {top} that are those by all activations",
+        "same_class_share": "nearest one of the same class",
+        "share_of_variance": "variance kept",
+    }
+    for index, (column, label) in enumerate(lines.items()):
+        axes.plot(
+            reduced["features"],
+            reduced[column],
+            color=COLOURS[index],
+            marker=MARKERS[index],
+            label=label,
+        )
+    raw = table["same_class_share"][-1]
+    axes.axhline(raw, color=COLOURS[1], linestyle=":", label="the same, by all activations")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(reduced["features"].to_list(), map(str, reduced["features"]))
+    axes.minorticks_off()
+    axes.set_ylim(0, 1.03)
+    axes.set_xlabel("principal components")
+    axes.set_ylabel("share")
+    axes.set_title(title, loc="left")
+    plain(axes)
+    figure.legend(loc="outside lower left", ncols=2, frameon=False)
+    return figure

@@ -1,0 +1,87 @@
+"""How a run was trained: loss, metrics, learning rates and momentum over its steps."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ablab.errors import RunFolderError
+from ablab.figures import line_style, plain, styled
+from ablab.findings import Findings
+from ablab.runs.history import FILE_NAME, read_history
+from ablab.runs.record import RunRecord
+
+_STEP = "step"
+
+
+def training_curves(folder: Path) -> Findings:
+    """Loss and metrics, learning rate of each layer group, and momentum over the optimiser steps.
+
+    Raises:
+        RunFolderError: the run has kept no history.
+    """
+    return Findings(figures={"training_curves": draw_curves(history(folder), title_of(folder))})
+
+
+def history(folder: Path) -> pl.DataFrame:
+    """What the run reported: ``step`` (int64), and float64 columns, null where not reported.
+
+    Raises:
+        RunFolderError: there is nothing.
+    """
+    record = RunRecord.read(folder)
+    path = folder / record.trackers.get("CSVTracker", {}).get("file", FILE_NAME)
+    columns, rows = read_history(path)
+    if not rows:
+        raise RunFolderError(f"{path}: no history is there (logger=csv keeps one)")
+    texts = {name: [row[name] or None for row in rows] for name in columns}
+    table = pl.DataFrame(texts, schema=dict.fromkeys(columns, pl.String))
+    return table.with_columns(pl.col(_STEP).cast(pl.Int64), pl.exclude(_STEP).cast(pl.Float64))
+
+
+def title_of(folder: Path) -> str:
+    record = RunRecord.read(folder)
+    optim, schedule = record.config["optim"]["name"], record.config["schedule"]["name"]
+    return f"{record.name}, seed {record.config['seed']}: {optim}, schedule {schedule}"
+
+
+@styled()
+def draw_curves(table: pl.DataFrame, title: str) -> Figure:
+    """A panel each for losses, other metrics that were validated, learning rates, and momentum."""
+    # a run of fewer steps than trainer.log_every_n_steps has the loss of its epochs alone
+    of_training = "train/loss" if "train/loss" in table.columns else "train/loss_epoch"
+    losses = [c for c in (of_training, "val/loss") if c in table.columns]
+    metrics = [c for c in table.columns if c.startswith("val/") and c not in losses]
+    rates = [c for c in table.columns if c.startswith("lr/")]
+    momentum = [c for c in table.columns if c == "momentum"]
+    panels = [(c, [c]) for c in metrics]
+    panels = [("loss", losses), *panels, ("learning rate", rates), ("momentum", momentum)]
+    panels = [(name, columns) for name, columns in panels if columns]
+    figure = Figure(figsize=(7.2, 0.6 + 1.7 * len(panels)), layout="constrained")
+    places = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for place, (name, columns) in zip(places, panels, strict=True):
+        _draw_panel(place, name, table, columns)
+    places[-1].set_xlabel("optimiser steps")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def _draw_panel(place: Axes, name: str, table: pl.DataFrame, columns: list[str]) -> None:
+    highest: list[float] = []
+    for index, column in enumerate(columns):
+        rows = table.select(_STEP, column).drop_nulls()
+        steps, curve = rows[_STEP].to_numpy(), rows[column].to_numpy()
+        few = {"marker": "o", "markersize": 3} if len(curve) <= 40 else {}
+        label = column.removeprefix("lr/")
+        width = max(1.3, 3.0 - 0.8 * index)  # of equal curves the lower one shows around the upper
+        width = width if name == "learning rate" else 1.3
+        place.plot(steps, curve, linewidth=width, label=label, **line_style(index), **few)
+        highest.append(float(np.nanmax(curve)))
+    if name == "learning rate" and max(highest) > 20 * min(highest):  # else the least lie at zero
+        place.set_yscale("log")
+    place.set_ylabel(name)
+    plain(place)
+    if len(columns) > 1 or name == "loss":
+        place.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

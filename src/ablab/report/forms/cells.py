@@ -1,0 +1,130 @@
+"""A table as texts: what every form of it (terminal, Markdown, LaTeX, HTML) shows alike."""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ablab.report.table.comparison import STATUSES
+from ablab.report.table.paired import CONFIDENCE
+from ablab.report.table.rows import Row
+from ablab.report.table.tables import Table
+
+Kind = Literal["setting", "metric", "difference", "runs", "cost"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A title and a cell for each row; ``best`` are the indices of those to be marked."""
+
+    title: str
+    kind: Kind
+    cells: tuple[str, ...]
+    best: frozenset[int] = frozenset()
+
+
+def columns_of(table: Table) -> list[Column]:
+    """Settings, metrics, differences to the baseline where there is one, runs, and cost."""
+    rows, comparison = table.rows, table.comparison
+    columns = [
+        Column(key, "setting", tuple(_setting(row, key) for row in rows)) for key in comparison.keys
+    ]
+    digits = {metric: decimals(rows, metric) for metric in comparison.metrics}
+    for metric in comparison.metrics:
+        cells = tuple(_metric(row, metric, digits[metric]) for row in rows)
+        columns.append(Column(metric, "metric", cells, table.best[metric]))
+    if any(baseline is not None for baseline in table.baselines):
+        for metric in comparison.metrics:
+            title = f"Δ {metric} [{100 * CONFIDENCE:.0f} %]"
+            cells = tuple(
+                _difference(table, index, metric, digits[metric]) for index in range(len(rows))
+            )
+            columns.append(Column(title, "difference", cells))
+    columns.append(Column("runs", "runs", tuple(_runs(row) for row in rows)))
+    costs = [row.cost for row in rows]
+    if any(cost.hours for cost in costs):
+        seconds = tuple("-" if math.isnan(c.seconds) else f"{c.seconds:.1f}" for c in costs)
+        columns.append(Column("s / run", "cost", seconds))
+        columns.append(Column("hours", "cost", tuple(f"{c.hours:.3f}" for c in costs)))
+    if any(cost.device_hours != cost.hours for cost in costs):
+        hours = tuple(f"{c.device_hours:.3f}" for c in costs)
+        columns.append(Column("device-hours", "cost", hours))
+    return columns
+
+
+def row_name(row: Row) -> str:
+    """Its values, numbers to four digits: ``l2 = l2_again, 0.01``; empty where nothing varies."""
+    return ", ".join(_rounded(_setting(row, key)) for key, _ in row.variant)
+
+
+def shown_statuses(statuses: Mapping[str, int]) -> str:
+    """``1 failed, 2 missing``: those of jobs that are not done."""
+    return ", ".join(f"{statuses[name]} {name}" for name in STATUSES[1:] if statuses.get(name))
+
+
+def _setting(row: Row, key: str) -> str:
+    value = dict(row.variant)[key]
+    return " = ".join((value, *row.aliases)) if key == "variant" else value
+
+
+def _rounded(text: str) -> str:
+    try:
+        short = f"{float(text):.4g}"
+    except ValueError:
+        return text
+    return min(short, text, key=len)
+
+
+def _metric(row: Row, metric: str, decimals: int) -> str:
+    spread = row.metrics.get(metric)
+    if spread is None:
+        return _absent(row.statuses)
+    n = str(spread.n) if spread.n == row.seeds else f"{spread.n} of {row.seeds}"
+    if math.isnan(spread.std):
+        return f"{_number(spread.mean, decimals)} ({n})"
+    return f"{_number(spread.mean, decimals)} ± {_number(spread.std, decimals)} ({n})"
+
+
+def _absent(statuses: Counter[str]) -> str:
+    """Why a row has no value: the status that all of its jobs share, or how many have which."""
+    if len(statuses) == 1 and "done" not in statuses:
+        return next(iter(statuses))
+    return shown_statuses(statuses) or "-"
+
+
+def _difference(table: Table, index: int, metric: str, decimals: int) -> str:
+    if table.baselines[index] == index:
+        return "baseline"
+    found = table.differences[index].get(metric)
+    if found is None:
+        return "-"
+    n = "" if found.n == table.rows[index].metrics[metric].n else f" ({found.n})"
+    mean = _number(found.mean, decimals, "+")
+    if math.isnan(found.low):
+        return f"{mean}{n}"
+    return f"{mean} [{_number(found.low, decimals, '+')}, {_number(found.high, decimals, '+')}]{n}"
+
+
+def _runs(row: Row) -> str:
+    unfinished = shown_statuses(row.statuses)
+    done, total = row.statuses["done"], row.statuses.total()
+    return f"{done} of {total}: {unfinished}" if unfinished else str(done)
+
+
+def decimals(rows: Sequence[Row], metric: str) -> int:
+    """Of a column, by the size of its values: four for those about 1, fewer for larger ones."""
+    means = [abs(row.metrics[metric].mean) for row in rows if metric in row.metrics]
+    means = [mean for mean in means if mean > 0 and math.isfinite(mean)]
+    if not means:
+        return 4
+    exponent = math.floor(math.log10(statistics.median(means)))
+    return 3 - exponent if exponent < 0 else max(4 - exponent, 0)
+
+
+def _number(value: float, decimals: int, sign: str = "") -> str:
+    if math.isnan(value):
+        return "nan"
+    long = decimals > 8 or abs(value) >= 1e9
+    return f"{value:{sign}.3e}" if long else f"{value:{sign}.{decimals}f}"

@@ -1,0 +1,133 @@
+"""What has to be said beside a table: how to read it, which code ran, what it cost, what failed."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablab.report.forms.cells import row_name
+from ablab.report.table.comparison import Comparison, Job
+from ablab.report.table.paired import CONFIDENCE
+from ablab.report.table.tables import Table
+
+LOG_FILE = "run.log"
+_INTERVALS = {"student": "Student's", "bootstrap": "a bootstrap's (BCa)"}
+_MOST_VARIANTS = 12
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that has ended without a result, and why, in a line."""
+
+    folder: Path
+    status: str
+    error: str
+
+    @property
+    def log(self) -> Path:
+        return self.folder / LOG_FILE
+
+
+def notes_of(table: Table) -> list[str]:
+    """Lines to stand under the table."""
+    comparison = table.comparison
+    spread = "mean ± standard deviation (n seeds)"
+    if comparison.average:
+        spread += f"; a seed's value is the mean over {', '.join(comparison.average)}"
+    notes = [spread]
+    if any(table.best.values()):
+        notes[0] += "; the best is marked"
+    if any(baseline is not None for baseline in table.baselines):
+        told = ", ".join(f"{key} {value}" for key, value in comparison.baseline.items())
+        notes.append(
+            f"Δ: difference to {told}, paired by seed, and {_INTERVALS[table.interval]} "
+            f"{100 * CONFIDENCE:.0f} % interval"
+        )
+    notes += [
+        f"{row_name(row)}: the same config as {', '.join(row.aliases)}, and so run once"
+        for row in table.rows
+        if row.aliases and "variant" not in dict(row.variant)  # whose column names them
+    ]
+    notes += _of_the_best_epoch(comparison)
+    return [*notes, *_changes(comparison), *_code(comparison.jobs), *_cost(table)]
+
+
+def _of_the_best_epoch(comparison: Comparison) -> list[str]:
+    """Say that a validation metric is that of the checkpoint which was chosen by validation."""
+    records = [job.record for job in comparison.jobs if job.record and job.status == "done"]
+    if not records or not any(metric.startswith("val/") for metric in comparison.metrics):
+        return []
+    by = dict.fromkeys(f"val/{record.objective['metric']}" for record in records)
+    epochs = sorted({record.epochs for record in records if record.epochs is not None})
+    note = f"val/…: of each run's best epoch by {' or '.join(by)}"
+    if len(epochs) > 1:
+        note += f"; a run of {epochs[-1]} epochs has more to choose from than one of {epochs[0]}"
+    return [note]
+
+
+def _changes(comparison: Comparison) -> list[str]:
+    """What each variant of a plan changes, as the command line would say it."""
+    said = [job.record.overrides for job in comparison.jobs if job.record is not None]
+    if comparison.plan is None or not said:
+        return []
+    common = set(said[0]).intersection(*said)
+    own = {"seed", *comparison.plan.axes}
+    changes: dict[str, list[str]] = {}
+    for job in comparison.jobs:
+        name = dict(job.variant).get("variant")
+        if name is not None and job.record is not None:
+            words = [w for w in job.record.overrides if w not in common]
+            changes.setdefault(name, [w for w in words if w.partition("=")[0] not in own])
+    if len(changes) > _MOST_VARIANTS:
+        return []
+    return [f"{name}: {' '.join(words)}" for name, words in changes.items() if words]
+
+
+def failures_of(jobs: Sequence[Job]) -> list[Failure]:
+    found = []
+    for job in jobs:
+        if job.status == "failed" and job.record is not None and job.record.error is not None:
+            error = job.record.error
+            first = (error["message"].strip().splitlines() or [""])[0]
+            found.append(Failure(job.folder, job.status, f"{error['type']}: {first}"[:200]))
+        elif job.status in ("failed", "killed", "unreadable"):
+            found.append(Failure(job.folder, job.status, ""))
+    return found
+
+
+def _code(jobs: Sequence[Job]) -> list[str]:
+    """Which commits the jobs ran on, where that is not one and the same for all."""
+    began = [job.record for job in jobs if job.record is not None and job.status != "planned"]
+    counts: Counter[str] = Counter()
+    for record in began:
+        commit = str(record.git.get("commit") or "unknown")[:10]
+        counts[commit + (", uncommitted changes" if record.git.get("dirty") else "")] += 1
+    if len(counts) < 2 and not any(record.git.get("dirty") for record in began):
+        return []
+    told = "; ".join(f"{commit} ({_count(n, 'job')})" for commit, n in counts.items())
+    what = "not all jobs ran on the same code" if len(counts) > 1 else "the code was not committed"
+    return [f"{what}: {told}"]
+
+
+def _cost(table: Table) -> list[str]:
+    costs = [row.cost for row in table.rows]
+    hours, of_devices = sum(c.hours for c in costs), sum(c.device_hours for c in costs)
+    if not hours:
+        return []
+    told = f"cost: {hours:.3g} hours"
+    devices = list(dict.fromkeys(device for cost in costs for device in cost.devices))
+    if of_devices != hours:
+        told += f", {of_devices:.3g} device-hours"
+    if devices:
+        told += f" on {', '.join(devices)}"
+    by_variant: dict[str, float] = defaultdict(float)
+    for row in table.rows:
+        by_variant[dict(row.variant).get("variant", "")] += row.cost.device_hours
+    if 1 < len(by_variant) < min(len(table.rows), _MOST_VARIANTS + 1):
+        each = ", ".join(f"{name} {spent:.3g}" for name, spent in by_variant.items())
+        told += f" ({each})"
+    return [told]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,0 +1,64 @@
+"""A metric over the only numeric axis: mean and standard deviation, a line for each variant."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ablab.figures import MARKERS, legend_below, line_style, plain
+from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, Picture, as_svg, scale_x, shortened
+from ablab.report.table.grid import Group, grouped, numeric_axes
+from ablab.report.table.tables import Table
+
+
+def curves(table: Table, metric: str) -> Picture | None:
+    """None unless there is one numeric axis, and on it a line of two points."""
+    axes = numeric_axes(table)
+    if len(axes) != 1:
+        return None
+    groups = [group for group in grouped(table, axes) if len(_points(group, metric)) > 1]
+    if not groups:
+        return None
+    sign = -1 if table.directions.get(metric) == "max" else 1
+    order = sorted(
+        range(len(groups)),
+        key=lambda index: min(sign * mean for _, mean, _ in _points(groups[index], metric)),
+    )
+    shown = [groups[index] for index in sorted(order[:MOST_LINES])]
+    figure = Figure(figsize=(7.2, 3.8), layout="constrained")
+    place = figure.add_subplot()
+    for index, group in enumerate(shown):
+        x, mean, std = np.array(_points(group, metric)).T
+        style = line_style(index)
+        place.plot(
+            x,
+            mean,
+            **style,
+            marker=MARKERS[index % len(MARKERS)],
+            markersize=5,
+            linewidth=1.5,
+            label=shortened(group.name),
+        )
+        if len(shown) <= MOST_BANDS:
+            place.fill_between(
+                x, mean - std, mean + std, color=style["color"], alpha=0.15, linewidth=0
+            )
+    scale_x(place, sorted({x for group in shown for x, _, _ in _points(group, metric)}))
+    place.set_xlabel(axes[0])
+    place.set_ylabel(metric)
+    plain(place)
+    legend_below(figure, place)
+    caption = "Means over seeds."
+    if len(shown) <= MOST_BANDS:
+        caption += " The band is one standard deviation to each side."
+    if len(shown) < len(groups):
+        caption += f" The best {len(shown)} of {len(groups)}."
+    return Picture(f"{metric} over {axes[0]}", caption, as_svg(figure))
+
+
+def _points(group: Group, metric: str) -> list[tuple[float, float, float]]:
+    """x, mean and standard deviation (0 where one seed leaves it unknown), in the order of x."""
+    points = []
+    for (x,), row in sorted(group.rows.items(), key=lambda item: item[0]):
+        spread = row.metrics.get(metric)
+        if spread is not None and np.isfinite(spread.mean):
+            points.append((x, spread.mean, 0.0 if np.isnan(spread.std) else spread.std))
+    return points

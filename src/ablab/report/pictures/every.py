@@ -1,0 +1,22 @@
+"""All pictures that a table has something to show in."""
+
+from ablab.figures import styled
+from ablab.report.pictures.curve import curves
+from ablab.report.pictures.heat_map import heat_maps
+from ablab.report.pictures.learning_curves import learning_curves
+from ablab.report.pictures.scatter import scatters
+from ablab.report.pictures.strip import strips
+from ablab.report.pictures.style import Picture
+from ablab.report.table.tables import Table
+
+
+def draw(table: Table) -> list[Picture]:
+    """For each metric in turn, and the learning curves last."""
+    with styled():
+        drawn = [
+            kind(table, metric)
+            for metric in table.comparison.metrics
+            for kind in (heat_maps, scatters, curves, strips)
+        ]
+        drawn.append(learning_curves(table))
+    return [picture for picture in drawn if picture is not None]

@@ -1,0 +1,140 @@
+"""A metric over two numeric axes: a heat map for each variant, all on one scale of colours."""
+
+import math
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ablab.report.forms.cells import decimals
+from ablab.report.pictures.style import MOST_LINES, Picture, as_svg, shortened
+from ablab.report.table.grid import Group, grouped, is_grid, numeric_axes
+from ablab.report.table.tables import Table, best_rows, comparable_rows
+from ablab.report.table.valley import Array
+
+_ROOM_FOR_NUMBERS = 10  # cells a side
+
+
+def heat_maps(table: Table, metric: str) -> Picture | None:
+    """None without a grid on two numeric axes, or without a value on it.
+
+    Cells have one size, so that values in equal ratios lie as on a logarithmic axis.
+    """
+    axes = numeric_axes(table)[:2]
+    if len(axes) < 2 or not is_grid(table):
+        return None
+    means = [(group, _means(group, metric)) for group in grouped(table, axes)]
+    means = [(group, values) for group, values in means if np.isfinite(values).any()]
+    if not means:
+        return None
+    sign = -1 if table.directions.get(metric) == "max" else 1
+    order = sorted(range(len(means)), key=lambda index: np.nanmin(sign * means[index][1]))
+    shown = [means[index] for index in sorted(order[:MOST_LINES])]
+    norm = _norm(np.concatenate([values.ravel() for _, values in shown]), sign)
+    colours = colormaps["viridis_r" if sign > 0 else "viridis"]
+    columns = min(3, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    width = 1.0 + 0.46 * min(max(values.shape[0] for _, values in shown), 12)
+    height = 1.1 + 0.32 * min(max(values.shape[1] for _, values in shown), 16)
+    figure = Figure(
+        figsize=(max(columns * width + 1.0, 4.5), rows * height + 0.2), layout="constrained"
+    )
+    places = figure.subplots(rows, columns, squeeze=False)
+    for index, place in enumerate(places.flat):
+        if index >= len(shown):
+            place.set_visible(False)
+            continue
+        group, values = shown[index]
+        _draw(place, group, values, norm, colours)
+        _write_numbers(place, group, metric, decimals(table.rows, metric))
+        _frame_best(place, group, metric, table.directions.get(metric))
+        place.set_title(shortened(group.name), loc="left")
+        place.set_xlabel(axes[0] if index + columns >= len(shown) else "")
+        place.set_ylabel(axes[1] if index % columns == 0 else "")
+    figure.colorbar(
+        ScalarMappable(norm, colours),
+        ax=places,
+        label=f"mean {metric}",
+        extend="max" if sign > 0 else "min",
+    )
+    caption = (
+        "Means over seeds. The best cell is framed; a hatched one has no value, one with a star "
+        "lacks seeds and so cannot be the best."
+    )
+    if len(shown) < len(means):
+        caption += f" The best {len(shown)} of {len(means)}."
+    return Picture(f"{metric} over {axes[0]} and {axes[1]}", caption, as_svg(figure))
+
+
+def _means(group: Group, metric: str) -> Array:
+    """[X, Y], nan where there is none."""
+    x, y = group.axis(0), group.axis(1)
+    means = np.full((len(x), len(y)), np.nan)
+    for (at_x, at_y), row in group.rows.items():
+        if metric in row.metrics:
+            means[x.index(at_x), y.index(at_y)] = row.metrics[metric].mean
+    return means
+
+
+def _norm(means: Array, sign: int) -> Normalize:
+    """From the best to where the worse half begins, and half as far again: cells far outside the
+    valley, whose values can be any, would flatten its colours."""
+    costs = sign * means[np.isfinite(means)]
+    best, median, worst = costs.min(), np.median(costs), costs.max()
+    limit = min(worst, median + 1.5 * (median - best))
+    ends = sorted((sign * best, sign * limit))
+    return Normalize(*ends) if ends[0] < ends[1] else Normalize(ends[0] - 0.5, ends[0] + 0.5)
+
+
+def _draw(place: Axes, group: Group, means: Array, norm: Normalize, colours: Colormap) -> None:
+    place.set_facecolor("0.93")
+    place.imshow(means.T, origin="lower", aspect="auto", norm=norm, cmap=colours)
+    for x, y in np.argwhere(~np.isfinite(means)):
+        cell = Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="////", edgecolor="0.7", lw=0)
+        place.add_patch(cell)
+    for axis, values in ((place.xaxis, group.axis(0)), (place.yaxis, group.axis(1))):
+        every = math.ceil(len(values) / 14)
+        axis.set_ticks(range(0, len(values), every), [f"{value:.3g}" for value in values[::every]])
+    if means.shape[0] > 4:
+        for label in place.get_xticklabels():
+            label.set(rotation=45, ha="right", rotation_mode="anchor")
+    place.tick_params(length=0)
+    place.spines[:].set_visible(False)
+
+
+def _write_numbers(place: Axes, group: Group, metric: str, digits: int) -> None:
+    """Means into the cells where there is room, and a star where seeds are lacking."""
+    (image,) = place.images
+    x, y = group.axis(0), group.axis(1)
+    room = max(len(x), len(y)) <= _ROOM_FOR_NUMBERS
+    comparable = comparable_rows(list(group.rows.values()), metric)
+    for index, ((at_x, at_y), row) in enumerate(group.rows.items()):
+        if metric not in row.metrics or not math.isfinite(row.metrics[metric].mean):
+            continue
+        mean = row.metrics[metric].mean
+        text = f"{mean:.{digits}f}" if room else ""
+        if len(text) > 6:
+            text = f"{mean:.3g}"
+        text += "" if index in comparable else "*"
+        red, green, blue, _ = image.to_rgba(np.array(mean))
+        colour = "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "black"
+        at = x.index(at_x), y.index(at_y)
+        place.text(*at, text, ha="center", va="center", fontsize=6.5, color=colour)
+
+
+def _frame_best(place: Axes, group: Group, metric: str, direction: str | None) -> None:
+    points = list(group.rows)
+    best = best_rows([group.rows[point] for point in points], metric, direction)
+    for index in best:
+        x, y = (group.axis(i).index(points[index][i]) for i in (0, 1))
+        # white beside red, so that it shows on any colour and without colours
+        for colour, width in (("white", 4.0), ("#C00000", 2.0)):
+            place.add_patch(
+                Rectangle(
+                    (x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor=colour, linewidth=width
+                )
+            )

@@ -1,0 +1,91 @@
+"""Every seed of a row as a dot, so that a mean hides nothing."""
+
+import math
+import statistics
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ablab.figures import COLOURS, plain
+from ablab.report.forms.cells import row_name
+from ablab.report.pictures.choice import candidates, ranked, rows_named
+from ablab.report.pictures.style import MOST_LINES, Picture, as_svg, shortened
+from ablab.report.table.grid import numeric_axes
+from ablab.report.table.rows import Row
+from ablab.report.table.tables import Table
+
+
+def strips(table: Table, metric: str) -> Picture | None:
+    """None without two values, or where a picture of the axes shows as much: one seed a row.
+
+    Of many rows, the best and their baselines.
+    """
+    having = [index for index, row in enumerate(table.rows) if _values(row, metric)]
+    seeds = [len(_values(table.rows[index], metric)) for index in having]
+    if sum(seeds) < 2 or (max(seeds) == 1 and numeric_axes(table)):
+        return None
+    among, choice = candidates(table, metric, having)
+    shown = _chosen(table, metric, among)
+    figure = Figure(figsize=(7.2, 0.9 + 0.36 * len(shown)), layout="constrained")
+    place = figure.add_subplot()
+    baselines = {table.baselines[index] for index in shown}
+    rows = [table.rows[index] for index in shown]
+    paired = len(baselines) == 1 and baselines <= set(shown)
+    if paired:
+        _connect_seeds(place, rows, metric)
+    for y, (index, row) in enumerate(zip(shown, rows, strict=True)):
+        values = list(_values(row, metric).values())
+        colour = COLOURS[1] if index in baselines else COLOURS[0]
+        place.plot(values, [y] * len(values), "o", color=colour, markersize=4.5, alpha=0.75)
+        mean = _mean(row, metric)
+        place.plot([mean, mean], [y - 0.28, y + 0.28], color="black", linewidth=1.8)
+    names = [shortened(row_name(row)) for row in rows]
+    place.set_yticks(range(len(rows)), names)
+    place.set_ylim(len(rows) - 0.5, -0.5)
+    place.set_xlabel(metric)
+    place.locator_params(axis="x", nbins=5)
+    plain(place)
+    caption = "A dot a seed; the bar is the mean."
+    if baselines - {None}:
+        caption += " Orange: a baseline."
+    if paired and None not in baselines:
+        caption += " A line joins the runs of one seed."
+    if len(set(shown) & set(among)) < len(among):
+        choice += (
+            f" The best of {len(among)}{', with their baselines' if baselines - {None} else ''}."
+        )
+    caption += choice + rows_named(table)
+    return Picture(f"{metric} of each seed", caption, as_svg(figure))
+
+
+def _values(row: Row, metric: str) -> dict[str, float]:
+    found = row.per_seed.get(metric, {})
+    return {seed: value for seed, value in found.items() if math.isfinite(value)}
+
+
+def _mean(row: Row, metric: str) -> float:
+    return statistics.fmean(_values(row, metric).values())
+
+
+def _connect_seeds(place: Axes, rows: list[Row], metric: str) -> None:
+    for seed in dict.fromkeys(seed for row in rows for seed in _values(row, metric)):
+        points = [
+            (values[seed], y)
+            for y, values in enumerate(_values(row, metric) for row in rows)
+            if seed in values
+        ]
+        place.plot(*zip(*points, strict=True), color="0.75", linewidth=0.9, zorder=1)
+
+
+def _chosen(table: Table, metric: str, indices: list[int]) -> list[int]:
+    """The best, as many as there is room for with their baselines, in the order of the table."""
+    chosen: set[int] = set()
+    for index in ranked(table, metric, indices):
+        baseline = table.baselines[index]
+        own = {index}
+        if baseline is not None and _values(table.rows[baseline], metric):
+            own.add(baseline)
+        if len(chosen | own) > MOST_LINES:
+            break
+        chosen |= own
+    return sorted(chosen)

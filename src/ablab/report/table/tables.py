@@ -1,0 +1,95 @@
+"""A table of variants × metrics: spreads over seeds, differences to a baseline, the best."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ablab.report.table.baseline import pair_with_baselines
+from ablab.report.table.comparison import Comparison
+from ablab.report.table.paired import Interval, PairedDifference, paired_difference
+from ablab.report.table.rows import Row, summarise
+from ablab.runs.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Table:
+    """``baselines`` and ``best`` are indices of rows; ``differences`` are by row and metric.
+
+    A metric without a known direction (``min``, ``max``) has no best.
+    """
+
+    comparison: Comparison
+    rows: list[Row]
+    directions: dict[str, str]
+    baselines: list[int | None]
+    differences: list[dict[str, PairedDifference]]
+    best: dict[str, frozenset[int]]
+    interval: Interval
+
+
+def build_table(comparison: Comparison, interval: Interval = "student") -> Table:
+    rows = summarise(comparison)
+    known = directions(comparison)
+    baselines = pair_with_baselines(rows, comparison.baseline)
+    differences: list[dict[str, PairedDifference]] = []
+    for index, (row, baseline) in enumerate(zip(rows, baselines, strict=True)):
+        found = {
+            metric: paired_difference(values, rows[baseline].per_seed.get(metric, {}), interval)
+            for metric, values in row.per_seed.items()
+            if baseline not in (None, index)
+        }
+        differences.append({metric: value for metric, value in found.items() if value is not None})
+    return Table(
+        comparison=comparison,
+        rows=rows,
+        directions=known,
+        baselines=baselines,
+        differences=differences,
+        best={m: best_rows(rows, m, known.get(m)) for m in comparison.metrics},
+        interval=interval,
+    )
+
+
+def directions(comparison: Comparison) -> dict[str, str]:
+    """``min`` or ``max`` for each metric of which the records say it, and all say the same."""
+    found: dict[str, str] = {}
+    records = [job.record for job in comparison.jobs if job.record is not None]
+    for metric in comparison.metrics:
+        said = {_direction(record, metric.partition("/")[2]) for record in records} - {None}
+        if len(said) == 1:
+            found[metric] = str(said.pop())
+    return found
+
+
+def best_rows(rows: Sequence[Row], metric: str, direction: str | None) -> frozenset[int]:
+    """Indices of the best mean, several in a tie; none among fewer than two, or undirected."""
+    means = {index: rows[index].metrics[metric].mean for index in comparable_rows(rows, metric)}
+    if direction is None or len(means) < 2:
+        return frozenset()
+    best = min(means.values()) if direction == "min" else max(means.values())
+    return frozenset(index for index, mean in means.items() if mean == best)
+
+
+def comparable_rows(rows: Sequence[Row], metric: str) -> frozenset[int]:
+    """Return the indices of the rows whose means are of the same seeds, so that one can be best.
+
+    Where some rows have every seed that any row has, the others cannot be best: a mean of the
+    seeds that did not fail is too good, and one of other seeds is another mean. Where none has
+    all that it was to have, all need to have the same ones.
+    """
+    seeds = {
+        index: frozenset(row.per_seed[metric])
+        for index, row in enumerate(rows)
+        if metric in row.metrics and math.isfinite(row.metrics[metric].mean)
+    }
+    everyone = frozenset[str]().union(*seeds.values())
+    complete = {i for i, own in seeds.items() if own == everyone and rows[i].complete(metric)}
+    if not complete and len(set(seeds.values())) == 1:
+        return frozenset(seeds)
+    return frozenset(complete)
+
+
+def _direction(record: RunRecord, short: str) -> str | None:
+    if short in record.directions:
+        return record.directions[short]
+    return record.objective["mode"] if record.objective["metric"] == short else None

@@ -1,0 +1,119 @@
+"""Reports as files and at the terminal."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablab.errors import RunFolderError
+from ablab.report.forms import formats, numbers
+from ablab.report.table.comparison import compare
+from ablab.report.table.tables import Table, build_table
+from ablab.safety.atomic_files import atomic_write
+from ablab.safety.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FORMATS = {"terminal": ".txt", "markdown": ".md", "csv": ".csv", "latex": ".tex", "html": ".html"}
+_WITHOUT_EDGE = 300  # characters; a file has no edge, and rich would cut words to fit 80 columns
+
+
+def write_tables(folder: Path) -> None:
+    """Write ``report.md``, ``.csv`` and ``.tex`` of the plan in ``folder``, each atomically.
+
+    Raises:
+        RunFolderError: there is no plan that can be read, or a file cannot be written.
+    """
+    table = build_table(compare([folder]))
+    for name in ("markdown", "csv", "latex"):
+        save(folder / f"report{FORMATS[name]}", rendered(table, name))
+
+
+def write_reports(folder: Path) -> None:
+    """As ``write_tables``, and ``report.html`` with its pictures."""
+    table = build_table(compare([folder]))
+    for name in ("markdown", "csv", "latex", "html"):
+        save(folder / f"report{FORMATS[name]}", rendered(table, name))
+
+
+def plan_numbers(folder: Path) -> tuple[list[str], list[list[Any]]]:
+    """Columns and lines of ``report.csv``, as a tracker's table takes them; None for gaps."""
+    return numbers.tidy(build_table(compare([folder])))
+
+
+def rendered(table: Table, form: str) -> str:
+    """``table`` in one of ``FORMATS``."""
+    match form:
+        case "markdown":
+            return formats.markdown(table)
+        case "csv":
+            return numbers.tidy_csv(table)
+        case "latex":
+            return formats.latex(table)
+        case "html":
+            from ablab.report.forms.page import page
+
+            return page(table)
+    return _as_text(table)
+
+
+def save_pictures(folder: Path, table: Table) -> list[Path]:
+    """Each picture of the page as an SVG file, named by its title, in ``folder``.
+
+    Raises:
+        RunFolderError: a file cannot be written.
+    """
+    from ablab.report.pictures.every import draw  # imports matplotlib
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"{folder}: cannot be made ({error.strerror})") from error
+    paths = []
+    for picture in draw(table):
+        paths.append(folder / f"{re.sub(r'[^0-9A-Za-z]+', '_', picture.title).strip('_')}.svg")
+        save(paths[-1], picture.svg)
+    return paths
+
+
+def save(path: Path, content: str | bytes) -> None:
+    """Raises RunFolderError if the file cannot be written."""
+    try:
+        with atomic_write(path) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise RunFolderError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def console() -> "Console":
+    """For standard output; where that is a file, without an edge."""
+    from rich.console import Console
+
+    terminal = Console(markup=False)  # brackets in the name of a folder are no markup
+    return terminal if terminal.is_terminal else Console(width=_WITHOUT_EDGE, markup=False)
+
+
+def print_plan(folder: Path, target: "Console") -> None:
+    """Print the table of the plan in ``folder`` and its notes, without failures."""
+    table = build_table(compare([folder]))
+    _print(table, formats.notes(table), target)
+
+
+def print_table(table: Table, target: "Console") -> None:
+    """Print ``table``, its notes and failures."""
+    _print(table, formats.notes_and_failures(table), target)
+
+
+def _print(table: Table, lines: list[str], target: "Console") -> None:
+    target.print(formats.terminal(table, width=target.width))
+    for line in lines:
+        target.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def _as_text(table: Table) -> str:
+    from rich.console import Console
+
+    plain = Console(width=_WITHOUT_EDGE, no_color=True, force_terminal=False)
+    with plain.capture() as captured:
+        print_table(table, plain)
+    return captured.get()

@@ -1,0 +1,316 @@
+"""``run.json``: what a run is and was, in one file that is written last and always.
+
+Reports, resuming, notebooks and benchmarks read it, never a log or a folder's name. It exists from
+the start with status ``running``, for a job of a plan before it as ``planned``; ``done`` proves a
+finished run.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ablab.errors import RankError, RunFolderError
+from ablab.safety.atomic_files import atomic_write, write_json
+from ablab.safety.printable import printable
+from ablab.safety.redaction import redacted
+
+FILE_NAME = "run.json"
+CONFIG_FILE = "config.yaml"
+SCHEMA_VERSION = 1
+# ``running`` while nobody holds the folder is a run that was killed
+Status = Literal["planned", "running", "done", "failed", "interrupted"]
+
+# Where a run is kept and how it is watched does not change what it computes.
+NOT_IDENTITY = (
+    "paths",
+    "run",
+    "task",
+    "test",
+    "lr_find",
+    "logger",
+    "interpret",
+    "checkpoints",
+    "threads",
+    "steps_per_execution",
+    "error_if_nonfinite",
+)
+_NO_ERROR = {"type": "", "message": ""}
+_PROJECT = Path(__file__).resolve().parents[2]  # the folder of train.py and conf/
+_PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
+
+
+@dataclass
+class RunRecord:
+    """The content of ``run.json``. Times are UTC (ISO 8601), durations seconds, memory MiB."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # of a later version, or damaged
+
+    name: str
+    status: Status
+    config: dict[str, Any]
+    config_hash: str
+    overrides: list[str]
+    objective: dict[str, str]
+    seeds: dict[str, int]
+    started: str | None = None
+    ended: str | None = None
+    exit_code: int | None = None
+    error: dict[str, str] | None = None
+    git: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    device: str | None = None
+    deterministic: bool | None = None
+    parameters: int | None = None
+    data: str | None = None
+    data_parts: dict[str, dict[str, Any]] = field(default_factory=dict)  # rows and crc32 of each
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    directions: dict[str, str] = field(default_factory=dict)  # "rmse" -> "min": what is better
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    checkpoints: dict[str, str | None] = field(default_factory=dict)
+    steps: int | None = None
+    epochs: int | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory: float | None = None
+    trackers: dict[str, Any] = field(default_factory=dict)
+    process: dict[str, Any] = field(default_factory=dict)
+    continued: list[str] = field(default_factory=list)
+    plan: dict[str, Any] = field(default_factory=dict)  # of a job: name, variant, settings
+    schema: int = SCHEMA_VERSION
+
+    @classmethod
+    def planned(
+        cls, config: dict[str, Any], overrides: list[str], plan: dict[str, Any] | None = None
+    ) -> "RunRecord":
+        """Of a run that has not begun."""
+        return cls(
+            name=config["name"],
+            status="planned",
+            config=config,
+            config_hash=config_hash(config),
+            overrides=[o.removeprefix("++") for o in overrides],
+            objective={key: config["objective"][key] for key in ("metric", "mode")},
+            seeds={"seed": config["seed"], **config["seeds"]},
+            plan=plan or {},
+        )
+
+    def begin(self) -> None:
+        """From here on it runs: in this process, of this commit."""
+        if self.status == "planned":
+            self.started = _now()
+        else:
+            self.continued.append(_now())
+        self.status, self.ended, self.exit_code, self.error = "running", None, None, None
+        self.git, self.versions = dict(git_state()), dict(_versions())
+        said = [printable(redacted(argument)) for argument in sys.argv]
+        self.process = {"host": platform.node(), "pid": os.getpid(), "command": said}
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunRecord":
+        """Raises RunFolderError if the folder has no readable record."""
+        path = folder / FILE_NAME
+        try:
+            return _checked(_adapter().validate_json(path.read_bytes(), strict=True))
+        except FileNotFoundError:
+            raise RunFolderError(f"{folder}: no run is there (no file {FILE_NAME})") from None
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValidationError as error:
+            raise RunFolderError(f"{path}: is not a run record ({_first_fault(error)})") from error
+        except ValueError as error:
+            raise RunFolderError(f"{path}: is not a run record ({error})") from error
+
+    def write(self, folder: Path) -> None:
+        """Raises RunFolderError if the record cannot be written."""
+        with _clear_errors(folder / FILE_NAME):
+            write_json(folder / FILE_NAME, asdict(self))
+
+    def end(self, status: Status, exit_code: int, error: BaseException | None = None) -> None:
+        self.status, self.exit_code, self.ended = status, exit_code, _now()
+        self.peak_memory = round(peak_memory() / 2**20, 1)
+        if isinstance(error, RankError) and error.word is not None:
+            rank, self.error = error.word["rank"], {**error.word}
+            del self.error["rank"]
+            self.error["message"] = f"rank {rank}: {self.error['message']}"
+        elif error is not None:
+            self.error = {
+                "type": type(error).__name__,
+                "message": redacted(str(error)),
+                "traceback": redacted("".join(traceback.format_exception(error))),
+            }
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[RunRecord]:
+    return TypeAdapter(RunRecord)
+
+
+def _checked(record: RunRecord) -> RunRecord:
+    """Raises ValueError without what every reader of records relies on."""
+    lacking = [
+        *(f"config.{key}" for key in ("data", "paths") if not _is_section(record.config, key)),
+        *(f"objective.{key}" for key in ("metric", "mode") if key not in record.objective),
+        *(f"seeds.{key}" for key in ("seed",) if key not in record.seeds),
+        *(f"error.{key}" for key in ("type", "message") if key not in (record.error or _NO_ERROR)),
+        *(["plan.settings"] if record.plan and not _is_section(record.plan, "settings") else []),
+        *(["plan.variant"] if not isinstance(record.plan.get("variant"), str | None) else []),
+    ]
+    if lacking:
+        raise ValueError(f"it lacks {', '.join(lacking)}")
+    return record
+
+
+def _is_section(config: dict[str, Any], key: str) -> bool:
+    return isinstance(config.get(key), dict)
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False)[0]
+    where = ".".join(map(str, fault["loc"]))
+    return f"{where}: {fault['msg']}" if where else fault["msg"]
+
+
+def peak_memory() -> int:
+    """Bytes, of this process so far; those of mapped files are among them."""
+    with contextlib.suppress(OSError):  # Linux alone; there getrusage also counts what the parent
+        # had when it started this process
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 2**10
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@contextlib.contextmanager
+def _clear_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(
+            f"{path}: cannot be written ({error.strerror}); make room or choose another folder "
+            f"with paths.runs=…"
+        ) from error
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Return the folder of every run under ``folder``, also behind links to folders, each once."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    starts = [folder]
+    for start in starts:  # grows: a link waits, so that a run goes by its own path where it has one
+        for path, folders, files in os.walk(start):
+            here = os.path.realpath(path)
+            if here in seen:  # two links to one folder, or a loop
+                folders.clear()
+                continue
+            seen.add(here)
+            if FILE_NAME in files:
+                found.append(Path(path))
+            below = [Path(path, name) for name in folders]
+            starts += sorted(path for path in below if path.is_symlink())
+    return found
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """``config.yaml``: a resolved config for people to read; programs read the record.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
+    from omegaconf import OmegaConf
+
+    with _clear_errors(folder / CONFIG_FILE), atomic_write(folder / CONFIG_FILE) as file:
+        file.write(OmegaConf.to_yaml(OmegaConf.create(config)).encode())
+
+
+def replace_record(folder: Path, record: RunRecord) -> None:
+    """Write ``run.json`` and ``config.yaml`` anew.
+
+    Whatever stops this in between, the two do not contradict each other: ``config.yaml`` is removed
+    first, and a run without one can be continued.
+
+    Raises:
+        RunFolderError: one of them cannot be written.
+    """
+    with _clear_errors(folder / CONFIG_FILE):
+        (folder / CONFIG_FILE).unlink(missing_ok=True)
+    record.write(folder)
+    write_config(folder, record.config)
+
+
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a resolved config that says what a run computes: no paths, trackers and such."""
+    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
+    kept["data"] = {key: value for key, value in kept["data"].items() if key != "cache"}
+    if kept["data"].get("root") == config["paths"].get("data"):  # else it says which data these are
+        del kept["data"]["root"]
+    return kept
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """sha256 of ``identity(config)``, in which the order of phases counts, and no other."""
+    ordered = {**identity(config), "phases": list(config.get("phases", {}).items())}
+    return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def git_state() -> Mapping[str, Any]:
+    """Return the commit of this code and whether files differ from it, or the ``error`` of git.
+
+    ``dirty`` counts changes to tracked files, and untracked files of the project that git does not
+    ignore. It is of the moment when a process first asks: it goes on with the code that it has
+    imported.
+    """
+
+    def git(*arguments: str) -> str:
+        # No lock, since a run that is killed in the middle would leave one in the user's
+        # repository. No file system monitor, since that is any program that a config names.
+        options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(_PROJECT)]
+        return subprocess.run(
+            ["git", *options, *arguments],
+            # GIT_DIR and the like would have it answer for another repository.
+            env={k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "--verify", "HEAD")
+        # A repository around the project, which does not know its files, says nothing about them.
+        git("ls-files", "--error-unmatch", str(Path(__file__).resolve()))
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        untracked = git("status", "--porcelain", "--untracked-files=normal", ".")
+    except FileNotFoundError:
+        return {"error": "git is not installed"}
+    except subprocess.CalledProcessError as error:
+        return {"error": " ".join(error.stderr.split())}
+    except (OSError, subprocess.SubprocessError) as error:
+        return {"error": str(error)}
+    return {"commit": commit, "dirty": bool(changed or untracked)}
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    packages = {name: metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **packages}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

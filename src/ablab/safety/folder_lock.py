@@ -1,0 +1,63 @@
+"""One process at a time writes to the folder of a run or a plan."""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ablab.errors import RunFolderError
+
+_PATIENCE = 0.5  # seconds; who only asks whether a folder is held, holds it for a moment
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for this process; the system lets go of it however the process ends.
+
+    Raises:
+        RunFolderError: another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + _PATIENCE
+        while not _take(descriptor):
+            if time.monotonic() > deadline:
+                raise RunFolderError(
+                    f"{folder}: a run is going on there{_holder(folder)}; wait for it, or stop it"
+                )
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_claimed(folder: Path) -> bool:
+    """Whether a living process holds ``folder``."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        return not _take(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return True
+
+
+def _holder(folder: Path) -> str:
+    for record in ("run.json", "plan.json"):
+        try:
+            process = json.loads((folder / record).read_text())["process"]
+            return f" (process {process['pid']} on {process['host']})"
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return ""

@@ -1,0 +1,103 @@
+"""Keys and passwords stay out of whatever is kept of a run: records, logs, trackers, reports.
+
+A config that holds one is refused, since a run's record holds its whole config. What other people's
+code says of them in an error is blanked out.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ablab.errors import ConfigError
+
+_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
+_SETTING = re.compile(
+    r"(^|_)(api_?key|access_?key|private_?key|secret(_key)?|password|passwd|"
+    r"(api|auth|access|secret|bearer)_?token|token|credentials?)$",
+    re.IGNORECASE,
+)
+_LOGIN = re.compile(r"(\w+://)[^\s/:@'\"]*:[^\s/@'\"]+@")  # scheme://user:password@host
+_SHORTEST = 8  # characters; a shorter value would be found in innocent words
+BLANK = "[secret]"
+
+
+def redacted(text: str) -> str:
+    """``text`` with the values of secret environment variables and logins of URLs blanked out."""
+    for value in _secret_variables().values():
+        text = text.replace(value, BLANK)
+    return _LOGIN.sub(rf"\1{BLANK}@", text)
+
+
+def secret_faults(values: Any) -> Iterator[str]:
+    """A line for each setting of a resolved config that holds a secret; none shows the secret."""
+    return _faults(values, "", _secret_variables())
+
+
+def _faults(values: Any, path: str, variables: dict[str, str]) -> Iterator[str]:
+    items = values.items() if isinstance(values, dict) else enumerate(values)
+    for key, value in items:
+        where = f"{path}{key}"
+        if isinstance(value, dict | list):
+            yield from _faults(value, f"{where}.", variables)
+        elif isinstance(value, str) and (told := _told(str(key), value, variables)):
+            yield f"{where}: {told}"
+
+
+def refuse_secrets(arguments: Iterable[str]) -> None:
+    """Raises ConfigError for a command line with a secret: it is kept in records and trackers."""
+    faults, variables = [], _secret_variables()
+    for argument in arguments:
+        key, assigned, value = argument.partition("=")
+        name = re.split(r"[./+~]", key)[-1]
+        if told := _told(name if assigned else "", value or argument, variables):
+            faults.append(f"{redacted(key.lstrip('+~'))}: {told}")
+        elif inner := _ASSIGNED.search(value):  # hydra.job.env_set={SOME_API_KEY: …}
+            faults.append(f"{key.lstrip('+~')}.{inner[1]}: {_told(inner[1], inner[2], variables)}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+_ASSIGNED = re.compile(
+    r"['\"]?\b(\w*(?:api_?key|access_?key|private_?key|secret|password|passwd|token))['\"]?"
+    r"\s*:\s*([^\s,}{\[\]]+)",
+    re.IGNORECASE,
+)
+
+
+class RedactingFormatter(logging.Formatter):
+    """A log record as text, tracebacks included, without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
+def _told(name: str, value: str, variables: dict[str, str]) -> str | None:
+    remedy = "set it as an environment variable, which the library that needs it reads itself"
+    if value and value != "null" and _SETTING.search(name):
+        return f"is a secret, which a run's record would keep; {remedy}"
+    for variable, secret in variables.items():
+        if secret in value:
+            return f"holds the value of {variable}, which a run's record would keep; leave it out"
+    if _LOGIN.search(value):
+        return f"is a URL with a password, which a run's record would keep; {remedy}"
+    return None
+
+
+def _secret_variables() -> dict[str, str]:
+    """Read anew each time: a job may set some. The longest first, since one may hold another."""
+    found = {
+        name: value.strip()
+        for name, value in os.environ.items()
+        if _VARIABLE.search(name) and len(value.strip()) >= _SHORTEST and not _is_path(value)
+    }
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+
+def _is_path(value: str) -> bool:
+    try:
+        return value.startswith(("/", "~", ".")) and Path(value).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False

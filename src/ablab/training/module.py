@@ -1,0 +1,325 @@
+"""The one LightningModule that all models share: batches are ``(*inputs, target)``."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Self, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import Strategy
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric, Metric, MetricCollection
+
+from ablab.config.schema import NonFiniteCheck
+from ablab.data.batches import Executions
+from ablab.errors import CheckpointError, ConfigError
+from ablab.optim.decay import weight_penalty
+from ablab.optim.groups import NORMS, parameters_of
+from ablab.optim.optimizers import build_optimizer
+from ablab.optim.schedules import GroupScheduler, momentum_of
+from ablab.optim.sparse.lazy_decay import has_sparse_gradients
+from ablab.training.losses import activation_of
+from ablab.training.nonfinite import (
+    NonFiniteLossError,
+    describe_loss,
+    refuse_nonfinite_gradients,
+    refuse_nonfinite_state,
+)
+from ablab.training.phases import PhasePlan, Progress
+from ablab.training.running_loss import RunningLoss
+from ablab.training.sharding import FullySharded, shard
+from ablab.training.steps import StepTaker, step_taker
+
+_STEP_COUNT = "epoch_loop.manual_optimization.optim_step_progress"  # in Lightning's checkpoints
+
+
+class SupervisedModule(LightningModule):
+    """A model file gives layers, ``forward`` and ``layer_groups``; what trains it comes from here.
+
+    Call ``prepare_training`` before a fit; a model that only predicts does not need it.
+    """
+
+    def layer_groups(self) -> Mapping[str, Sequence[nn.Module | nn.Parameter]]:
+        """Named groups of layers from input to output; together they hold every parameter once."""
+        return {"all": [self]}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False  # a training step takes several optimiser steps
+
+    def prepare_training(
+        self,
+        *,
+        loss: nn.Module,
+        metrics: dict[str, Metric],
+        order_seed: int,
+        error_if_nonfinite: NonFiniteCheck = "loss",
+    ) -> None:
+        """State the objective, the seed of what is drawn within a step (dropout), and what ends a
+        fit when it is not finite."""
+        self.loss_function = loss
+        self.activation = activation_of(loss)
+        self.evaluation_loss = MeanMetric(nan_strategy="disable")  # nan is nan
+        self.evaluation_metrics = MetricCollection(dict(metrics))
+        self.metric_names = list(metrics)
+        self.order_seed = order_seed
+        self.error_if_nonfinite = error_if_nonfinite
+        self.running_loss = RunningLoss(error_if_nonfinite=error_if_nonfinite != "none")
+
+    @property
+    def metric_directions(self) -> dict[str, str]:
+        """``min`` or ``max`` by the name of the metric, for those that say what is better."""
+        higher = {name: m.higher_is_better for name, m in self.evaluation_metrics.items()}
+        said = {name: "max" if up else "min" for name, up in higher.items() if up is not None}
+        return {"loss": "min", **said}
+
+    def load_pretrained(self) -> None:
+        """Take over weights from elsewhere; called once, before the first step of a new run."""
+        return
+
+    def begin_phase(self, phase: PhasePlan, before: Progress) -> None:
+        """Freeze as ``phase`` says and count on from ``before``; ahead of the phase's fit.
+
+        Raises:
+            ConfigError: ``freeze_to`` leaves no layer group, or counts more than there are.
+        """
+        self.phase, self.before = phase, before
+        self.freeze_to(phase.freeze_to, train_norm=phase.train_norm)
+        self.train()
+
+    def freeze_to(self, n: int, *, train_norm: bool = True) -> None:
+        """Let layer groups from index ``n`` on learn, and no others but their norm layers.
+
+        Raises:
+            ConfigError: there is no group ``n``.
+        """
+        groups = list(self.layer_groups().items())
+        if not -len(groups) <= n < len(groups):
+            names = ", ".join(f"{i} {name}" for i, (name, _) in enumerate(groups))
+            raise ConfigError(f"freeze_to: there is no layer group {n}; the model has {names}")
+        first = n % len(groups)
+        for index, (_, parts) in enumerate(groups):
+            for parameter in (p for part in parts for p in parameters_of(part)):
+                parameter.requires_grad_(index >= first)
+                parameter.grad = None
+        if train_norm:
+            for module in self.modules():
+                if isinstance(module, NORMS):
+                    module.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch has it, but a batch norm that does not learn keeps its running statistics
+        (fastai's BnFreeze)."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
+                module.eval()
+        return self
+
+    def configure_model(self) -> None:
+        """Under FSDP the parameters become shares here, before the optimiser is built of them."""
+        if isinstance(self.trainer.strategy, FullySharded):
+            shard(self, self.trainer.strategy.device_mesh["data_parallel"])
+
+    def configure_optimizers(self) -> Any:
+        if self.trainer.world_size > 1 and has_sparse_gradients(self):
+            raise ConfigError(
+                "trainer.devices: sparse gradients are for one process; set trainer.devices=1 or "
+                "model.sparse=false"
+            )
+        optimizer = build_optimizer(self, self.phase.optim)
+        if not math.isfinite(self.trainer.estimated_stepping_batches):  # makes the loader
+            raise ConfigError("trainer: a schedule needs an end; set trainer.max_epochs")
+        scheduler = GroupScheduler(optimizer, self.phase.schedule, self._steps_of_the_fit())
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": scheduler,
+        }
+
+    def _steps_of_the_fit(self) -> int:
+        trainer = self.trainer
+        if trainer.max_epochs == -1:
+            return trainer.max_steps
+        executions = cast(Executions, trainer.train_dataloader)
+        steps = self.phase.steps.steps_in(len(executions.loader)) * max(trainer.max_epochs or 1, 1)
+        return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps since the run began, those of earlier phases included."""
+        return self.before.steps + self.global_step
+
+    @property
+    def total_epochs(self) -> int:
+        """Finished epochs since the run began, those of earlier phases included."""
+        return self.before.epochs + self.current_epoch
+
+    # -- training --------------------------------------------------------------------------------
+
+    def training_loss(self, inputs: Sequence[Tensor], target: Tensor) -> Tensor:
+        """What a step minimises, weight decay aside; a scalar."""
+        return self.loss_function(self(*inputs), target)
+
+    def training_step(self, batches: Sequence[Sequence[Tensor]], batch_idx: int) -> Tensor:
+        """The optimiser steps of an execution, on ``batches`` in their order; the last loss.
+
+        Raises:
+            TrainingError: the loss, or a gradient, is not finite.
+        """
+        plan, trainer = self.phase.steps, self.trainer
+        steps = step_taker(self)
+        scheduler = cast(GroupScheduler, self.lr_schedulers())
+        every = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
+        loss = torch.zeros(())
+        step = self.total_steps
+        last_step = self.before.steps + trainer.max_steps if trainer.max_steps != -1 else None
+        for start in range(0, len(batches), plan.batches_per_step):
+            steps.zero_grad()
+            of_step = batches[start : start + plan.batches_per_step]
+            first = batch_idx * plan.batches_per_execution + start  # its number in the epoch
+            step += 1
+            for number, batch in enumerate(of_step[:-1], first):
+                with _without_communication(trainer.strategy):
+                    self._backward(batch, number, step, steps)
+            loss = self._backward(of_step[-1], first + len(of_step) - 1, step, steps)
+            if self.error_if_nonfinite == "gradients":
+                refuse_nonfinite_gradients(steps.optimizer, step, loss)
+            if every and step % every == 0:
+                with self._losses_described(step):
+                    mean = self.running_loss.close_window()
+                self._report({"train/loss": mean, **self._pace()}, step)
+            steps.step()
+            scheduler.step()
+            if step == last_step:
+                break
+        return loss
+
+    def _backward(
+        self, batch: Sequence[Tensor], number: int, step: int, steps: StepTaker
+    ) -> Tensor:
+        self._reseed(number)
+        *inputs, target = batch
+        loss = self.training_loss(inputs, target)
+        self.running_loss.add(loss.detach(), len(target), step)
+        penalty = weight_penalty(steps.optimizer)
+        loss = loss if penalty is None else loss + penalty
+        if self.phase.steps.batches_per_step > 1:
+            loss = loss / self.phase.steps.batches_per_step
+        with _without_autocast(self.device.type):
+            steps.backward(loss)
+        return loss.detach()
+
+    def on_train_epoch_end(self) -> None:
+        with self._losses_described(self.total_steps):
+            self.running_loss.close_window()
+        self._report({"train/loss_epoch": self.running_loss.close_epoch()})
+
+    @contextmanager
+    def _losses_described(self, step: int) -> Iterator[None]:
+        """Raises TrainingError in place of NonFiniteLossError."""
+        try:
+            yield
+        except NonFiniteLossError as error:
+            raise describe_loss(error, self._optimizer, step) from error
+
+    @property
+    def _optimizer(self) -> Optimizer:
+        return self.trainer.optimizers[0]
+
+    def _reseed(self, batch_idx: int) -> None:
+        """Make dropout a function of (seed, epoch, batch, rank): a resumed run repeats it."""
+        key = hash((self.order_seed, self.total_epochs, batch_idx, self.global_rank)) % 2**63
+        torch.default_generator.manual_seed(key)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(key)
+
+    def _pace(self) -> dict[str, float]:
+        """Learning rate of each group, and the momentum (Adam's β₁) that they share."""
+        groups = self._optimizer.param_groups
+        rates = {f"lr/{group['name']}": group["lr"] for group in groups}
+        momentum = momentum_of(groups[0])
+        return rates if momentum is None else {**rates, "momentum": momentum}
+
+    # -- evaluation ------------------------------------------------------------------------------
+
+    def on_validation_start(self) -> None:
+        """Raises TrainingError if a loss since the last report was not finite."""
+        with self._losses_described(self.total_steps):
+            self.running_loss.check()
+
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        self._evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._report(self._evaluation_result("val"))
+
+    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        self._evaluate(batch)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(self._evaluation_result("test"), logger=False)
+
+    def predict_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        *inputs, _ = batch
+        return self.activation(self(*inputs))
+
+    def _evaluate(self, batch: Sequence[Tensor]) -> None:
+        *inputs, target = batch
+        output = self(*inputs)
+        self.evaluation_loss.update(self.loss_function(output, target), len(target))
+        self.evaluation_metrics.update(self.activation(output), target)
+
+    def _evaluation_result(self, stage: str) -> dict[str, float]:
+        computed = self.evaluation_metrics.compute()
+        values = {"loss": self.evaluation_loss.compute()}
+        values |= {name: computed[name] for name in self.metric_names}  # in the config's order
+        self.evaluation_loss.reset()
+        self.evaluation_metrics.reset()
+        return {f"{stage}/{name}": float(value) for name, value in values.items()}
+
+    # -- reporting and state ---------------------------------------------------------------------
+
+    def _report(self, values: dict[str, float], step: int | None = None) -> None:
+        """To callbacks and the progress bar through Lightning, to trackers by optimiser step.
+
+        ``self.log`` alone would count batches, not optimiser steps, on the trackers' axis.
+        """
+        hidden = ("lr/", "momentum")
+        shown = {name: value for name, value in values.items() if not name.startswith(hidden)}
+        self.log_dict(shown, logger=False, prog_bar=True)
+        values = {"epoch": float(self.total_epochs), **values}
+        for logger in self.loggers:
+            logger.log_metrics(values, step=self.total_steps if step is None else step)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raises TrainingError for a state that is not finite."""
+        with self._losses_described(self.total_steps):
+            checkpoint["train_loss"] = self.running_loss.state_dict()
+        if self.error_if_nonfinite != "none":
+            refuse_nonfinite_state(self, self._optimizer, self.total_steps)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raises CheckpointError for one in which the optimiser steps are counted elsewhere."""
+        counted = checkpoint["loops"]["fit_loop"][_STEP_COUNT]["total"]["completed"]
+        if counted != checkpoint["global_step"]:
+            raise CheckpointError(
+                "the checkpoint is of an earlier version of this package, under which its run can "
+                "be continued; here, begin a new one"
+            )
+        self.running_loss.load_state_dict(checkpoint["train_loss"], self.global_rank)
+
+
+def _without_communication(strategy: Strategy) -> AbstractContextManager[Any]:
+    """Gradients that more is added to are exchanged between processes with the last addition."""
+    block = getattr(strategy, "block_backward_sync", None)  # where there are several processes
+    return nullcontext() if block is None else block()
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
+    """Gradients are computed in the precision of the forward pass, which autocast has chosen."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()

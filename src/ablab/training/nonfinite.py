@@ -1,0 +1,116 @@
+"""Losses, gradients and parameters that are not finite: what is told of them, and when.
+
+``error_if_nonfinite: loss`` looks at the losses when they are reported and at the parameters
+before they are saved; ``gradients`` also at the gradients of each step, before it is taken, for
+which a GPU has to be waited for; ``none`` looks at nothing.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
+
+from ablab.errors import TrainingError
+from ablab.training.ranks import gathered
+
+_REMEDY = (
+    "a lower optim.lr or trainer.gradient_clip_val may help, or the data hold what the loss cannot "
+    "take"
+)
+_SHOWN = 5  # parameters
+
+
+class NonFiniteLossError(Exception):
+    """The loss of optimiser step ``step``, counted from 1, is ``value``."""
+
+    def __init__(self, step: int, value: float) -> None:
+        super().__init__(step, value)
+        self.step, self.value = step, value
+
+
+def describe_loss(error: NonFiniteLossError, optimizer: Optimizer, now: int) -> TrainingError:
+    """The loss, and what it or its cause has led to by step ``now``."""
+    lines = [f"the training loss is {error.value} at step {error.step}; {_REMEDY}"]
+    parameters = list(_nonfinite(optimizer, gradients=False))
+    gradients = list(_nonfinite(optimizer, gradients=True))
+    for kind, found in (("parameters", parameters), ("gradients", gradients)):
+        if found:
+            lines.append(f"{kind} that are not finite at step {now}: {_listed(found)}")
+    lines.append("error_if_nonfinite=gradients finds the first, and stops before its step")
+    return TrainingError("\n".join(lines))
+
+
+def refuse_nonfinite_gradients(optimizer: Optimizer, step: int, loss: Tensor) -> None:
+    """Raises TrainingError, on all ranks, if ``step`` would make a parameter so; none is yet."""
+    gradients = [
+        _values(p.grad)
+        for group in optimizer.param_groups
+        for p in group["params"]
+        if p.grad is not None
+    ]
+    gradients = [values for values in gradients if values.numel()]
+    norm = float(torch.nn.utils.get_total_norm(gradients, math.inf))
+    norms, losses = zip(*gathered([norm, float(loss)]), strict=True)
+    if not all(map(math.isfinite, norms)):
+        loss_told = next((x for x in losses if not math.isfinite(x)), sum(losses) / len(losses))
+        raise TrainingError(
+            f"step {step} has gradients that are not finite: "
+            f"{_listed(list(_nonfinite(optimizer, gradients=True)))}; "
+            f"its loss is {loss_told:g}\nthe step was not taken; {_REMEDY}"
+        )
+
+
+def refuse_nonfinite_state(module: nn.Module, optimizer: Optimizer, step: int) -> None:
+    """Raises TrainingError, on all ranks, if a checkpoint would hold it: in parameters, in what the
+    optimiser keeps of them, or nan in a buffer (a mask may well be infinite)."""
+    kept = [t for state in optimizer.state.values() for t in state.values() if _is_real(t)]
+    nan = [n for n, b in module.named_buffers() if _is_real(b) and bool(b.isnan().any())]
+    told = None
+    if found := list(_nonfinite(optimizer, gradients=False)):
+        told = f"parameters: {_listed(found)}"
+    elif not all(map(_is_finite, kept)):
+        told = "what the optimiser keeps of its gradients"
+    elif nan:
+        told = f"buffers: {', '.join(nan[:_SHOWN])}"
+    if any(bad for (bad,) in gathered([float(told is not None)])):
+        told = told or "what another process holds"
+        raise TrainingError(f"after step {step} there are numbers that are not finite in {told}")
+
+
+def _nonfinite(optimizer: Optimizer, *, gradients: bool) -> Iterator[tuple[str, str, Tensor]]:
+    """Group, name and values of each parameter, or gradient, that is not finite."""
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["param_names"], group["params"], strict=True):
+            tensor = parameter.grad if gradients else parameter.detach()
+            if tensor is not None and not _is_finite(values := _values(tensor)):
+                yield group["name"], name, values
+
+
+def _listed(found: list[tuple[str, str, Tensor]]) -> str:
+    """``lin1.weight of group hidden (nan, in 3 of 40 values), …``."""
+    shown = []
+    for group, name, values in found[:_SHOWN]:
+        bad = values[~values.isfinite()]
+        shown.append(
+            f"{name} of group {group} ({bad[0].item()}, in {len(bad):,} of {values.numel():,})"
+        )
+    more = len(found) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _values(tensor: Tensor) -> Tensor:
+    """Those that there are on this rank."""
+    if isinstance(tensor, DTensor):
+        return tensor.to_local()
+    return tensor._values() if tensor.is_sparse else tensor
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(_values(tensor).isfinite().all())

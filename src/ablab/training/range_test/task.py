@@ -1,0 +1,32 @@
+"""``task=lr_find``: a learning-rate range test of a run that is not yet one."""
+
+from pathlib import Path
+
+from ablab import terminal
+from ablab.config.schema import Config
+from ablab.runs.find import evaluator_for
+from ablab.runs.record import write_config
+from ablab.training.build import build_data, build_model, try_out
+from ablab.training.phases import Progress, plan_phases
+from ablab.training.range_test.curve import find_lr
+from ablab.training.range_test.report import report_curve
+
+
+def run_range_test(config: Config, folder: Path, overrides: list[str]) -> None:
+    """A range test on one device, its curve and suggestions. Its folder holds no ``run.json``:
+    nothing was trained that could be tested, continued or reported, and what reads records need
+    not learn to pass it over."""
+    data = build_data(config)
+    terminal.say(data.summary())
+    model = build_model(config, data)
+    model.load_pretrained()
+    try_out(config, model, data)
+    ladder = config.lr_find.model_dump()
+    name = ladder.pop("phase")
+    phase = next(p for p in plan_phases(config) if name in (None, p.name))
+    model.begin_phase(phase, Progress())
+    terminal.show_groups(model)
+    device = evaluator_for(config).strategy.root_device
+    curve = find_lr(model, data.train_loader(), phase.optim, **ladder, device=device)
+    write_config(folder, config.model_dump(mode="json"))
+    report_curve(curve, config, phase, folder, overrides)

@@ -1,0 +1,72 @@
+"""MNIST's 5,000 digits as small colour images: two real tasks for transfer, with no download."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ablab.config.schema import Count, Integer
+from ablab.data.images.folder import ImageDataModule, ImageTable
+from ablab.data.splits import hold_out, stratified_folds
+from ablab.errors import DataError
+from lesson5.digits.mnist import FOLDS
+from lesson5.digits.mnist_source import fetch_mnist_5k
+
+
+class DigitImages(ImageDataModule):
+    """The digits of ``classes`` alone, as (3, size, size); test part: one of five folds.
+
+    Args:
+        classes: digits to tell apart; their labels are 0, 1, … in this order.
+        train_rows: as many of the rows that are not for the test, drawn by ``split_seed``, the
+            validation part among them; None for all.
+    """
+
+    def __init__(
+        self,
+        classes: list[Integer],
+        fold: Literal[1, 2, 3, 4, 5],
+        train_rows: Count | None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        if not set(classes) <= set(range(10)) or len(set(classes)) < max(2, len(classes)):
+            raise DataError(f"data.classes: {classes} are not two or more different digits")
+        self.digits: Sequence[int] = classes
+        self.fold = fold
+        self.train_rows = train_rows
+
+    def prepare_data(self) -> None:
+        fetch_mnist_5k(self.root)
+
+    def title(self) -> str:
+        return f"MNIST-5k, digits {', '.join(map(str, self.digits))}, fold {self.fold}"
+
+    def load_table(self) -> ImageTable:
+        (images, labels), _ = fetch_mnist_5k(self.root)
+        in_test = stratified_folds(labels, FOLDS, self.split_seed) == self.fold
+        wanted = np.isin(labels, self.digits)
+        train, rows = np.flatnonzero(wanted & ~in_test), {"test": np.flatnonzero(wanted & in_test)}
+        if self.train_rows is not None:
+            if self.train_rows > len(train):
+                raise DataError(f"data.train_rows: there are only {len(train)} training rows")
+            share = self.train_rows / len(train)
+            train = hold_out(train, share, self.split_seed)[1]
+        if self.validation_fraction > 0:
+            train, rows["val"] = hold_out(train, self.validation_fraction, self.split_seed)
+        index_of = {digit: index for index, digit in enumerate(self.digits)}
+        return ImageTable(
+            self._colour(images),
+            np.array([index_of.get(int(label), -1) for label in labels]),
+            [f"row {row}" for row in range(len(labels))],
+            [str(digit) for digit in self.digits],
+            {"train": train, **rows},
+        )
+
+    def _colour(self, images: np.ndarray) -> np.ndarray:
+        """(N, 28, 28) -> (N, 3, size, size), all three channels alike."""
+        grey = torch.from_numpy(images).unsqueeze(1).float()
+        side = [self.size, self.size]
+        resized = torch.nn.functional.interpolate(grey, side, mode="bilinear", antialias=True)
+        return resized.round().to(torch.uint8).expand(-1, 3, -1, -1).numpy()

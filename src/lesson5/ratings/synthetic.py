@@ -1,0 +1,120 @@
+"""Data drawn from known models, of any size and without a download: skewed ratings, digits."""
+
+import numpy as np
+
+from ablab.config.schema import Count, Fraction, NotNegative, Seed
+from ablab.data.splits import Indices, hold_out
+from lesson5.digits.mnist import DigitsDataModule, Rows
+from lesson5.digits.mnist_source import CLASSES, SIDE, Digits, Labels
+from lesson5.ratings.module import RatingsDataModule, RatingTable
+
+
+class SyntheticRatings(RatingsDataModule):
+    """Ratings 1 to 5 = round(3.5 + b_u + b_i + p_u · q_i + noise), items met by Zipf's law.
+
+    Args:
+        n_users, n_items, n_ratings: the size; ids run from 1.
+        test_fraction: share of all rows; validation_fraction: share of the rest, 0 for none.
+        data_seed: of the ratings themselves.
+    """
+
+    def __init__(
+        self,
+        n_users: Count,
+        n_items: Count,
+        n_ratings: Count,
+        test_fraction: Fraction,
+        validation_fraction: Fraction,
+        batch_size: Count,
+        eval_batch_size: Count,
+        split_seed: Seed,
+        order_seed: Seed,
+        data_seed: Seed = 0,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
+        )
+        self.n_users, self.n_items, self.n_ratings = n_users, n_items, n_ratings
+        self.test_fraction = test_fraction
+        self.validation_fraction = validation_fraction
+        self.split_seed = split_seed
+        self.data_seed = data_seed
+
+    def load_table(self) -> tuple[RatingTable, str]:
+        random = np.random.default_rng(self.data_seed)
+        users = random.integers(self.n_users, size=self.n_ratings)
+        popularity = 1 / np.arange(1, self.n_items + 1)
+        items = random.choice(self.n_items, self.n_ratings, p=popularity / popularity.sum())
+        user_factors, item_factors = (
+            random.normal(0, 0.5, (n, 3)) for n in (self.n_users, self.n_items)
+        )
+        user_bias, item_bias = (random.normal(0, 0.4, n) for n in (self.n_users, self.n_items))
+        score = (
+            3.5
+            + user_bias[users]
+            + item_bias[items]
+            + (user_factors[users] * item_factors[items]).sum(axis=1)
+            + random.normal(0, 0.5, self.n_ratings)
+        )
+        ratings = np.clip(np.rint(score), 1, 5).astype(np.float32)
+        titles = {i: f"Film {i} ({1900 + i % 100})" for i in range(1, self.n_items + 1)}
+        return RatingTable(users + 1, items + 1, ratings, titles), f"data_seed {self.data_seed}"
+
+    def split_rows(self, table: RatingTable) -> dict[str, Indices]:
+        rows = np.arange(len(table.ratings))
+        train, test = hold_out(rows, self.test_fraction, self.split_seed)
+        if self.validation_fraction == 0:
+            return {"train": train, "test": test}
+        train, val = hold_out(train, self.validation_fraction, self.split_seed)
+        return {"train": train, "val": val, "test": test}
+
+    def title(self) -> str:
+        return f"{self.n_ratings:,} synthetic ratings"
+
+
+class SyntheticDigits(DigitsDataModule):
+    """Ten random images of 28 x 28 pixels, each copied many times under Gaussian noise.
+
+    Args:
+        n_rows: the size; every class has an equal share.
+        noise: standard deviation, in steps of the 0 to 255 that a pixel has.
+        test_fraction: share of all rows; validation_fraction: share of the rest, 0 for none.
+        data_seed: of the images themselves.
+    """
+
+    def __init__(
+        self,
+        n_rows: Count,
+        noise: NotNegative,
+        test_fraction: Fraction,
+        validation_fraction: Fraction,
+        batch_size: Count,
+        eval_batch_size: Count,
+        split_seed: Seed,
+        order_seed: Seed,
+        data_seed: Seed = 0,
+    ) -> None:
+        super().__init__(
+            validation_fraction=validation_fraction,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            split_seed=split_seed,
+            order_seed=order_seed,
+        )
+        self.n_rows, self.noise = n_rows, noise
+        self.test_fraction = test_fraction
+        self.data_seed = data_seed
+
+    def load_digits(self) -> tuple[Digits, str]:
+        random = np.random.default_rng(self.data_seed)
+        prototypes = random.integers(256, size=(CLASSES, SIDE, SIDE))
+        labels = np.arange(self.n_rows) % CLASSES
+        noisy = prototypes[labels] + random.normal(0, self.noise, (self.n_rows, SIDE, SIDE))
+        images = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        return (images, labels), f"data_seed {self.data_seed}"
+
+    def split_rows(self, labels: Labels) -> tuple[Rows, Rows]:
+        return hold_out(np.arange(self.n_rows), self.test_fraction, self.split_seed)
+
+    def title(self) -> str:
+        return f"{self.n_rows:,} synthetic digits"

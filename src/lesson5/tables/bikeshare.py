@@ -1,0 +1,104 @@
+"""Capital Bikeshare 2011: riders of each hour by calendar and weather, and the two splits."""
+
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from ablab.config.schema import Count, Fraction, Seed, Text
+from ablab.data.tables.module import TableDataModule, require_columns, split_rows
+from lesson5.ratings.module import Indices
+from lesson5.tables.bikeshare_source import fetch
+
+MONTHS = ["Jan", "Feb", "March", "April", "May", "June"]
+MONTHS += ["July", "Aug", "Sept", "Oct", "Nov", "Dec"]
+PARTS_OF_TARGET = ["casual", "registered"]  # they sum to it: never an input
+WEATHER = ["temp", "atemp", "hum", "windspeed"]
+TEST_FRACTION = 0.1
+
+
+class Bikeshare(TableDataModule):
+    """Riders (``bikers``) of the 8,645 hours of 2011, of which 864 are for the test.
+
+    Args:
+        root: folder of the verified copy, or of a local ``Bikeshare.csv`` to make it from.
+        split: ``shuffled`` (drawn by ``split_seed``: test hours lie between training hours) or
+            ``last_tenth`` (26 November to 31 December: the model has to generalise in time).
+            Validation rows are drawn, or the last, in the same way.
+        validation_fraction: share of the training rows; 0 for none.
+        categorical, continuous: names of the columns that are fed to the model.
+        binned: columns of the weather, from 0 to 1, that become tenths and so may be categorical.
+        calendar: what becomes of ``mnth`` and ``day`` (of the year), which on ``last_tenth`` are
+            unseen in training: ``keep`` them (unseen is category 0) or ``drop`` them; ``by_split``
+            keeps them when shuffled and drops them on ``last_tenth``.
+    """
+
+    target = "bikers"
+
+    def __init__(
+        self,
+        root: Text,
+        split: Literal["shuffled", "last_tenth"],
+        validation_fraction: Fraction,
+        categorical: list[Text],
+        continuous: list[Text],
+        binned: list[Text],
+        calendar: Literal["keep", "drop", "by_split"],
+        batch_size: Count,
+        eval_batch_size: Count,
+        split_seed: Seed,
+        order_seed: Seed,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
+        )
+        self.root = Path(root)
+        self.split = split
+        self.validation_fraction = validation_fraction
+        self.categorical, self.continuous = categorical, continuous
+        self.binned = binned
+        self.dropped = (
+            {"mnth", "day"}
+            if calendar == "drop" or (calendar == "by_split" and split == "last_tenth")
+            else set()
+        )
+        self.split_seed = split_seed
+
+    def prepare_data(self) -> None:
+        fetch(self.root)
+
+    def load_table(self) -> tuple[pl.DataFrame, str]:
+        table, source = fetch(self.root)
+        table = table.drop(PARTS_OF_TARGET)
+        binned = require_columns(table.select(WEATHER), self.binned, self.target, "data.binned")
+        # ordered as the year is, so that the order of the categories means something
+        table = table.with_columns(pl.col("mnth").cast(pl.Enum(MONTHS)))
+        tenths = (pl.col(binned) * 10).floor().clip(0, 9).cast(pl.Int64)
+        return table.with_columns(tenths), source
+
+    def split_rows(self, table: pl.DataFrame) -> dict[str, Indices]:
+        return split_rows(
+            len(table),
+            last=self.split == "last_tenth",
+            test_fraction=TEST_FRACTION,
+            validation_fraction=self.validation_fraction,
+            seed=self.split_seed,
+        )
+
+    def column_kinds(self, train: pl.DataFrame) -> tuple[list[str], list[str]]:
+        categorical = require_columns(train, self.categorical, self.target, "data.categorical")
+        continuous = require_columns(train, self.continuous, self.target, "data.continuous")
+        return (
+            [name for name in categorical if name not in self.dropped],
+            [name for name in continuous if name not in self.dropped],
+        )
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        groupings = [[], ["hr", "workingday"], ["mnth", "hr", "workingday"]]
+        return {
+            f"mean by {' x '.join(keys)}" if keys else "mean": self.group_mean(keys)
+            for keys in groupings
+        }
+
+    def title(self) -> str:
+        return f"Bikeshare 2011, split {self.split}"

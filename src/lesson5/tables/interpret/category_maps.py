@@ -1,0 +1,175 @@
+"""Entity embeddings as maps: categories that the network treats alike lie close together.
+
+Guo & Berkhahn (2016), figure 3: the German states, which training knew only as categories, came to
+lie much as they do on the map.
+"""
+
+import math
+
+import polars as pl
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ablab.config.schema import Count
+from ablab.data.tables.column_encoder import UNKNOWN
+from ablab.data.tables.module import TableDataModule
+from ablab.errors import UserError
+from ablab.figures import COLOURS, plain, styled
+from ablab.findings import DPI, Findings
+from ablab.interpret.labelled_scatter import label_points
+from ablab.interpret.layers.pca import PCA
+from lesson5.tables.entity_embedding import EntityEmbedding
+
+FEWEST = 3  # categories; of two there is only a distance to see
+LABELLED = 40  # of a column, those with most rows; of more categories a line is a tangle
+
+
+def category_maps(
+    model: EntityEmbedding, data: TableDataModule, *, min_rows: Count = 20
+) -> Findings:
+    """A map of each categorical column: its embeddings along their two principal axes.
+
+    Columns of fewer than three categories have none. Categories whose order means something
+    (numbers, enums) are joined in it.
+
+    Args:
+        min_rows: categories of fewer training rows have hollow marks: they have learned little.
+
+    Raises:
+        UserError: no column has three categories.
+    """
+    maps = {
+        name: category_map(model, data, name)
+        for name, vocabulary in data.encoder.vocabularies.items()
+        if len(vocabulary) >= FEWEST
+    }
+    if not maps:
+        raise UserError(f"category_maps: no categorical column has {FEWEST} categories")
+    shares = pl.DataFrame(
+        [
+            {
+                "column": name,
+                "categories": len(table),
+                "length": model.embeddings[_position(data, name)].embedding_dim,
+                "axis_1": share[0],
+                "axis_2": share[1],
+                "fewest_rows": table["rows"].min(),
+            }
+            for name, (table, share) in maps.items()
+        ]
+    )
+    return Findings(
+        tables={
+            "category_maps": pl.concat(
+                table.select(pl.lit(name).alias("column"), pl.all())
+                for name, (table, _) in maps.items()
+            ),
+            "category_maps_variance": shares,
+        },
+        figures={"category_maps": draw_maps(maps, data, min_rows=min_rows)},
+        extracts={"Embeddings of categories: shares of their variance along two axes": shares},
+    )
+
+
+@torch.no_grad()
+def category_map(
+    model: EntityEmbedding, data: TableDataModule, name: str
+) -> tuple[pl.DataFrame, tuple[float, float]]:
+    """Of each category of a column, in ascending order: category (as text), rows (in training),
+    axis_1, axis_2; and the two axes' shares of the variance of the embeddings.
+
+    Missing values, where training has met any, are a category as well: the last one.
+    """
+    position = _position(data, name)
+    categories = data.parts["train"][0][:, position]
+    weight = model.embeddings[position].get_parameter("weight")
+    counts = torch.bincount(categories, minlength=len(weight))
+    rows = list(range(1, len(weight)))
+    labels = data.encoder.vocabularies[name].cast(pl.String).to_list()
+    if counts[UNKNOWN]:
+        rows.append(UNKNOWN)
+        labels.append("missing")
+    pca = PCA.fit(weight[rows].double(), 2)
+    along = pca.transform(weight[rows].double())
+    table = pl.DataFrame(
+        {
+            "category": labels,
+            "rows": counts[rows].numpy(),
+            "axis_1": along[:, 0].numpy(),
+            "axis_2": _second(along.T, torch.zeros(len(rows), dtype=along.dtype)).numpy(),
+        }
+    )
+    ratio = pca.explained_variance_ratio
+    return table, (float(ratio[0]), float(_second(ratio, ratio.new_zeros(()))))
+
+
+@styled()
+def draw_maps(
+    maps: dict[str, tuple[pl.DataFrame, tuple[float, float]]],
+    data: TableDataModule,
+    *,
+    min_rows: int = 1,
+) -> Figure:
+    """A panel for each column of ``maps``, as ``category_map`` gives them."""
+    columns = min(2, len(maps))
+    rows = math.ceil(len(maps) / columns)
+    figure = Figure(figsize=(7.2, 0.3 + 3.0 * rows), dpi=DPI, layout="constrained")
+    figure.suptitle(
+        f"Embeddings of categories (hollow: fewer than {min_rows} training rows)",
+        x=0.01,
+        ha="left",
+        fontsize=10,
+    )
+    places = figure.subplots(rows, columns, squeeze=False).flatten()
+    for place in places[len(maps) :]:
+        place.remove()
+    for place, (name, (table, shares)) in zip(places, maps.items(), strict=False):
+        _draw_points(place, name, table, shares, min_rows=min_rows, joined=is_ordered(data, name))
+    for place, (table, _) in zip(places, maps.values(), strict=False):
+        table = table.sort("rows", descending=True, maintain_order=True)
+        points = table.select("axis_1", "axis_2").to_numpy()
+        label_points(place, points, table["category"].head(LABELLED).to_list())
+    return figure
+
+
+def is_ordered(data: TableDataModule, name: str) -> bool:
+    """Whether the categories of a column are numbers, or of an enum."""
+    kind = data.encoder.vocabularies[name].dtype
+    return kind.is_numeric() or isinstance(kind, pl.Enum)
+
+
+def _draw_points(
+    place: Axes,
+    name: str,
+    table: pl.DataFrame,
+    shares: tuple[float, float],
+    *,
+    min_rows: int,
+    joined: bool,
+) -> None:
+    points = table.select("axis_1", "axis_2").to_numpy()
+    if joined and len(table) <= LABELLED:
+        known = points[(table["category"] != "missing").to_numpy()]
+        place.plot(*known.T, color="0.8", linewidth=0.8, zorder=1)
+    few = (table["rows"] < min_rows).to_numpy()
+    place.scatter(*points[~few].T, s=14, color=COLOURS[0], linewidths=0, zorder=2)
+    place.scatter(
+        *points[few].T, s=12, facecolors="white", edgecolors=COLOURS[0], linewidths=0.8, zorder=2
+    )
+    hollow = f", {few.sum()} with few rows" if few.any() else ""
+    place.set_title(f"{name}: {len(table)} categories{hollow}", loc="left")
+    place.set_xlabel(f"axis 1 ({shares[0]:.1%} of the variance)")
+    place.set_ylabel(f"axis 2 ({shares[1]:.1%} of the variance)")
+    place.margins(0.1)
+    plain(place)
+
+
+def _position(data: TableDataModule, name: str) -> int:
+    return data.encoder.categorical_names.index(name)
+
+
+def _second(rows: Tensor, otherwise: Tensor) -> Tensor:
+    """An embedding of one number has no second axis."""
+    return rows[1] if len(rows) > 1 else otherwise

@@ -1,0 +1,81 @@
+"""A table drawn from a known function of its columns; no download, any size."""
+
+import numpy as np
+import polars as pl
+
+from ablab.config.schema import Count, Fraction, Seed
+from ablab.data.tables.module import TableDataModule, split_rows
+from lesson5.ratings.module import Indices
+
+
+class SyntheticTable(TableDataModule):
+    """log(1 + count) = level of ``hour`` x ``holiday`` + effect of ``place`` + warmth + noise.
+
+    ``warmth`` is missing in a tenth of the rows, ``place`` in a few; what the level of an hour is
+    on a holiday has nothing to do with what it is otherwise, so that no sum of effects gives it.
+
+    Args:
+        n_rows: the size, of which ``test_fraction`` is for the test.
+        validation_fraction: share of the rest, 0 for none.
+        data_seed: of the rows themselves.
+    """
+
+    target = "count"
+
+    def __init__(
+        self,
+        n_rows: Count,
+        test_fraction: Fraction,
+        validation_fraction: Fraction,
+        batch_size: Count,
+        eval_batch_size: Count,
+        split_seed: Seed,
+        order_seed: Seed,
+        data_seed: Seed = 0,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
+        )
+        self.n_rows = n_rows
+        self.test_fraction = test_fraction
+        self.validation_fraction = validation_fraction
+        self.split_seed = split_seed
+        self.data_seed = data_seed
+
+    def load_table(self) -> tuple[pl.DataFrame, str]:
+        random = np.random.default_rng(self.data_seed)
+        hour, holiday, place = (random.integers(n, size=self.n_rows) for n in (24, 2, 5))
+        warmth = random.normal(20, 5, self.n_rows)
+        level, effect = random.normal(3, 1, (24, 2)), random.normal(0, 0.5, 5)
+        log = level[hour, holiday] + effect[place] + 0.05 * (warmth - 20)
+        log += random.normal(0, 0.1, self.n_rows)
+        table = pl.DataFrame(
+            {
+                "hour": hour,
+                "holiday": holiday.astype(bool),
+                "place": np.array(["north", "south", "east", "west", "centre"])[place],
+                "warmth": warmth,
+                "count": np.expm1(np.maximum(log, 0)),
+            }
+        )
+        no_warmth, no_place = random.random((2, self.n_rows)) < [[0.1], [0.02]]
+        table = table.with_columns(
+            pl.when(~pl.lit(no_warmth)).then("warmth").alias("warmth"),
+            pl.when(~pl.lit(no_place)).then("place").alias("place"),
+        )
+        return table, f"data_seed {self.data_seed}"
+
+    def split_rows(self, table: pl.DataFrame) -> dict[str, Indices]:
+        return split_rows(
+            len(table),
+            last=False,
+            test_fraction=self.test_fraction,
+            validation_fraction=self.validation_fraction,
+            seed=self.split_seed,
+        )
+
+    def column_kinds(self, train: pl.DataFrame) -> tuple[list[str], list[str]]:
+        return ["hour", "holiday", "place"], ["warmth"]
+
+    def title(self) -> str:
+        return f"{self.n_rows:,} synthetic rows"

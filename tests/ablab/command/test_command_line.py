@@ -1,0 +1,196 @@
+"""The command line as a user meets it: real processes, exit statuses, one-line errors."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ablab.runs.checkpoints import Manifest
+from tests.ablab.training.test_run import same, weights
+from tests.launch import ROOT, TINY, command, start, train, wait_for
+
+LONG = [*TINY, "trainer.max_epochs=2000", "checkpoints.every_n_steps=10"]
+
+
+def only_run(runs: Path) -> Path:
+    (record,) = runs.rglob("run.json")
+    return record.parent
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["optim.lr=-1"]])
+def test_help_config_and_refusal_do_not_import_torch(arguments: list[str], tmp_path: Path) -> None:
+    script = (
+        f"import sys, runpy, atexit\n"
+        f"sys.argv = ['train.py', *{arguments!r}, 'paths.runs={tmp_path}']\n"
+        f"atexit.register(lambda: print('HEAVY', [m for m in sys.modules if m in "
+        f"('torch', 'lightning', 'wandb', 'torchmetrics', 'numpy')]))\n"
+        f"runpy.run_path({str(ROOT / 'train.py')!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert "HEAVY []" in done.stdout, done.stdout[-300:] + done.stderr[-300:]
+
+
+def test_a_refused_run_is_told_in_lines_and_leaves_nothing(tmp_path: Path) -> None:
+    done = train("experiment=collab", "trainer.max_epocs=3", "optim.lr=-1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 3
+    assert "'trainer.max_epochs'" in done.stderr
+    assert list(tmp_path.iterdir()) in ([], [tmp_path / "runs"])
+    assert not list((tmp_path / "runs").glob("*"))
+    shown = subprocess.run(
+        command("optim.lr=-1"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HYDRA_FULL_ERROR": "1"},
+    )
+    assert "Traceback" in shown.stderr
+
+
+@pytest.mark.parametrize("multirun", [[], ["-m"]])
+def test_a_folder_that_cannot_be_made_is_one_line(multirun: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = train(*multirun, *TINY, "paths.runs=file", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: file/default/")
+    assert "paths.runs=" in line
+
+
+def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path) -> None:
+    """No file may grow over 12 KiB, so the checkpoints do not fit; then there is room again."""
+    limited = ["bash", "-c", 'ulimit -f 12 && exec "$@"', "bash", *command(*TINY)]
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "the checkpoint cannot be written" in line
+    folder = only_run(tmp_path / "runs")
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["status"], record["error"]["type"]) == ("failed", "CheckpointError")
+    assert list((folder / "checkpoints").iterdir()) == []  # nothing half-written
+    assert train("task=fit", f"run={folder}", cwd=tmp_path).returncode == 0
+    assert json.loads((folder / "run.json").read_text())["status"] == "done"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_run_that_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    with start(*LONG, cwd=tmp_path) as process:
+        wait_for_checkpoints(tmp_path / "runs")
+        process.send_signal(number)
+        process.wait(timeout=60)
+        output = process.output()
+    assert process.returncode == 128 + number, output[-500:]
+    folder = only_run(tmp_path / "runs")
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["status"], record["exit_code"]) == ("interrupted", 128 + number)
+    assert f"task=fit run={folder.relative_to(tmp_path)}" in output
+    assert Manifest(folder / "checkpoints").newest_that_verifies() is not None
+
+
+def test_killed_and_continued_is_the_undisturbed_run(tmp_path: Path) -> None:
+    """``kill -9`` in the middle; the record says running, the checkpoint carries on, bitwise."""
+    recipe = [*TINY, "trainer.max_epochs=20", "checkpoints.every_n_steps=7"]
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert train(*recipe, cwd=whole).returncode == 0
+    with start(*recipe, cwd=tmp_path) as process:
+        wait_for_checkpoints(tmp_path / "runs")
+        process.kill()
+    folder = only_run(tmp_path / "runs")
+    assert json.loads((folder / "run.json").read_text())["status"] == "running"
+    done = train("task=fit", f"run={folder}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    undisturbed = only_run(whole / "runs")
+    assert same(weights(folder), weights(undisturbed))
+    assert (folder / "metrics.csv").read_text() == (undisturbed / "metrics.csv").read_text()
+
+
+def wait_for_checkpoints(runs: Path) -> None:
+    def two_are_there() -> bool:
+        manifests = list(runs.rglob("manifest.json"))
+        return bool(manifests) and len(Manifest(manifests[0].parent).entries()) >= 2
+
+    wait_for(two_are_there)
+
+
+def test_test_and_predict_from_the_folder_alone(tmp_path: Path) -> None:
+    assert train(*TINY, cwd=tmp_path).returncode == 0
+    folder = only_run(tmp_path / "runs")
+    recorded = json.loads((folder / "run.json").read_text())["metrics"]["test"]
+    again = train("task=test", f"run={folder}", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert f"{recorded['rmse']:.4f}" in again.stdout
+    assert train("task=predict", f"run={folder}", cwd=tmp_path).returncode == 0
+    assert len((folder / "predictions.csv").read_text().splitlines()) == 201
+    assert only_run(tmp_path / "runs") == folder
+    missing = train("task=test", "run=runs/none", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "runs/none" in missing.stderr
+    assert not (tmp_path / "runs" / "none").exists()
+
+
+def test_a_multirun_goes_past_a_failing_job_and_is_reported(tmp_path: Path) -> None:
+    done = train("-m", *TINY, "seed=0,1", "data.n_ratings=2000,1", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    records = [json.loads(p.read_text()) for p in (tmp_path / "runs").rglob("run.json")]
+    assert sorted(r["status"] for r in records) == ["done", "done", "failed", "failed"]
+    failed = next(r for r in records if r["status"] == "failed")
+    assert failed["error"]["type"] == "DataError"
+    assert len({r["config_hash"] for r in records}) == 4
+    report = subprocess.run(
+        [sys.executable, "-m", "ablab.report", "--format", "markdown", "runs"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = report.stdout.splitlines()
+    assert lines[0].startswith("| data.n_ratings | test/rmse | test/mae | val/rmse |")
+    values = [r["metrics"]["test"]["rmse"] for r in records if r["status"] == "done"]
+    mean = sum(values) / 2
+    row = next(line for line in lines if line.startswith("| 2000 |"))
+    assert f"{mean:.4f} ± " in row
+    assert "(2)" in row
+    assert next(line for line in lines if line.startswith("| 1 |")).startswith("| 1 | failed |")
+
+
+def test_a_sweep_told_to_stop_stops(tmp_path: Path) -> None:
+    with start("-m", *LONG, "seed=0,1", cwd=tmp_path) as process:
+        wait_for_checkpoints(tmp_path / "runs")
+        process.terminate()
+        process.wait(timeout=60)
+    assert process.returncode == 143
+    records = [json.loads(p.read_text()) for p in (tmp_path / "runs").rglob("run.json")]
+    assert sorted(r["status"] for r in records) == ["interrupted", "planned"]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("launcher.jobs_at_time", "jobs_at_a_time"), ("sweeper.trails", "trials")],
+)
+def test_a_misspelt_key_of_a_launcher_or_sweeper_is_told(
+    key: str, meant: str, tmp_path: Path
+) -> None:
+    chosen = ["hydra/launcher=local", "hydra/sweeper=optuna"]
+    done = train("-m", *TINY, *chosen, f"hydra.{key}=2", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"hydra.{key}: unknown key; did you mean '{meant}'?" in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    shell = f"{shlex.join(command('--help'))} | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 141)  # 0 where all of it fits into the pipe
+    assert done.stderr == ""

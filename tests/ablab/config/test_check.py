@@ -1,0 +1,339 @@
+"""Wrong configs are refused before anything slow, with a line that says what would be right."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from ablab.command.library_errors import as_user_error
+from ablab.command.main import register_resolvers
+from ablab.command.overrides import CONF, force_overrides, name_experiment, refuse_unknown_options
+from ablab.config.check import check
+from ablab.config.schema import Config
+from ablab.errors import ConfigError, UserError
+
+BASE = ["experiment=collab"]
+WITH_VALIDATION = [*BASE, "data.validation_fraction=0.1"]
+
+
+def checked(overrides: list[str], conf: Path = CONF) -> Config:
+    """What `python train.py OVERRIDES` would run; raises what it would print."""
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            return check(compose("config", overrides=force_overrides(overrides, conf)))
+    except Exception as error:
+        told = as_user_error(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+# override -> what the message must name (the place, and what would be right)
+REFUSED = {
+    # unknown keys, at every depth
+    "sed=1": ["sed", "'seed'"],
+    "optm.lr=1": ["optm", "'optim'"],
+    "+optm.lr=1": ["optm", "'optim'"],
+    "lr=1e-3": ["lr", "'optim.lr'"],
+    "optim.lrr=1": ["optim.lrr", "'optim.lr'"],
+    "optim.weight_decay.vlaue=1": ["optim.weight_decay.vlaue", "'optim.weight_decay.value'"],
+    "schedule.pct_strat=0.2": ["schedule.pct_strat", "'schedule.pct_start'"],
+    "seeds.ordr=1": ["seeds.ordr", "'seeds.order'"],
+    "model.n_factor=3": ["model.n_factor", "'model.n_factors'"],
+    "data.batchsize=3": ["data.batchsize", "'data.batch_size'"],
+    "trainer.max_epocs=3": ["trainer.max_epocs", "'trainer.max_epochs'"],
+    "++trainer.max_epocs=3": ["trainer.max_epocs", "'trainer.max_epochs'"],
+    "logger.wandb.projct=x": ["logger.wandb.projct", "'logger.wandb.project'"],
+    "objective.metrics.rmse.squard=true": ["objective.metrics.rmse.squard", "squared'"],
+    "objective.loss.reducton=sum": ["objective.loss.reducton", "'objective.loss.reduction'"],
+    # choices
+    "experimnt=collab": ["experimnt", "unknown key"],
+    "experiment=colab": ["experiment", "'collab'"],
+    "optim=adm": ["optim", "'adam'"],
+    "optim.name=adamm": ["optim.name", "'adam'"],
+    "optim.weight_decay.mode=decopled": ["optim.weight_decay.mode", "'decoupled'"],
+    "optim.weight_decay.skip=[biass]": ["optim.weight_decay.skip.0", "'bias'"],
+    "optim.lr_spread.kind=flt": ["optim.lr_spread.kind", "'flat'"],
+    "task=tset": ["task", "'test'"],
+    "data.split=u6": ["data.split", "'u1'"],
+    "logger.wandb.mode=onlin": ["logger.wandb.mode", "'online'"],
+    # types, ranges, missing values
+    "optim.lr=-1": ["optim.lr", "greater than 0"],
+    "optim.lr=0": ["optim.lr", "greater than 0"],
+    "optim.lr=fast": ["optim.lr", "'fast'"],
+    "optim.lr=nan": ["optim.lr", "finite"],
+    "optim.lr=null": ["optim.lr", "None"],
+    "optim.lr=???": ["optim.lr", "required"],
+    "optim.betas=[0.9]": ["optim.betas.1", "required"],
+    "optim.betas=[0.9,1.0]": ["optim.betas.1", "less than 1"],
+    "optim.lr_spread={kind:geometric}": ["optim.lr_spread.first", "required"],
+    "seed=-1": ["seed", "greater than or equal to 0"],
+    "seed=true": ["seed", "integer"],
+    "seed=zero": ["seed", "integer"],
+    "model.n_factors=2.5": ["model.n_factors", "integer"],
+    "model.n_factors=0": ["model.n_factors", "greater than or equal to 1"],
+    "model.y_range=[0]": ["model.y_range", "required"],
+    "data.batch_size=0": ["data.batch_size", "greater than or equal to 1"],
+    "data.validation_fraction=1.5": ["data.validation_fraction", "less than 1"],
+    "trainer.max_epochs=three": ["trainer.max_epochs", "integer"],
+    "trainer.gradient_clip_val=big": ["trainer.gradient_clip_val", "'big'"],
+    "checkpoints.keep=1": ["checkpoints.keep", "greater than or equal to 2"],
+    "schedule.pct_start=1.0": ["schedule.pct_start", "less than 1"],
+    "data.root=${paths.dta}": ["data.root", "paths.dta"],
+    # what is built
+    "callbacks.stop.patience=3": ["callbacks.stop", "_target_"],
+    "logger.csv2=yes": ["logger.csv2", "'yes'"],
+    "logger.tb._target_=os.system": ["logger.tb._target_", "os.system"],
+    "logger.tb._target_=torch.load": ["logger.tb._target_", "torch.load"],
+    "logger.tb._target_=torch.nn.functional.relu": ["logger.tb._target_", "function"],
+    "logger.tb._target_=ablab.trackers.CSVTraker": ["logger.tb._target_", "CSVTracker'"],
+    "objective.metric=rsme": ["objective.metric", "'rmse'"],
+    "callbacks=early_stopping": ["callbacks.early_stopping.monitor", "data.validation_fraction"],
+    "task=test": ["run", "run="],
+    "lr_find.last=1e-8": ["lr_find.first", "below lr_find.last"],
+    "lr_find.steps=5": ["lr_find.steps", "greater than or equal to 20"],
+    "lr_find.divergence=1": ["lr_find.divergence", "greater than 1"],
+    "task=lr_fnd": ["task", "'lr_find'"],
+    "trainer=null": ["NoneType"],
+    "~data": ["data", "_target_"],
+    # as is usual elsewhere
+    "optim._target_=torch.optim.AdamW": ["optim._target_", "there is", "weight_decay"],
+    "model={_target_: lesson5.digits.models.MnistNN}": ["model.n_factors", "n_hidden"],
+    "trainer.limit_val_batches=0.5": ["trainer.limit_val_batches", "number of batches"],
+    "model.n_factors": ["model.n_factors", "KEY=VALUE"],
+    "trainer.max_epochs = 3": ["trainer.max_epochs = 3", "KEY=VALUE"],
+}
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_refused_with_the_place_and_the_remedy(override: str) -> None:
+    with pytest.raises(UserError) as caught:
+        checked([*BASE, override])
+    message = str(caught.value)
+    for part in REFUSED[override]:
+        assert part in message
+    assert "+" not in message.replace("u1", "")
+    assert "append" not in message
+
+
+def test_what_an_experiment_sets_and_other_data_lack_is_told_so() -> None:
+    overrides = [*BASE, "data=synthetic_ratings", "data.n_itms=3"]
+    with pytest.raises(ConfigError) as caught:
+        checked(overrides)
+    assert name_experiment(str(caught.value), "collab").splitlines() == [
+        "data.split: unknown key, which experiment=collab sets; leave it out: ~data.split",
+        "data.n_itms: unknown key; did you mean 'data.n_items'?",
+    ]
+    checked([*BASE, "data=synthetic_ratings", "~data.split"])
+
+
+@pytest.mark.parametrize("said", [["--max_epochs", "3"], ["--trainer.max_epochs=3"], ["-x"]])
+def test_a_setting_said_as_an_option_is_told_how_to_be_said(said: list[str]) -> None:
+    with pytest.raises(ConfigError, match=f"{said[0]}: no such option.*trainer.max_epochs=3"):
+        refuse_unknown_options(["-m", "seed=0,1", *said])
+    refuse_unknown_options(["-m", "seed=0,1", "--cfg", "job", "--config-dir=mine", "~data.split"])
+
+
+@pytest.mark.parametrize("values", [{"name": "a\udcff"}, {"callbacks": {"\ud800": None}}])
+def test_half_a_character_is_refused(values: dict[str, Any]) -> None:
+    """Which a YAML file can name, and no record could hold."""
+    with pytest.raises(
+        ConfigError, match=r"should be UTF-8 \(it is '(a\\udcff|\\ud800)'\)"
+    ) as told:
+        check(OmegaConf.merge(checked(BASE).model_dump(mode="json"), values))  # type: ignore[arg-type]
+    str(told.value).encode()
+
+
+def test_every_fault_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        checked([*BASE, "optim.lr=-1", "trainer.max_epocs=3", "seed=zero", "model.n_factor=1"])
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_a_monitor_is_held_against_the_metrics() -> None:
+    checked([*WITH_VALIDATION, "callbacks=early_stopping"])
+    monitor = "callbacks.early_stopping.monitor=val/rsme"
+    with pytest.raises(ConfigError, match="'val/rmse'"):
+        checked([*WITH_VALIDATION, "callbacks=early_stopping", monitor])
+
+
+def test_what_a_class_takes_may_be_set_though_no_file_mentions_it() -> None:
+    config = checked([*BASE, "trainer.gradient_clip_val=1.0"])
+    assert config.trainer["gradient_clip_val"] == 1.0
+
+
+def test_seed_zero_is_a_seed() -> None:
+    config = checked([*BASE, "seed=0"])
+    assert (config.seed, config.seeds.init, config.seeds.order) == (0, 0, 0)
+    config = checked([*BASE, "seed=7", "seeds.order=0"])
+    assert (config.seeds.init, config.seeds.order) == (7, 0)
+
+
+def test_a_typo_inside_a_file_is_refused(tmp_path: Path, root: Path) -> None:
+    import shutil
+
+    conf = tmp_path / "conf"
+    shutil.copytree(root / "conf", conf)
+    (conf / "experiment" / "bad.yaml").write_text(
+        "# @package _global_\ntrainr: {max_epochs: 3}\noptim: {lrr: 1}\nmodel: {n_facters: 2}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        checked(["experiment=bad"], conf)
+    message = str(caught.value)
+    assert "trainr" in message
+    assert "'optim.lr'" in message
+    assert "'model.n_factors'" in message
+
+
+def test_packages_of_the_user_are_allowed_by_the_environment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_package.py").write_text(
+        "from lightning.pytorch import Callback\n"
+        "class Stop(Callback):\n    def __init__(self, after: int): ..."
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    stop = [*BASE, "callbacks.stop._target_=their_package.Stop", "callbacks.stop.after=3"]
+    with pytest.raises(ConfigError, match="may not be built"):
+        checked(stop)
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "their_package")
+    assert checked(stop).callbacks["stop"] is not None
+
+
+def test_a_class_within_another_is_what_its_argument_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_parts.py").write_text(
+        "import subprocess\n"
+        "from torch import nn\n"
+        "from lightning.pytorch import Callback\n"
+        "class Rule: ...\n"
+        "class Sharper(Rule):\n    def __init__(self, by: float): ...\n"
+        "class Head(nn.Linear): ...\n"
+        "def run(command: str) -> None: ...\n"
+        "class Stop(Callback):\n"
+        "    def __init__(self, rules: 'dict[str, Rule] | None' = None, head=None): ..."
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "their_parts")
+    stop = "callbacks.stop={_target_: their_parts.Stop, %s}"
+    rules = "rules: {a: {_target_: their_parts.Sharper, by: 0.5}}"
+    head = "head: {_target_: their_parts.Head, in_features: 2, out_features: 3}"
+    assert checked([*BASE, stop % f"{rules}, {head}"]).callbacks["stop"] is not None
+    with pytest.raises(ConfigError, match=r"rules\.a\.by: should be a valid number"):
+        checked([*BASE, stop % rules.replace("0.5", "much")])
+    with pytest.raises(ConfigError, match=r"head\._target_: 'their_parts.Sharper' is no Module"):
+        checked([*BASE, stop % "head: {_target_: their_parts.Sharper, by: 1.0}"])
+    with pytest.raises(ConfigError, match="is a function"):
+        checked([*BASE, stop % "head: {_target_: their_parts.run, command: ls}"])
+    with pytest.raises(ConfigError, match=r"no module 'their_parts\.subprocess'"):
+        checked([*BASE, stop % "head: {_target_: their_parts.subprocess.Popen, args: [ls]}"])
+    with pytest.raises(ConfigError, match="no interpretation"):
+        checked([*BASE, "interpret.x={_target_: their_parts.run, command: ls}"])
+
+
+@pytest.mark.parametrize(
+    ("group", "choice"),
+    [
+        (group, path.stem)
+        for group in ("optim", "schedule", "trainer", "callbacks", "logger", "objective")
+        for path in sorted((CONF / group).glob("*.yaml"))
+    ],
+)
+def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:
+    checked([f"{group}={choice}"])
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "data._target_=ablab.config.source_reading.signatures.TypeAdapter",
+            "is of pydantic",
+        ),  # would eval its argument
+        ("data._target_=ablab.data.files.download.wheel_members", "is a function"),
+        ("callbacks.x._target_=lightning.pytorch.cli.LightningCLI", "may not be built"),
+        ("callbacks.x._target_=torch.nn.ReLU", "is no Callback"),
+        ("logger.x._target_=lightning.pytorch.loggers.CSVLogger", "is no Tracker"),
+        ("objective.metrics.x={_target_: torch.nn.ReLU}", "is no Metric"),
+        ("model={_target_: torch.nn.ReLU}", "is no SupervisedModule"),
+        ("model.n_factors={_target_: torch.nn.ReLU}", "should not be a mapping"),
+        ("model.y_range=[{_target_: os.system}, 1]", "may not be built"),
+        # what would empty a file, delete one, or run anything, within what may be built
+        (
+            "objective.metrics.rmse.dist_sync_fn={_target_: ablab.safety.log_file.LogFile, filename: x}",
+            "rmse.dist_sync_fn._target_: 'ablab.safety.log_file.LogFile' is no Module",
+        ),
+        (
+            (
+                "callbacks.x={_target_: lightning.pytorch.callbacks.LambdaCallback, setup: "
+                "{_target_: lightning.pytorch.loggers.csv_logs.ExperimentWriter, log_dir: x}}"
+            ),
+            "callbacks.x.setup._target_: .* is no Module",
+        ),
+        (
+            (
+                "trainer.profiler={_target_: lightning.pytorch.profilers.PyTorchProfiler, "
+                "on_trace_ready: [{a: {_target_: ablab.safety.log_file.LogFile, filename: x}}]}"
+            ),
+            "on_trace_ready.0.a._target_: .* is no Module",
+        ),
+        ("objective.loss._args_=[x]", "objective.loss._args_: is not for a config to set"),
+        ("trainer._recursive_=false", "trainer._recursive_: is not for a config to set"),
+        (
+            "interpret.x={_target_: lesson5.ratings.interpret.items_by_bias.items_by_bias, _partial_: false}",
+            "interpret.x._partial_: is not for a config to set",
+        ),
+        (
+            "callbacks.x={_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: /tmp/x}",
+            "callbacks.x.dirpath: should be a path within the run folder",
+        ),
+        (
+            (
+                "callbacks.x={_target_: lightning.pytorch.callbacks.ModelCheckpoint, filename: "
+                "'{epoch:/>9}'}"
+            ),
+            "callbacks.x.filename: should be a path within the run folder",
+        ),
+        (
+            (
+                "trainer.profiler={_target_: lightning.pytorch.profilers.AdvancedProfiler, "
+                "dirpath: ../..}"
+            ),
+            "trainer.profiler.dirpath: should be a path within the run folder",
+        ),
+        ("trainer.model_registry=theirs", "uploads none"),
+        (
+            "callbacks.x._target_=lightning.pytorch.callbacks.BatchSizeFinder",
+            "callbacks.x: .* set data.batch_size",
+        ),
+        (
+            "callbacks.x._target_=lightning.pytorch.callbacks.LearningRateFinder",
+            "callbacks.x: .* use task=lr_find",
+        ),
+        (
+            "callbacks.x={_target_: lightning.pytorch.callbacks.OnExceptionCheckpoint, dirpath: x}",
+            "callbacks.x: .* use checkpoints.every_n_steps",
+        ),
+        ("data._partial_=true", "not for a config to set"),
+        ("trainer.logger=false", "trackers are entries of logger"),
+        ("trainer.callbacks=[]", "entries of callbacks"),
+        ("trainer.strategy=fsdp", "take trainer=fsdp"),
+        ("trainer.limit_train_batches=0.5", "number of batches"),
+        ("name=../../elsewhere", "name: "),
+    ],
+)
+def test_nothing_else_is_built(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        checked([*BASE, override])
+
+
+def test_null_is_for_what_there_is() -> None:
+    assert checked([*BASE, "logger.wandb=null"]).logger["wandb"] is None
+    with pytest.raises(ConfigError, match="wnadb"):
+        checked([*BASE, "logger.wnadb=null"])

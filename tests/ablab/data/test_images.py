@@ -1,0 +1,252 @@
+"""Images: decoding, the cache, the splits, augmentation, and files that are no images."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from ablab.data.images.batch_transforms import BatchTransform, RandomWarp
+from ablab.data.images.files import decoded
+from ablab.data.images.folder import ImageFolder, Pets
+from ablab.errors import DataError
+
+
+def write_image(path: Path, seed: int, height: int = 40, width: int = 50) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def folder(root: Path, parts: list[str], each: int = 10) -> Path:
+    for number, part in enumerate(parts):
+        for label, name in enumerate(["ants", "bees"]):
+            for i in range(each):
+                seed = 100 * number + 10 * label + i
+                write_image(root / part / name / f"{i}.png", seed)
+    return root
+
+
+def module(root: Path, tmp_path: Path, **changes: object) -> ImageFolder:
+    settings: dict[str, object] = {
+        "root": str(root),
+        "size": 16,
+        "cache": str(tmp_path / "cache"),
+        "augmentation": None,
+        "test_fraction": 0.2,
+        "validation_fraction": 0.25,
+        "batch_size": 4,
+        "eval_batch_size": 8,
+        "split_seed": 0,
+        "order_seed": 0,
+    }
+    data = ImageFolder(**{**settings, **changes})  # type: ignore[arg-type]
+    data.setup("fit")
+    return data
+
+
+def part_sizes(data: ImageFolder) -> dict[str, int]:
+    return {part: len(labels) for part, (_, labels) in data.parts.items()}
+
+
+@pytest.mark.parametrize(
+    ("parts", "fraction", "expected"),
+    [
+        (["."], 0.25, {"train": 12, "val": 4, "test": 4}),
+        (["."], 0.0, {"train": 16, "test": 4}),
+        (["train", "val"], 0.25, {"train": 15, "val": 5, "test": 20}),
+        (["train", "val"], 0.0, {"train": 20, "test": 20}),
+        (["train", "test"], 0.25, {"train": 15, "val": 5, "test": 20}),
+        (["train", "val", "test"], 0.25, {"train": 20, "val": 20, "test": 20}),
+        (["train", "val", "test"], 0.0, {"train": 40, "test": 20}),
+    ],
+)
+def test_the_parts(
+    tmp_path: Path, parts: list[str], fraction: float, expected: dict[str, int]
+) -> None:
+    root = folder(tmp_path / "photos", parts)
+    assert part_sizes(module(root, tmp_path, validation_fraction=fraction)) == expected
+
+
+def test_no_image_is_in_two_parts(tmp_path: Path) -> None:
+    data = module(folder(tmp_path / "photos", ["train", "val"]), tmp_path)
+    images = torch.cat([images for images, _ in data.parts.values()])
+    assert len(torch.unique(images.flatten(1), dim=0)) == 40
+    named = data.test_table()
+    assert set(named["image"]) == {f"val/{c}/{i}.png" for c in ("ants", "bees") for i in range(10)}
+    assert [name.split("/")[1] for name in named["image"]] == named["label"]
+
+
+def test_images_are_squares_cut_from_the_centre(tmp_path: Path) -> None:
+    pixels = np.zeros((20, 60, 3), dtype=np.uint8)
+    pixels[:, 20:40] = 200
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    images = decoded([tmp_path / "wide.png"], 20, tmp_path / "cache", root=tmp_path)
+    assert images.shape == (1, 3, 20, 20)
+    assert (images == 200).all()
+
+
+def test_each_part_has_its_pictures_by_name(tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", ["train", "val"])
+    data = module(root, tmp_path)
+    for part, (images, labels) in data.parts.items():
+        names = data.picture_names(part)
+        assert len(set(names)) == len(names) == len(images)
+        assert [name.split("/")[1] for name in names] == [data.classes[i] for i in labels]
+        (picture,) = data.pictures(part, [3])
+        with Image.open(root / names[3]) as image:
+            centre = image.resize((20, 16), Image.Resampling.BILINEAR).crop((2, 0, 18, 16))
+        assert np.abs(picture.astype(int) - np.asarray(centre)).max() <= 2
+
+
+def test_images_are_decoded_once(tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", ["train", "val"])
+    first = module(root, tmp_path)
+    (cached,) = (tmp_path / "cache").glob("*.npy")
+    stat = (root / "train" / "ants" / "0.png").stat()
+    (root / "train" / "ants" / "0.png").write_bytes(b"x" * stat.st_size)  # no longer an image
+    os.utime(root / "train" / "ants" / "0.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    again = module(root, tmp_path)
+    assert torch.equal(first.parts["train"][0], again.parts["train"][0])
+    os.utime(root / "train" / "ants" / "0.png")
+    with pytest.raises(DataError, match=r"0\.png: is not an image"):
+        module(root, tmp_path)
+    cached.write_bytes(cached.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"0\.png: is not an image"):
+        module(root, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "flip", [v2.RandomHorizontalFlip(), RandomWarp((1.0, 1.0), (1.0, 1.0), flip=0.5)]
+)
+def test_each_image_is_changed_by_itself_and_by_the_seed_alone(
+    tmp_path: Path, flip: nn.Module
+) -> None:
+    transforms = {"flip": flip, "none": None}
+    data = module(folder(tmp_path / "photos", ["."]), tmp_path, augmentation=transforms)
+    images, labels = data.parts["train"]
+    loader = data.train_dataloader()
+    order = loader.order(0)
+    changed = torch.cat([batch[0] for batch in loader])
+    kept = [torch.equal(new, old) for new, old in zip(changed, images[order], strict=True)]
+    flipped = [
+        torch.equal(new, old.flip(2)) for new, old in zip(changed, images[order], strict=True)
+    ]
+    assert all(a != b for a, b in zip(flipped, kept, strict=True))
+    assert 0 < sum(flipped) < len(images)
+    again = data.train_dataloader()
+    torch.manual_seed(99)
+    assert torch.equal(torch.cat([batch[0] for batch in again]), changed)
+    other = torch.cat([batch[0] for batch in again])  # the next epoch
+    flipped_other = [
+        torch.equal(new, old.flip(2))
+        for new, old in zip(other, images[again.order(1)], strict=True)
+    ]
+    assert flipped_other != flipped
+    resumed = data.train_dataloader()
+    resumed.load_state_dict({**resumed.state_dict(), "position": 1})
+    assert torch.equal(next(iter(resumed))[0], changed[4:8])
+    assert sorted(labels.tolist()) == sorted(torch.cat([b[1] for b in again]).tolist())
+
+
+class Recorded(nn.Module):
+    """Adds one to each pixel, and notes the shape of what it was called with."""
+
+    def __init__(self, calls: list[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls.append(tuple(images.shape))
+        return images + 1
+
+
+class RecordedBatch(Recorded, BatchTransform):
+    pass
+
+
+def test_transforms_of_batches_and_of_images_take_turns(tmp_path: Path) -> None:
+    calls: list[tuple[int, ...]] = []
+    kinds = {"a": Recorded, "b": Recorded, "c": RecordedBatch, "d": Recorded}
+    data = module(
+        folder(tmp_path / "photos", ["."]),
+        tmp_path,
+        augmentation={name: kind(calls) for name, kind in kinds.items()},
+    )
+    loader = data.train_dataloader()
+    batch = next(iter(loader))[0]
+    image, whole = (3, 16, 16), (4, 3, 16, 16)
+    assert calls == [*[image, image] * 4, whole, *[image] * 4]
+    assert torch.equal(batch, data.parts["train"][0][loader.order(0)[:4]] + 4)
+
+
+def test_transforms_of_images_draw_for_one_image_after_the_other(tmp_path: Path) -> None:
+    crop, light = v2.RandomResizedCrop(16, antialias=True), v2.ColorJitter(0.2, 0.2)
+    data = module(
+        folder(tmp_path / "photos", ["."]), tmp_path, augmentation={"crop": crop, "light": light}
+    )
+    loader = data.train_dataloader()
+    batch = next(iter(loader))[0]
+    torch.manual_seed(hash((0, 0, 0, 0)) % 2**63)
+    expected = [light(crop(image)) for image in data.parts["train"][0][loader.order(0)[:4]]]
+    assert torch.equal(batch, torch.stack(expected))
+
+
+def test_what_is_wrong_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        module(tmp_path / "none", tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="two or more classes; none"):
+        module(tmp_path / "empty", tmp_path)
+    root = folder(tmp_path / "photos", ["val"])
+    with pytest.raises(DataError, match="no folder train"):
+        module(root, tmp_path)
+    write_image(root / "train" / "ants" / "0.png", 0)
+    with pytest.raises(DataError, match="no training image of bees"):
+        module(root, tmp_path, validation_fraction=0.0)
+    write_image(root / "train" / "bees" / "0.png", 0)
+    (root / "train" / "bees" / "1.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut short")
+    with pytest.raises(DataError, match=r"bees/1\.jpg: is not an image"):
+        module(root, tmp_path)
+    with pytest.raises(DataError, match=r"need .* GiB of memory"):
+        decoded([Path("x")] * 1000, 10**6, tmp_path, root=Path())
+
+
+def test_pets_keep_their_official_test_part(tmp_path: Path) -> None:
+    """Files as the archive lays them: NAME class species breed, from 1."""
+    base = tmp_path / "oxford-iiit-pet"
+    (base / "annotations").mkdir(parents=True)
+    lines: dict[str, list[str]] = {"trainval": [], "test": []}
+    for label, breed in enumerate(["Abyssinian", "american_bulldog"], start=1):
+        for i in range(10):
+            name = f"{breed}_{i}"
+            write_image(base / "images" / f"{name}.jpg", seed=100 * label + i)
+            lines["trainval" if i < 6 else "test"].append(f"{name} {label} 1 1")
+    for part, rows in lines.items():
+        (base / "annotations" / f"{part}.txt").write_text("\n".join(rows) + "\n")
+    data = Pets(
+        root=str(tmp_path),
+        size=16,
+        cache=str(tmp_path / "cache"),
+        augmentation=None,
+        validation_fraction=0.25,
+        batch_size=4,
+        eval_batch_size=8,
+        split_seed=0,
+        order_seed=0,
+    )
+    data.setup("fit")
+    assert {part: len(labels) for part, (_, labels) in data.parts.items()} == {
+        "train": 9,
+        "val": 3,
+        "test": 8,
+    }
+    assert data.classes == ["Abyssinian", "American Bulldog"]
+    assert sorted(data.test_table()["image"]) == sorted(
+        f"{line.split()[0]}.jpg" for line in lines["test"]
+    )
+    assert np.array_equal(np.unique(data.parts["test"][1].numpy()), [0, 1])

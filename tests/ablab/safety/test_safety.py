@@ -1,0 +1,334 @@
+"""What a stranger may have written: configs, checkpoints, archives, caches, titles; and secrets."""
+
+import io
+import json
+import logging
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+from PIL import Image
+
+from ablab import terminal
+from ablab.ablation.plan.folder import PLAN_FILE
+from ablab.command.main import register_resolvers
+from ablab.command.overrides import CONF, force_overrides
+from ablab.config.check import check
+from ablab.config.hydra_nodes import check_hydra
+from ablab.data.files.arrays import read_array
+from ablab.data.files.column_folder import ColumnFolder
+from ablab.data.files.download import zip_members
+from ablab.data.images.files import decoded
+from ablab.errors import CheckpointError, ConfigError, DataError, RunFolderError
+from ablab.findings import Findings
+from ablab.report.table.plan_file import PlanFile
+from ablab.runs.checkpoints import Manifest
+from ablab.runs.record import RunRecord
+from ablab.safety.redaction import RedactingFormatter, redacted, refuse_secrets
+from lesson5.photos.resnet34_finetune import _state_at
+from lesson5.ratings.movielens_source import cache_folder, fetch
+from tests.ablab.report.plan_folders import config_of
+from tests.ablab.runs.test_checkpoint import save
+from tests.launch import TINY, launch
+
+SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCY"
+TITLE = "\x1b]0;mine\x07\x1b[2J[bold]<script>alert(1)</script>|\n\u202etxt.exe"
+
+
+@pytest.fixture
+def secret(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    return SECRET
+
+
+def composed(*overrides: str, hydra: bool = False, conf: Path | None = None) -> DictConfig:
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    words = [*overrides, *([f"hydra.searchpath=[file://{conf}]"] if conf else [])]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", force_overrides(words), return_hydra_config=hydra)
+
+
+# -- configs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        # would turn into a node, or an environment variable, when the tracker is built
+        (r"logger.csv.file_name='\${oc.create:{_target_:torch.load,f:x}}'", "escaped"),
+        (r"data.root='\${oc.env:HOME}'", "escaped"),
+        ("interpret.x={_target_: benchmarks.rounds.on_a_terminal, command: [ls]}", "Findings"),
+        ("interpret.x={_target_: ablab.report.write.save, path: x, content: y}", "Findings"),
+        ("interpret.x={_target_: torch.hub.load}", "may not be built"),
+        ("logger.wandb.api_key=0123456789abcdef", "logger.wandb.api_key"),
+        ("data.root=${oc.env:AWS_SECRET_ACCESS_KEY}", "holds the value of AWS_SECRET_ACCESS_KEY"),
+        ("logger.wandb.notes=at ${oc.env:AWS_SECRET_ACCESS_KEY}", "holds the value"),
+        ("data.root=https://me:mypassword@host/data", "a URL with a password"),
+    ],
+)
+def test_a_config_that_hides_something_is_refused(override: str, told: str, secret: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        check(composed(override))
+    for hidden in (secret, "0123456789abcdef", "mypassword"):
+        assert hidden not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("hydra", "told"),
+    [
+        ("callbacks: {x: {_target_: torch.load, f: evil.pt}}", "callbacks.x._target_"),
+        ("callbacks: {x: '${model}'}", "callbacks.x"),
+        ("callbacks: {x: '${oc.create:{_target_:torch.load,f:evil.pt}}'}", "callbacks.x"),
+        ("launcher: {_target_: torch.load, f: evil.pt}", "launcher._target_"),
+        ("callbacks: {x: '${...model}'}", "callbacks.x"),
+        ("callbacks: {x: {_target_: torch.nn.ReLU}}", "callbacks.x._target_: .* is no Callback"),
+        # any attribute of an allowed module would do, os.system among them
+        (
+            "launcher: {_target_: hydra_plugins.a.B, x: {_target_: hydra_plugins.a.os.system}}",
+            "x._ta",
+        ),
+        ("launcher: {x: '${...model}'}", "launcher.x: should be a plain value"),
+        (
+            "{launcher: {x: '${hydra.runtime.choices.x}'}, runtime: {choices: {x: '${model}'}}}",
+            "launcher.x: should be a plain value",
+        ),
+        ("launcher: {setup: [touch /tmp/x]}", "launcher.setup: runs commands"),
+        ("sweeper: {x: [{_target_: hydra_plugins.a.os.system}]}", "sweeper.x.0._target_"),
+        ("job_logging: {handlers: {x: {(): torch.load, f: evil.pt}}}", r"handlers\.x\.\(\)"),
+        ("job_logging: {handlers: {file: {filename: /home/me/.bashrc}}}", "file.filename"),
+        ("job_logging: {handlers: {file: {.: {baseFilename: /home/me/.bashrc}}}}", "baseFilename"),
+        ("job_logging: {handlers: {console: {stream: 'ext://evil.X'}}}", "console.stream"),
+        ("job_logging: {formatters: {file: {(): logging.os.system}}}", "formatters.file"),
+        ("job_logging: {filters: {x: {(): logging.os.system}}}", "job_logging.filters.x"),
+        ("job_logging: {root: {handlers: '${oc.env:HOME}'}}", "root.handlers"),
+        ("hydra_logging: {handlers: {console: {class: logging.FileHandler}}}", "console.class"),
+        ("hydra_logging: {loggers: {a: {handlers: [console]}}}", "loggers.a.handlers"),
+        ("job: {env_set: {LAB_ALLOWED_TARGETS: submitit}}", "must not set environment variables"),
+        ("job: {env_copy: [HOME]}", "env_copy: .* must not set environment variables"),
+        ("output_subdir: ../../elsewhere", "output_subdir"),
+        ("output_subdir: .", "output_subdir"),
+    ],
+)
+def test_a_config_file_has_hydra_build_nothing_else(hydra: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    text = f"# @package _global_\nhydra:\n  {hydra}\n"
+    (tmp_path / "experiment" / "evil.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        check_hydra(composed("experiment=evil", hydra=True, conf=tmp_path))
+
+
+def test_a_users_callback_for_hydra_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_hook.py").write_text(
+        "from hydra.experimental.callback import Callback\nclass Hook(Callback): ..."
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "their_hook")
+    check_hydra(composed("+hydra.callbacks.x={_target_: their_hook.Hook}", hydra=True))
+
+
+def test_a_config_may_change_levels_of_the_logging() -> None:
+    levels = ["hydra.job_logging.root.level=DEBUG", "+hydra.job_logging.loggers.x.level=INFO"]
+    check_hydra(composed(*levels, "hydra.job_logging.root.handlers=[console]", hydra=True))
+    check_hydra(composed("hydra/job_logging=disabled", "hydra/hydra_logging=none", hydra=True))
+
+
+def test_commands_of_a_launcher_are_given_on_the_command_line() -> None:
+    setup = ["hydra/launcher=slurm", "hydra.launcher.setup=[module load cuda]"]
+    check_hydra(composed(*setup, hydra=True), setup)
+    with pytest.raises(ConfigError, match=r"launcher\.setup: runs commands"):
+        check_hydra(composed(*setup, hydra=True), setup[:1])
+
+
+@pytest.mark.parametrize("launcher", ["serial", "local", "submitit_local", "slurm"])
+@pytest.mark.parametrize("sweeper", ["ablation", "optuna"])
+def test_what_hydra_builds_of_ours_is_allowed(launcher: str, sweeper: str) -> None:
+    words = [f"hydra/launcher={launcher}", f"hydra/sweeper={sweeper}"]
+    check_hydra(composed(*words, hydra=True))
+
+
+# -- secrets ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "logger.wandb.api_key=0123456789abcdef",
+        "+hydra.job.env_set={WANDB_API_KEY: 0123456789abcdef}",
+        "hydra.job.env_set.HF_TOKEN=0123456789abcdef",
+        f"name={SECRET}",
+        "data.root=s3://me:0123456789abcdef@host",
+    ],
+)
+def test_a_secret_on_the_command_line_is_refused(argument: str, secret: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        refuse_secrets(["seed=1", argument])
+    assert secret not in str(caught.value)
+    assert "0123456789abcdef" not in str(caught.value)
+
+
+def test_what_looks_like_a_secret_and_is_none_is_let_through(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSH_KEY", str(tmp_path))  # the path of a key is none
+    monkeypatch.setenv("SOME_TOKEN", "1")  # too short to be one, and in every config
+    refuse_secrets(["data.item_key=id", "model.n_tokens=3", f"paths.data={tmp_path}", "seed=1"])
+    check(composed("data.item_key=id", f"paths.data={tmp_path}"))
+
+
+def test_an_error_that_tells_a_secret_is_recorded_without_it(tmp_path: Path, secret: str) -> None:
+    record = RunRecord.planned(config_of({}, 0), [])
+    record.begin()
+    try:
+        raise RuntimeError(f"no login with {secret} at https://me:mypassword@host/path")
+    except RuntimeError as error:
+        record.end("failed", 1, error)
+        told = logging.LogRecord("x", 40, "", 0, "for %s", (secret,), (RuntimeError, error, None))
+    record.write(tmp_path)
+    kept = (tmp_path / "run.json").read_text() + RedactingFormatter().format(told)
+    assert secret not in kept
+    assert "mypassword" not in kept
+    assert redacted("https://host:80/a@b") == "https://host:80/a@b"
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def test_a_manifest_names_no_file_outside_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    save(folder, 1)
+    manifest = folder / "manifest.json"
+    listed = json.loads(manifest.read_text())
+    for name in ("../../precious", "/etc/passwd", "..", ""):
+        listed["checkpoints"][0]["file"] = name
+        manifest.write_text(json.dumps(listed))
+        with pytest.raises(CheckpointError, match=r"manifest\.json"):
+            Manifest(folder).remove("anything")
+
+
+def test_a_plan_names_no_folder_outside_its_own(tmp_path: Path) -> None:
+    job = {"folder": "../other", "variant": None, "same_as": [], "settings": {}, "seed": 0}
+    plan: dict[str, Any] = {"name": "x", "baseline": {}, "average": [], "axes": [], "metrics": []}
+    (tmp_path / PLAN_FILE).write_text(json.dumps({**plan, "jobs": [job]}))
+    with pytest.raises(RunFolderError, match=r"'\.\./other' is not the name of a folder"):
+        PlanFile.read(tmp_path)
+
+
+def test_a_cache_of_objects_is_not_unpickled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    cache = cache_folder(tmp_path)
+    cache.mkdir()
+    np.save(cache / "ratings.npy", np.array([Evil()], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "columns.npy.npz", a=np.zeros(3))
+    (tmp_path / "columns.npy.npz").rename(tmp_path / "archive.npy")
+    assert read_array(cache / "ratings.npy") is None
+    assert read_array(tmp_path / "archive.npy") is None
+    (tmp_path / "ml-100k").mkdir()
+    (tmp_path / "ml-100k" / "u.data").write_text("")
+    monkeypatch.setattr("lesson5.ratings.movielens_source._grouplens", lambda: fail())
+    monkeypatch.setattr("lesson5.ratings.movielens_source._recbole", lambda: fail())
+    with pytest.raises(DataError):
+        fetch(tmp_path)
+    assert not (tmp_path / "executed").exists()
+    np.load(cache / "ratings.npy", allow_pickle=True)  # it does work where it is trusted
+    assert (tmp_path / "executed").exists()
+
+
+def fail() -> None:
+    raise DataError("offline")
+
+
+def test_columns_outside_their_folder_are_not_read(tmp_path: Path) -> None:
+    outside = ColumnFolder(tmp_path)
+    outside.add("x", "<i4", 2, [np.zeros(2)])
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "columns.json").write_text(json.dumps({"../x": outside._digests["x"]}))
+    assert ColumnFolder(tmp_path / "in").read() is None
+
+
+def test_an_archive_of_zeros_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", bytes(10**6))
+        archive.writestr("../../outside", b"x")
+    assert path.stat().st_size < 3000
+    with pytest.raises(DataError, match="unpacks to more than 1,000 bytes"):
+        zip_members(path, ["a"], max_bytes=1000)
+    assert zip_members(path, ["../../outside"]) == [b"x"]  # in memory, whatever its name
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("position", "byte"), [(6, 1), (8, 99)])  # encrypted; packed by method 99
+def test_an_archive_that_cannot_be_unpacked(position: int, byte: int, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a", b"1")
+    content = bytearray(file.getvalue())
+    content[position] = byte
+    content[content.index(b"PK\x01\x02") + position + 2] = byte
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match="not a readable zip file"):
+        zip_members(tmp_path / "a.zip", ["a"])
+
+
+def test_a_program_named_as_an_image_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postscript = tmp_path / "a.png"
+    Image.new("RGB", (4, 4)).save(postscript, "EPS")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("run"))
+    with pytest.raises(DataError, match="not an image"):
+        decoded([postscript], 4, tmp_path / "cache", root=tmp_path)
+
+
+def test_components_write_into_the_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    of_lightning = "_target_: lightning.pytorch"
+    parts = [
+        f"callbacks.x={{{of_lightning}.callbacks.ModelCheckpoint, dirpath: kept, filename: last}}",
+        f"trainer.profiler={{{of_lightning}.profilers.SimpleProfiler, dirpath: a/b, filename: p}}",
+    ]
+    launch([*TINY, "trainer.max_epochs=1", *parts], tmp_path / "run")
+    assert (tmp_path / "run" / "kept" / "last.ckpt").is_file()
+    assert len(list((tmp_path / "run" / "a" / "b").iterdir())) > 0
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+# -- titles ----------------------------------------------------------------------------------------
+
+
+def test_a_title_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    table = pl.DataFrame({"title": [TITLE], "predicted": [4.5]})
+    Findings(extracts={f"Nearest to {TITLE}": table}).show()
+    terminal._console.file = None  # type: ignore[assignment]
+    terminal.say(f"a run of {TITLE}")
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert "\u202e" not in shown
+    assert shown.replace("\n", "").count("[bold]") >= 1
+    assert r"\x1b" in shown
+
+
+def test_a_checkpoint_of_objects_is_refused_by_the_loader_of_weights(tmp_path: Path) -> None:
+    torch.save({"conv1.weight": logging.getLogger("x")}, tmp_path / "body.pth")
+    with pytest.raises(CheckpointError, match="more than tensors"):
+        _state_at(tmp_path / "body.pth")

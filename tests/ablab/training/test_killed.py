@@ -1,0 +1,137 @@
+"""Runs are killed (SIGKILL) again and again, and end as if nothing had been.
+
+Moments are counted in writes to disk that must last, those of checkpoints, of their manifest and of
+the record, and lie at such a write or a little after it: in a step, an epoch's end, a new phase.
+"""
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision.models
+
+from ablab.runs.checkpoints import Manifest, load_checkpoint
+from ablab.runs.record import RunRecord
+from tests.ablab.training.test_phases import DIGITS
+from tests.forked import Process
+from tests.launch import environment, launch
+from tests.lesson5.test_experiments import files, shallow_resnet  # noqa: F401  # a fixture
+
+KILLS = 6  # of each run
+MOST_WRITES = 14  # until the next one
+RUNS = {
+    "collab": [
+        *("data=synthetic_ratings", "data.n_ratings=700", "model.n_factors=4"),
+        *("trainer.max_epochs=8", "steps_per_execution=2"),
+    ],
+    "collab_sparse": [
+        *("data=synthetic_ratings", "data.n_ratings=700", "model.n_factors=4", "model.sparse=true"),
+        *("optim=rowwise_adagrad", "optim.weight_decay.mode=independent", "trainer.max_epochs=8"),
+    ],
+    "mnist_logistic": [
+        *("data=synthetic_digits", "data.n_rows=800", "model=mnist_logistic"),
+        *("objective=classification", "optim=momentum", "optim.lr=0.1", "trainer.max_epochs=8"),
+        "optim.weight_decay.mode=l2",
+    ],
+    "mnist_nn in phases": [*DIGITS, "phases.head.epochs=6", "phases.all.epochs=10"],
+    "table": [
+        *("data=synthetic_table", "data.n_rows=800", "model=entity_embedding"),
+        *("optim=rmsprop", "optim.lr=1e-3", "trainer.max_epochs=8"),
+    ],
+    "photos in phases": [
+        *("experiment=finetune", "data.root=PHOTOS", "data.size=32", "data.batch_size=4"),
+        *("model.weights=BODY", "phases.head.epochs=6", "phases.all.epochs=6", "interpret=none"),
+    ],
+}
+ALWAYS = [
+    *("checkpoints.every_n_steps=3", "checkpoints.keep=2", "logger=csv", "trainer.accelerator=cpu"),
+    *("threads=1", "trainer.log_every_n_steps=4"),
+]
+
+
+def be_killed(at_write: int, seconds_later: float) -> None:
+    """This process is, at the call of ``os.replace`` or ``os.fsync`` of that number."""
+    torchvision.models.resnet34 = shallow_resnet
+    writes = 0
+
+    def counted(call: Callable[..., None]) -> Callable[..., None]:
+        def at_a_write(*arguments: Any, **options: Any) -> None:
+            nonlocal writes
+            writes += 1
+            if writes == at_write:
+                kill = partial(os.kill, os.getpid(), signal.SIGKILL)
+                if seconds_later == 0:
+                    kill()
+                threading.Timer(seconds_later, kill).start()
+            call(*arguments, **options)
+
+        return at_a_write
+
+    os.replace, os.fsync = counted(os.replace), counted(os.fsync)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", RUNS)
+def test_killed_at_random_moments(
+    name: str,
+    files: dict[str, str],  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torchvision.models, "resnet34", shallow_resnet)
+    overrides = [*RUNS[name], *ALWAYS, f"paths.data={tmp_path / 'data'}"]
+    for placeholder, path in files.items():
+        overrides = [o.replace(f"={placeholder}", f"={path}") for o in overrides]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    launch(overrides, whole)
+    moments = random.Random(name)
+    arguments = [*overrides, f"hydra.run.dir={killed}"]
+    for _ in range(KILLS):
+        later = moments.choice([0.0, moments.uniform(0, 0.05)])
+        moment = partial(be_killed, moments.randint(2, MOST_WRITES), later)
+        with Process(tuple(arguments), tmp_path, environment(), moment) as process:
+            process.wait(120)
+        assert process.returncode == -signal.SIGKILL, process.output()
+        if (killed / "run.json").exists():
+            arguments = ["task=fit", f"run={killed}"]
+    never = partial(be_killed, 0, 0.0)
+    with Process(tuple(arguments), tmp_path, environment(), never) as process:
+        process.wait(120)
+    assert process.returncode == 0, process.output()
+    assert_same(last_checkpoint(killed), last_checkpoint(whole))
+    assert (killed / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    records = [RunRecord.read(folder) for folder in (killed, whole)]
+    assert records[0].metrics == records[1].metrics
+    assert records[0].status == "done"
+
+
+def last_checkpoint(folder: Path) -> dict[str, Any]:
+    """All of it: parameters, optimiser, schedule, loops, the loader's place, random states."""
+    return load_checkpoint(
+        folder / "checkpoints" / Manifest(folder / "checkpoints").entries()[-1].file
+    )
+
+
+def assert_same(one: Any, other: Any, place: str = "") -> None:
+    """Bit for bit."""
+    assert type(one) is type(other), place
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), place
+    elif isinstance(one, Mapping):
+        assert list(one) == list(other), place
+        for key in one:
+            assert_same(one[key], other[key], f"{place}.{key}")
+    elif isinstance(one, Sequence) and not isinstance(one, str):
+        assert len(one) == len(other), place
+        for index, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same(a, b, f"{place}[{index}]")
+    else:
+        assert one == other, place

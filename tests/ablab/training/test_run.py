@@ -1,0 +1,467 @@
+"""Runs from config to record: what they leave, that they repeat, and that they go on."""
+
+import csv
+import itertools
+import json
+import math
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ablab
+from ablab.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
+from ablab.runs import record
+from ablab.runs.checkpoints import Manifest, load_checkpoint
+from ablab.runs.record import RunRecord, git_state
+from ablab.safety.folder_lock import claimed
+from ablab.safety.signals import RunInterrupted
+from ablab.training import run
+from tests.launch import ROOT, TINY, launch
+
+STEPS, EPOCH = 78, 26
+
+
+pytestmark = pytest.mark.usefixtures("allow_test_callbacks")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    last = Manifest(folder / "checkpoints").entries()[-1]
+    return load_checkpoint(folder / "checkpoints" / last.file)["state_dict"]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def without_clocks(folder: Path) -> dict[str, Any]:
+    record = json.loads((folder / "run.json").read_text())
+    return {k: record[k] for k in ("metrics", "baselines", "checkpoints", "steps", "config_hash")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run; tests read it and never write to it."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    launch(TINY, folder)
+    return folder
+
+
+def test_what_a_run_leaves(finished: Path) -> None:
+    names = sorted(p.name for p in finished.iterdir())
+    assert names == ["checkpoints", "config.yaml", "metrics.csv", "run.json"]
+    record = RunRecord.read(finished)
+    assert (record.status, record.exit_code, record.steps, record.epochs) == ("done", 0, STEPS, 3)
+    assert record.seeds == {"seed": 0, "split": 42, "init": 0, "order": 0}
+    assert set(record.metrics["test"]) == {"loss", "rmse", "mae"}
+    assert record.metrics["test"]["rmse"] == pytest.approx(
+        math.sqrt(record.metrics["test"]["loss"])
+    )
+    assert {"start", "data", "build", "fit", "test", "total"} - set(record.seconds) <= {"start"}
+    assert len(record.git.get("commit", "0" * 40)) == 40
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with the code in a repository of its own, for which git is asked."""
+    project = tmp_path / "project"
+    (project / "src" / "ablab").mkdir(parents=True)
+    (project / "src" / "ablab" / "record.py").write_text("# code")
+    (project / ".gitignore").write_text("runs/")
+    git("init", "--quiet", cwd=project)
+    git("add", ".", cwd=project)
+    author = ("-c", "user.name=N", "-c", "user.email=n@example.org")
+    git(*author, "commit", "--quiet", "--message", "First", cwd=project)
+    monkeypatch.setattr(record, "_PROJECT", project)
+    monkeypatch.setattr(record, "__file__", str(project / "src" / "ablab" / "record.py"))
+    monkeypatch.setattr(record, "git_state", git_state.__wrapped__)
+    return project
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    done = subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_a_clean_clone_has_its_commit(clone: Path) -> None:
+    (clone / "runs").mkdir()
+    (clone / "runs" / "run.json").touch()  # ignored
+    commit = git("rev-parse", "HEAD", cwd=clone)
+    assert record.git_state() == {"commit": commit, "dirty": False}
+
+
+@pytest.mark.parametrize("name", ["model.py", "conf/model/mine.yaml", "src/ablab/runs/record.py"])
+def test_a_file_that_the_commit_does_not_have_as_it_is_makes_it_dirty(
+    clone: Path, name: str
+) -> None:
+    (clone / name).parent.mkdir(parents=True, exist_ok=True)
+    (clone / name).write_text("# new")
+    assert record.git_state()["dirty"] is True
+
+
+def test_an_untracked_file_beside_the_project_does_not(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "_PROJECT", clone / "src")
+    (clone / "notes.txt").touch()
+    assert record.git_state()["dirty"] is False
+
+
+@pytest.mark.parametrize("variable", ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"])
+def test_the_environment_does_not_send_git_elsewhere(
+    clone: Path, tmp_path: Path, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = record.git_state()
+    monkeypatch.setenv(variable, str(tmp_path / "elsewhere"))
+    assert record.git_state() == expected
+
+
+@pytest.mark.parametrize("way", ["repository", "environment", "user"])
+def test_no_monitor_of_files_is_run(
+    clone: Path, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran, program = tmp_path / "ran", tmp_path / "monitor"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    program.chmod(0o755)
+    if way == "environment":
+        monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+        monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.fsmonitor")
+        monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(program))
+    else:
+        where = "--local" if way == "repository" else "--global"
+        git("config", where, "core.fsmonitor", str(program), cwd=clone)
+    assert "commit" in record.git_state()
+    assert not ran.exists()
+
+
+def test_a_repository_around_the_project_is_not_taken_for_its_own(clone: Path) -> None:
+    git("rm", "--cached", "--quiet", "src/ablab/runs/record.py", cwd=clone)
+    assert "record.py" in record.git_state()["error"]
+
+
+def test_it_is_told_once_why_the_commit_is_not_known(
+    clone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (clone / ".git").rename(tmp_path / "elsewhere")
+    run._tell_of_no_commit.cache_clear()  # which another test may have had it say
+    for name in ("first", "second"):
+        launch([*TINY, "trainer.max_epochs=1"], tmp_path / name)
+    (message,) = [m for m in caplog.messages if "commit" in m]
+    assert "run.json will not name the commit of the code: fatal: not a git repository" in message
+    told = "not a git repository"
+    assert all(told in RunRecord.read(tmp_path / n).git["error"] for n in ("first", "second"))
+
+
+def test_a_machine_without_git_has_no_commit(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(clone))
+    assert record.git_state() == {"error": "git is not installed"}
+
+
+@pytest.mark.skipif(not (ROOT / ".git" / "index").is_file(), reason="is no clone")
+def test_asking_for_the_commit_leaves_the_index_alone() -> None:
+    """A run that is killed while git writes it leaves a lock that stops the next commit."""
+    (ROOT / "LICENSE").touch()  # something that git would note down
+    before = (ROOT / ".git" / "index").stat()
+    assert git_state()["commit"]
+    assert (ROOT / ".git" / "index").stat().st_ino == before.st_ino  # not replaced
+
+
+def test_the_history_has_every_report_once(finished: Path) -> None:
+    with (finished / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    reports = [int(r["step"]) for r in rows if r["train/loss"]]
+    assert reports == list(range(5, STEPS + 1, 5))
+    epochs = [int(r["step"]) for r in rows if r["val/rmse"]]
+    assert epochs == [EPOCH, 2 * EPOCH, 3 * EPOCH]
+    assert [int(r["step"]) for r in rows if r["train/loss_epoch"]] == epochs
+
+
+def test_the_checkpoint_with_the_best_validation_is_tested(finished: Path) -> None:
+    record = RunRecord.read(finished)
+    with (finished / "metrics.csv").open() as file:
+        values = {
+            int(r["step"]): float(r["val/rmse"]) for r in csv.DictReader(file) if r["val/rmse"]
+        }
+    best = min(values, key=lambda step: values[step])
+    assert record.checkpoints["chosen"] == f"step={best:08d}.ckpt"
+    assert record.metrics["chosen"]["val/rmse"] == pytest.approx(values[best])
+
+
+def test_predictions_give_the_recorded_metrics(finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    launch(["task=predict", f"run={folder}"], folder)
+    with (folder / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["user", "item", "title", "rating", "prediction"]
+    errors = [float(r["prediction"]) - float(r["rating"]) for r in rows]
+    recorded = RunRecord.read(folder).metrics["test"]
+    assert math.sqrt(sum(e * e for e in errors) / len(errors)) == pytest.approx(recorded["rmse"])
+    assert sum(map(abs, errors)) / len(errors) == pytest.approx(recorded["mae"])
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(
+    finished: Path, tmp_path: Path
+) -> None:
+    launch(TINY, tmp_path / "again")
+    assert same(weights(finished), weights(tmp_path / "again"))
+    assert without_clocks(finished) == without_clocks(tmp_path / "again")
+    history = [(f / "metrics.csv").read_text() for f in (finished, tmp_path / "again")]
+    assert history[0] == history[1]
+    launch([*TINY, "seed=1"], tmp_path / "other")
+    assert not same(weights(finished), weights(tmp_path / "other"))
+
+
+def test_seeds_can_be_set_apart(tmp_path: Path) -> None:
+    """With no step taken, only seeds.init matters; the order is another matter."""
+    from hydra import compose, initialize_config_dir
+
+    from ablab.command.overrides import CONF, force_overrides
+    from ablab.config.check import check
+    from ablab.training.build import build_data, build_model
+
+    def built(*overrides: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = check(compose("config", overrides=force_overrides([*TINY, *overrides])))
+        data = build_data(config)
+        return build_model(config, data).state_dict(), data.train_dataloader().order(0)
+
+    start, order = built()
+    other_order = built("seeds.order=5")
+    other_init = built("seeds.init=5")
+    assert same(start, other_order[0])
+    assert not torch.equal(order, other_order[1])
+    assert not same(start, other_init[0])
+    assert torch.equal(order, other_init[1])
+
+
+def test_equals_a_loop_written_by_hand(finished: Path) -> None:
+    """The whole machinery against torch's own AdamW and OneCycleLR in ten lines, bitwise."""
+    model, data = ablab.load(finished)
+    torch.manual_seed(0)
+    model = type(model)(**data.sizes, n_factors=4)
+    users, items, ratings = data.parts["train"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, betas=(0.9, 0.99), weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=STEPS)
+    loader = data.train_dataloader()
+    for epoch in range(3):
+        order = loader.order(epoch)
+        for start in range(0, len(order), 64):
+            rows = order[start : start + 64]
+            loss = torch.nn.functional.mse_loss(model(users[rows], items[rows]), ratings[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if schedule.last_epoch < STEPS - 1:
+                schedule.step()
+    assert same(model.state_dict(), weights(finished))
+
+
+@pytest.mark.parametrize("step", [1, 13, EPOCH - 1, EPOCH, EPOCH + 1, 2 * EPOCH, STEPS - 1])
+def test_interrupted_and_continued_is_the_undisturbed_run(
+    finished: Path, tmp_path: Path, step: int
+) -> None:
+    folder = tmp_path / "run"
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", f"callbacks.stop.step={step}"]
+    with pytest.raises(RunInterrupted) as caught:
+        launch([*TINY, *stop], folder)
+    assert caught.value.exit_code == 143
+    record = RunRecord.read(folder)
+    assert (record.status, record.exit_code) == ("interrupted", 143)
+    newest = Manifest(folder / "checkpoints").entries()[-1]
+    assert newest.step == step
+    launch(["task=fit", f"run={folder}"], folder)
+    record = RunRecord.read(folder)
+    assert (record.status, record.exit_code, len(record.continued)) == ("done", 0, 1)
+    assert same(weights(finished), weights(folder))
+    assert record.metrics == RunRecord.read(finished).metrics
+    assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
+def test_a_crash_is_recorded_and_the_run_can_go_on(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    crash = [
+        "callbacks.crash._target_=tests.callbacks.CrashAt",
+        "callbacks.crash.step=40",
+        f"callbacks.crash.flag={tmp_path / 'crashed'}",
+    ]
+    with pytest.raises(ValueError, match="went bad"):
+        launch([*TINY, *crash], folder)
+    record = RunRecord.read(folder)
+    assert (record.status, record.exit_code) == ("failed", 1)
+    assert record.error is not None
+    assert record.error["message"] == "the data went bad"
+    assert "CrashAt" not in record.error["type"]
+    assert "callbacks.py" in record.error["traceback"]
+    launch(["task=fit", f"run={folder}"], folder)
+    assert same(weights(finished), weights(folder))
+    assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
+def test_a_damaged_last_checkpoint_is_passed_over(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=70"]
+    with pytest.raises(RunInterrupted):
+        launch([*TINY, *stop], folder)
+    newest = Manifest(folder / "checkpoints").entries()[-1]
+    (folder / "checkpoints" / newest.file).write_bytes(b"cut")
+    with pytest.raises(RunInterrupted):  # it passes step 70 once more
+        launch(["task=fit", f"run={folder}"], folder)
+    launch(["task=fit", f"run={folder}"], folder)
+    assert same(weights(finished), weights(folder))
+    assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
+def test_a_finished_run_is_left_as_it_is(finished: Path) -> None:
+    before = (finished / "run.json").read_bytes()
+    value = launch(["task=fit", f"run={finished}"], finished)
+    assert value == RunRecord.read(finished).metrics["chosen"]["val/rmse"]
+    assert (finished / "run.json").read_bytes() == before
+
+
+def test_a_finished_run_is_not_written_over(finished: Path) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    with pytest.raises(RunFolderError, match=f"a run is there already.*run={finished}"):
+        launch(TINY, finished)  # as with hydra.run.dir=FOLDER a second time
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_folder_brings_its_own_config(finished: Path) -> None:
+    with pytest.raises(ConfigError, match=r"leave out optim\.lr=1"):
+        launch(["task=test", f"run={finished}", "optim.lr=1"], finished)
+
+
+def test_folders_that_are_no_run_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"run\.json"):
+        ablab.load(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(RunFolderError, match="not a run record"):
+        ablab.load(tmp_path)
+
+
+def test_a_run_without_a_checkpoint_says_so(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes((finished / "run.json").read_bytes())
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        ablab.load(tmp_path)
+
+
+def test_the_unknown_get_the_answer_of_the_biases(finished: Path) -> None:
+    model, data = ablab.load(finished)
+    users, items = data.encode([1, 999_999, 999_999], [999_999, 1, 999_999])  # type: ignore[attr-defined]
+    assert users.tolist()[1:] == [0, 0]
+    assert items.tolist()[0] == items.tolist()[2] == 0
+    with torch.no_grad():
+        found = model(torch.from_numpy(users), torch.from_numpy(items))
+        u_bias, i_bias = model.u_bias.weight[users[0], 0], model.i_bias.weight[items[1], 0]
+        expected = torch.sigmoid(torch.stack([u_bias, i_bias, torch.tensor(0.0)])) * 5.5
+    torch.testing.assert_close(found, expected)
+
+
+def test_without_a_validation_part_nothing_is_chosen(tmp_path: Path) -> None:
+    value = launch([*TINY, "data.validation_fraction=0.0"], tmp_path / "run")
+    record = RunRecord.read(tmp_path / "run")
+    assert value is None
+    assert record.checkpoints == dict.fromkeys(("chosen", "last"), f"step={3 * 29:08d}.ckpt")
+    assert not any(name.startswith("val/") for name in record.metrics["last"])
+
+
+@pytest.mark.parametrize("mode", ["none", "l2_loss", "l2", "decoupled", "independent"])
+@pytest.mark.parametrize("optim", ["sgd", "nesterov", "rmsprop", "adam"])
+def test_every_optimiser_and_mode_resumes_bitwise(tmp_path: Path, optim: str, mode: str) -> None:
+    recipe = [
+        *TINY,
+        "trainer.max_epochs=2",
+        f"optim={optim}",
+        "optim.lr=1e-3",
+        f"optim.weight_decay={{mode: {mode}, value: 0.01}}",
+    ]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    launch(recipe, whole)
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=31"]
+    with pytest.raises(RunInterrupted):
+        launch([*recipe, *stop], parts)
+    launch(["task=fit", f"run={parts}"], parts)
+    assert same(weights(whole), weights(parts))
+
+
+def test_a_limit_of_batches_gives_the_steps_it_says(tmp_path: Path) -> None:
+    launch([*TINY, "trainer.limit_train_batches=20"], tmp_path / "run")
+    assert RunRecord.read(tmp_path / "run").steps == 60
+
+
+def test_what_was_not_validated_is_not_chosen_by_old_numbers(tmp_path: Path) -> None:
+    launch([*TINY, "trainer.max_steps=40"], tmp_path / "run")
+    first, last = Manifest(tmp_path / "run" / "checkpoints").entries()
+    assert (first.step, last.step) == (EPOCH, 40)
+    assert "val/rmse" in first.metrics
+    assert "val/rmse" not in last.metrics
+    assert RunRecord.read(tmp_path / "run").checkpoints["chosen"] == first.file
+
+
+def test_accumulated_gradients_are_one_step(tmp_path: Path) -> None:
+    every_step = ["trainer.accumulate_grad_batches=4", "trainer.log_every_n_steps=1"]
+    launch([*TINY, *every_step], tmp_path / "run")
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        reports = [int(r["step"]) for r in csv.DictReader(file) if r["train/loss"]]
+    assert reports == list(range(1, RunRecord.read(tmp_path / "run").steps + 1))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("setting", ["accelerator=gpux", "devices=0", "precision=17"])
+def test_what_lightning_refuses_is_told_as_a_fault_of_the_config(
+    setting: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"^trainer: "):
+        launch([*TINY, f"trainer.{setting}"], tmp_path / "run")
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="training loss is"):
+        launch([*TINY, "optim=sgd", "optim.lr=1e30", "model.y_range=null"], tmp_path / "run")
+    assert RunRecord.read(tmp_path / "run").status == "failed"
+
+
+def test_a_run_that_is_going_on_is_not_continued(tmp_path: Path) -> None:
+    crash = ["callbacks.crash._target_=tests.callbacks.CrashAt", "callbacks.crash.step=30"]
+    with pytest.raises(ValueError, match="went bad"):
+        launch([*TINY, *crash], tmp_path / "run")
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    with claimed(tmp_path / "run"), pytest.raises(RunFolderError, match="a run is going on there"):
+        launch(["task=fit", f"run={tmp_path / 'run'}"], tmp_path / "run")
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
+def test_a_run_without_a_checkpoint_begins_again(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    crash = [
+        "callbacks.crash._target_=tests.callbacks.CrashAt",
+        "callbacks.crash.step=12",
+        f"callbacks.crash.flag={tmp_path / 'crashed'}",
+    ]
+    with pytest.raises(ValueError, match="went bad"):
+        launch([*TINY, *crash], folder)
+    launch(["task=fit", f"run={folder}"], folder)
+    assert same(weights(finished), weights(folder))
+    assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
+def test_a_clock_that_is_set_back_an_hour_each_time_it_is_read(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = itertools.count()
+    monkeypatch.setattr(time, "time", lambda: 2e9 - 3600 * next(hours))
+    monkeypatch.setattr(
+        record, "_now", lambda: datetime.fromtimestamp(time.time(), UTC).isoformat()
+    )
+    launch(TINY, tmp_path / "run")
+    run = RunRecord.read(tmp_path / "run")
+    assert (run.status, run.metrics) == ("done", RunRecord.read(finished).metrics)
+    assert run.started is not None
+    assert run.ended is not None
+    assert run.started > run.ended  # what is for people goes by that clock, durations do not
+    assert all(seconds >= 0 for seconds in run.seconds.values())

@@ -1,0 +1,75 @@
+"""Every shipped plan is a record that says what it claims, and composes as a whole."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from ablab.ablation.plan.compose import CommandLine, Job, compose_jobs
+from ablab.ablation.plan.plan import Plan, read_plan
+from ablab.command.main import register_resolvers
+from ablab.command.overrides import CONF, force_overrides
+from tests.pages import blocks_of
+
+PLANS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml"))
+JOBS = {  # how many each comes to, worked out by hand; and what a user has to add
+    "adamw_heatmap": ((7 + 9) * 7 * 3, []),
+    "collab_recipe": (5 * 5, []),
+    "discriminative_lr": (5 * 5, ["model.weights=folder"]),
+    "one_cycle": (8 * 5 * 5, []),
+    "weight_decay": (5 * 5, []),
+    "weight_decay_mnist": (5 * 5, []),
+}
+
+
+def jobs_of(plan: Plan, more: list[str]) -> list[Job]:
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        command_line = CommandLine.parse(force_overrides(more))
+        return compose_jobs(plan, command_line, lambda words: compose("config", overrides=words))
+
+
+def test_the_plan_of_the_documentation_is_one() -> None:
+    blocks = blocks_of(CONF.parent / "docs" / "ablations.md")
+    (example,) = (block for block in blocks if block.title == "conf/ablation/rates.yaml")
+    plan = read_plan(OmegaConf.to_container(OmegaConf.create(example.content)))  # type: ignore[arg-type]
+    every, without_decay, l2_in_large_batches = 3 * 2 * 2 * 2 * 5, 2 * 2 * 5, 2 * 2 * 5
+    assert len(jobs_of(plan, [])) == every - without_decay - l2_in_large_batches
+
+
+def test_each_plan_is_known_here() -> None:
+    assert set(PLANS) <= set(JOBS)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_composes_and_says_what_it_claims(name: str) -> None:
+    text = (CONF / "ablation" / f"{name}.yaml").read_text()
+    plan = read_plan(OmegaConf.to_container(OmegaConf.create(text)))  # type: ignore[arg-type]
+    assert plan.claim
+    header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    for word in ("Source:", "Command:", "Expected:"):
+        assert re.search(rf"^# {word} +\S", header, re.MULTILINE), word
+    assert f"ablation={name}" in header
+    number, more = JOBS[name]
+    jobs = jobs_of(plan, more)
+    assert len(jobs) == number
+    assert len({job.folder_name for job in jobs}) == number
+    seeds = {job.seed for job in jobs}
+    assert seeds == set(plan.seed_values)
+    for metric in plan.metrics:
+        stage, _, short = metric.partition("/")
+        assert short in {"loss", *jobs[0].config.objective.metrics}
+        if stage == "val":
+            assert all(job.config.data["validation_fraction"] > 0 for job in jobs)
+        else:
+            assert all(job.config.test for job in jobs)
+
+
+def test_the_spread_of_seeds_is_not_that_of_splits() -> None:
+    """All seeds of a plan see the same split, else the differences are not paired."""
+    for path in Path(CONF / "ablation").glob("*.yaml"):
+        assert "seeds.split" not in path.read_text()
