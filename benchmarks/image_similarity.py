@@ -24,7 +24,8 @@ from ablab.errors import UserError
 from ablab.interpret.layers.activations import activations, described
 from ablab.interpret.layers.pca import PCA
 from ablab.interpret.pictures.similar_images import COMPONENTS, agreement, nearest
-from ablab.runs.find import load, newest_run
+from ablab.runs.find import newest_run
+from ablab.training.evaluation import load
 from benchmarks.arguments import count
 
 NEIGHBOURS = 10

@@ -123,7 +123,8 @@ def _run_case(millions: float, way: Way, root: Path) -> Measured:
     from lightning.pytorch import Callback, LightningModule, Trainer
 
     from ablab.config.schema import Adam, Constant, Optim, RowwiseAdagrad, WeightDecay
-    from ablab.training.phases import PhasePlan, Progress, StepPlan
+    from ablab.runs.checkpoints import Progress
+    from ablab.training.phases import PhasePlan, StepPlan
     from lesson5.ratings.collab_filter import CollabFilter
     from lesson5.ratings.large_synthetic import LargeSyntheticRatings
 

@@ -15,7 +15,7 @@ from benchmarks.rounds import Contender
 
 if TYPE_CHECKING:
     from ablab.config.schema import Config
-    from ablab.data.batches import TensorDataModule
+    from ablab.data.module import TensorDataModule
 
 HAND, TEMPLATE, FASTAI = "hand-written loop", "Lightning template", "fastai"
 N_DIGITS, N_RUNS = 60_000, 100

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ablab.data.batches import TensorDataModule
+    from ablab.data.module import TensorDataModule
     from ablab.training.module import SupervisedModule
 
 
@@ -13,6 +13,6 @@ def load(run_folder: Path | str) -> "tuple[SupervisedModule, TensorDataModule]":
     from ablab.command.import_torchmetrics import import_torchmetrics
 
     import_torchmetrics()
-    from ablab.runs.find import load as load_run  # imports torch
+    from ablab.training.evaluation import load as load_run  # imports torch
 
     return load_run(run_folder)

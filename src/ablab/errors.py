@@ -43,3 +43,7 @@ class RankError(UserError):
     def __init__(self, message: str, word: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.word = word
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]

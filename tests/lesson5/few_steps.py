@@ -17,10 +17,12 @@ from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ablab.config.schema import Adam, Constant, WeightDecay
-from ablab.data.batches import TensorDataModule, Tensors
+from ablab.data.batches import Tensors
+from ablab.data.module import TensorDataModule
 from ablab.errors import TrainingError
+from ablab.runs.checkpoints import Progress
 from ablab.training.module import SupervisedModule
-from ablab.training.phases import PhasePlan, Progress, StepPlan
+from ablab.training.phases import PhasePlan, StepPlan
 from ablab.training.sharding import FullySharded
 from lesson5.digits.models import MnistLogistic, MnistNN
 from lesson5.photos.resnet34_finetune import ResNet34Finetune

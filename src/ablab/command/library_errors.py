@@ -11,9 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from ablab.command.overrides import CONF
-from ablab.config.check import first_line
 from ablab.config.suggestions import suggestion
-from ablab.errors import ConfigError, RunFolderError, UserError
+from ablab.errors import ConfigError, RunFolderError, UserError, first_line
 
 _EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  # optional launchers
 

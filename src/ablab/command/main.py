@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from datetime import datetime
@@ -32,31 +31,9 @@ from ablab.errors import ConfigError, RankError, RunFolderError, TrainingError, 
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted, refuse_secrets
 from ablab.safety.signals import RunInterrupted
+from ablab.training.launcher_environment import RANK_VARIABLES, rank_of_environment
 
-_started: float | None = time.perf_counter()
-# What torchrun, SLURM, LSF or Lightning leave in the environment of a rank's process.
-RANK_VARIABLES = (
-    *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
-    *("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"),
-    *("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
-    "JSM_NAMESPACE_RANK",
-)
-_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
 _OF_ALL_RANKS = (ConfigError, TrainingError, RankError)
-
-
-def rank_of_environment() -> int:
-    """Which process of its run this one is, by what its launcher says; 0 where there is one."""
-    ranks = [os.environ[name] for name in _RANKS if name in os.environ]
-    return int(ranks[0]) if ranks else 0
-
-
-def seconds_since_start() -> float:
-    """From the program's start to the first call; 0 for the later jobs of a sweep."""
-    global _started
-    seconds = 0.0 if _started is None else time.perf_counter() - _started
-    _started = None
-    return seconds
 
 
 def check_what_hydra_builds() -> None:

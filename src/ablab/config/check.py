@@ -16,7 +16,7 @@ from ablab.config.combinations import combination_faults
 from ablab.config.nodes import node_faults
 from ablab.config.schema import Config
 from ablab.config.suggestions import suggestion, unknown_key
-from ablab.errors import ConfigError
+from ablab.errors import ConfigError, first_line
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted, secret_faults
 
@@ -48,10 +48,6 @@ def check(cfg: DictConfig) -> Config:
         raise ConfigError(redacted("\n".join(faults)))
     assert config is not None
     return config
-
-
-def first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]
 
 
 def _source_of(fault: str, cfg: DictConfig) -> str | None:

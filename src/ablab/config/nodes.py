@@ -25,7 +25,7 @@ ALLOWED_TARGETS = (
 FORBIDDEN_TARGETS = ("lightning.pytorch.cli.",)  # builds what its own arguments name
 ALLOWED_TARGETS_VARIABLE = "LAB_ALLOWED_TARGETS"
 NODES = {
-    "data": "ablab.data.batches.TensorDataModule",
+    "data": "ablab.data.module.TensorDataModule",
     "model": "ablab.training.module.SupervisedModule",
     "trainer": "lightning.pytorch.trainer.trainer.Trainer",
 }

@@ -112,8 +112,9 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
     from hydra.utils import get_method  # imports torch with what it finds
 
     from ablab.findings import FOLDER
-    from ablab.runs.find import load, newest_run
+    from ablab.runs.find import newest_run
     from ablab.runs.record import RunRecord
+    from ablab.training.evaluation import load
     from ablab.training.interpretations import misfit, take
 
     given = settings.pop("run")

@@ -22,7 +22,16 @@ from torch import Tensor, nn
 
 from ablab.errors import CheckpointError
 from ablab.safety.atomic_files import atomic_write, write_json
-from ablab.training.phases import Progress
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run had done before the phase it is in: finished phases, optimiser steps, epochs."""
+
+    phase: int = 0
+    steps: int = 0
+    epochs: int = 0
+
 
 log = logging.getLogger(__name__)
 # a name in the folder: what a manifest lists is read, and removed when it is old

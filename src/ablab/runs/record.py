@@ -7,8 +7,6 @@ finished run.
 
 import contextlib
 import functools
-import hashlib
-import json
 import os
 import platform
 import resource
@@ -25,6 +23,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ablab.errors import RankError, RunFolderError
+from ablab.runs.identity import config_hash
 from ablab.safety.atomic_files import atomic_write, write_json
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted
@@ -35,20 +34,6 @@ SCHEMA_VERSION = 1
 # ``running`` while nobody holds the folder is a run that was killed
 Status = Literal["planned", "running", "done", "failed", "interrupted"]
 
-# Where a run is kept and how it is watched does not change what it computes.
-NOT_IDENTITY = (
-    "paths",
-    "run",
-    "task",
-    "test",
-    "lr_find",
-    "logger",
-    "interpret",
-    "checkpoints",
-    "threads",
-    "steps_per_execution",
-    "error_if_nonfinite",
-)
 _NO_ERROR = {"type": "", "message": ""}
 _PROJECT = Path(__file__).resolve().parents[2]  # the folder of train.py and conf/
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
@@ -250,21 +235,6 @@ def replace_record(folder: Path, record: RunRecord) -> None:
         (folder / CONFIG_FILE).unlink(missing_ok=True)
     record.write(folder)
     write_config(folder, record.config)
-
-
-def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a resolved config that says what a run computes: no paths, trackers and such."""
-    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
-    kept["data"] = {key: value for key, value in kept["data"].items() if key != "cache"}
-    if kept["data"].get("root") == config["paths"].get("data"):  # else it says which data these are
-        del kept["data"]["root"]
-    return kept
-
-
-def config_hash(config: dict[str, Any]) -> str:
-    """sha256 of ``identity(config)``, in which the order of phases counts, and no other."""
-    ordered = {**identity(config), "phases": list(config.get("phases", {}).items())}
-    return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
 
 
 @functools.cache

@@ -21,7 +21,8 @@ from ablab.config.schema import Config, Constant
 from ablab.data.batches import Tensors
 from ablab.errors import RunFolderError
 from ablab.runs.checkpoints import Manifest
-from ablab.runs.record import CONFIG_FILE, FILE_NAME, RunRecord, config_hash, identity
+from ablab.runs.identity import config_hash, identity
+from ablab.runs.record import CONFIG_FILE, FILE_NAME, RunRecord
 
 DataParts = dict[str, dict[str, Any]]
 

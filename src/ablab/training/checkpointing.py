@@ -9,10 +9,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from ablab.errors import RunFolderError
-from ablab.runs.checkpoints import Entry, best_of
+from ablab.runs.checkpoints import Entry, Progress, best_of
 from ablab.safety.atomic_files import remove_leftovers
 from ablab.safety.signals import Interruption
-from ablab.training.phases import Progress
 
 
 def epoch_metrics(trainer: Trainer, validated_at: int) -> dict[str, float]:

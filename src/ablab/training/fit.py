@@ -9,23 +9,26 @@ import torch
 from lightning.pytorch import Trainer
 
 from ablab import terminal
-from ablab.ablation.plan.plan import label_of
 from ablab.config.schema import Config
-from ablab.data.batches import TensorDataModule
+from ablab.config.written import label_of
+from ablab.data.module import TensorDataModule
 from ablab.optim.groups import plan_parameters
-from ablab.runs.checkpoints import Entry, Manifest
-from ablab.runs.find import chosen_checkpoint, load_weights, test_metrics
+from ablab.runs.checkpoints import Entry, Manifest, Progress
+from ablab.runs.find import chosen_checkpoint
 from ablab.runs.record import RunRecord
 from ablab.runs.resume import describe_parts, refuse_other_data
 from ablab.safety.signals import Interruption
 from ablab.trackers import RunInfo, Tracker
-from ablab.training.build import build_data, build_model, build_trainer, monitor_of, try_out
+from ablab.training import terminal_tables
+from ablab.training.build import build_data, build_model, build_trainer, monitor_of
+from ablab.training.evaluation import load_weights, test_metrics
 from ablab.training.fit_errors import raise_cause
 from ablab.training.interpretations import look_inside, steps_of
 from ablab.training.module import SupervisedModule
-from ablab.training.phases import Progress, plan_phases
+from ablab.training.phases import plan_phases
 from ablab.training.ranks import is_main_process
 from ablab.training.sharding import is_sharded
+from ablab.training.trial import try_out
 
 
 def fit(
@@ -76,8 +79,10 @@ def fit(
     if config.test:
         with _timed(record, "test"):
             record.metrics["test"] = test_metrics(config, model, data)
-        terminal.show_test(type(model).__name__, record.metrics["test"], record.baselines)
-        terminal.warn_of_baselines(config.objective, record.metrics["test"], record.baselines)
+        terminal_tables.show_test(type(model).__name__, record.metrics["test"], record.baselines)
+        terminal_tables.warn_of_baselines(
+            config.objective, record.metrics["test"], record.baselines
+        )
     for tracker in trackers:
         tracker.log_summary({f"test/{k}": v for k, v in record.metrics.get("test", {}).items()})
     with _timed(record, "interpret"):
@@ -131,7 +136,7 @@ def _train(
         model.begin_phase(phase, before)
         data.first_epoch = before.epochs
         data.batches_per_execution = phase.steps.batches_per_execution
-        terminal.show_groups(model)
+        terminal_tables.show_groups(model)
         with _timed(record, "fit"):
             launchers.append(trainer.strategy.launcher)
             try:

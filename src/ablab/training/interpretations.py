@@ -19,7 +19,7 @@ from hydra.utils import instantiate
 
 from ablab import terminal
 from ablab.config.schema import Node
-from ablab.data.batches import TensorDataModule
+from ablab.data.module import TensorDataModule
 from ablab.errors import ConfigError, UserError
 from ablab.findings import FOLDER, Findings
 from ablab.trackers import Tracker

@@ -15,21 +15,6 @@ from torch import Tensor, nn
 Activation = Callable[[Tensor], Tensor]
 
 
-class SquaredLogError(nn.Module):
-    """Mean of (z - log(1 + y))²: the output z is a log, the prediction exp(z) - 1.
-
-    Its root at the end of a fit is the RMSLE. For targets y >= 0 over several magnitudes.
-    """
-
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """output (B,), target (B,) -> scalar."""
-        return nn.functional.mse_loss(output, torch.log1p(target))
-
-    def activation(self, output: Tensor) -> Tensor:
-        """output (B,) -> prediction in the target's units (B,)."""
-        return torch.expm1(output)
-
-
 def activation_of(loss: nn.Module) -> Activation:
     """What turns outputs (B, …) into predictions (B, …): the loss's own ``activation`` if it has
     one; softmax over classes, sigmoid or exp for torch's losses on logits or logs; else nothing.

@@ -21,6 +21,7 @@ from ablab.optim.groups import NORMS, parameters_of
 from ablab.optim.optimizers import build_optimizer
 from ablab.optim.schedules import GroupScheduler, momentum_of
 from ablab.optim.sparse.lazy_decay import has_sparse_gradients
+from ablab.runs.checkpoints import Progress
 from ablab.training.losses import activation_of
 from ablab.training.nonfinite import (
     NonFiniteLossError,
@@ -28,7 +29,7 @@ from ablab.training.nonfinite import (
     refuse_nonfinite_gradients,
     refuse_nonfinite_state,
 )
-from ablab.training.phases import PhasePlan, Progress
+from ablab.training.phases import PhasePlan
 from ablab.training.running_loss import RunningLoss
 from ablab.training.sharding import FullySharded, shard
 from ablab.training.steps import StepTaker, step_taker
@@ -323,3 +324,10 @@ def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
     if torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
+
+
+def uncompiled(model: nn.Module) -> AbstractContextManager[object]:
+    """Within it, what was compiled of ``model`` runs as it is written."""
+    compiled = any(module._compiled_call_impl is not None for module in model.modules())
+    # asked first: the stance imports the compiler, which takes seconds
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()

@@ -40,15 +40,6 @@ class PhasePlan:
     steps: StepPlan = StepPlan()
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What a run had done before the phase it is in: finished phases, optimiser steps, epochs."""
-
-    phase: int = 0
-    steps: int = 0
-    epochs: int = 0
-
-
 def plan_phases(config: Config) -> list[PhasePlan]:
     """The phases in their order; a config without any is one phase over all parameters."""
     if not config.phases:

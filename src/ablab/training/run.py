@@ -12,20 +12,20 @@ from pathlib import Path
 import torch
 
 from ablab import terminal
-from ablab.command.main import seconds_since_start
 from ablab.config.schema import Config
 from ablab.errors import RunFolderError
 from ablab.report.refresh import refresh_tables
-from ablab.runs.checkpoints import Entry, Manifest
-from ablab.runs.find import predict, saved_config, test_again
+from ablab.runs.checkpoints import Entry, Manifest, Progress
+from ablab.runs.clock import seconds_since_start
+from ablab.runs.find import saved_config
 from ablab.runs.record import FILE_NAME, RunRecord, replace_record
 from ablab.runs.resume import lengthen, refuse_changes, refuse_to_lengthen
 from ablab.safety.folder_lock import claimed
 from ablab.safety.signals import Interruption, RunInterrupted, end_with_parent
 from ablab.trackers import Tracker
 from ablab.training.build import build_trackers, monitor_of
+from ablab.training.evaluation import predict, test_again
 from ablab.training.fit import fit, read_data
-from ablab.training.phases import Progress
 from ablab.training.ranks import is_main_process
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ablab.data.batches import TensorDataModule
+from ablab.data.module import TensorDataModule
 from ablab.data.splits import Indices
 from ablab.errors import DataError
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from ablab.ablation.plan.plan import check_axes, expand, label_of, read_plan, shown
+from ablab.ablation.plan.plan import check_axes, expand, read_plan
+from ablab.config.written import label_of, shown
 from ablab.errors import ConfigError
 
 

@@ -12,8 +12,9 @@ from torchvision.transforms import v2
 
 from ablab.data.images.batch_transforms import BatchTransform, RandomWarp
 from ablab.data.images.files import decoded
-from ablab.data.images.folder import ImageFolder, Pets
+from ablab.data.images.folder import ImageFolder
 from ablab.errors import DataError
+from lesson5.photos.pets import Pets
 
 
 def write_image(path: Path, seed: int, height: int = 40, width: int = 50) -> None:

@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ablab.data.batches import TensorDataModule
 from ablab.data.files.column_folder import ColumnFolder
 from ablab.data.files.download import gunzipped, zip_member_lines, zip_members
 from ablab.data.images.files import _read_cache
 from ablab.data.images.folder import ImageFolder
+from ablab.data.module import TensorDataModule
 from ablab.data.splits import hold_out
 from ablab.data.tables.own_file import Table
 from ablab.errors import DataError, UserError

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ablab.training.losses import SquaredLogError, activation_of, loss_per_row
+from ablab.training.losses import activation_of, loss_per_row
+from lesson5.tables.objective import SquaredLogError
 
 
 def test_cross_entropy_takes_logits_and_predicts_probabilities() -> None:

@@ -11,7 +11,8 @@ import ablab
 from ablab.errors import ConfigError
 from ablab.optim.schedules import lr
 from ablab.runs.checkpoints import Manifest, load_checkpoint
-from ablab.runs.record import RunRecord, config_hash
+from ablab.runs.identity import config_hash
+from ablab.runs.record import RunRecord
 from ablab.safety.signals import RunInterrupted
 from tests.ablab.config.test_check import checked
 from tests.launch import launch, train

@@ -12,7 +12,8 @@ from ablab.config.schema import LrSpread
 from ablab.errors import ConfigError, RunFolderError
 from ablab.optim.groups import spread_lrs
 from ablab.report.table.collect import collect
-from ablab.runs.record import RunRecord, config_hash
+from ablab.runs.identity import config_hash
+from ablab.runs.record import RunRecord
 from ablab.training.range_test.curve import LrCurve, lr_ladder
 from ablab.training.range_test.plot import plot_curve
 from ablab.training.range_test.report import fit_command

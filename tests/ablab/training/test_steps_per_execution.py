@@ -11,7 +11,7 @@ from ablab.errors import CheckpointError, ConfigError
 from ablab.runs.checkpoints import Manifest, load_checkpoint
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import RunInterrupted
-from ablab.terminal import EpochLines
+from ablab.training.terminal_tables import EpochLines
 from lesson5.ratings.collab_filter import CollabFilter
 from tests.ablab.config.test_check import BASE, checked
 from tests.launch import TINY, launch, train

@@ -11,7 +11,7 @@ from ablab.data.splits import stratified_folds
 from ablab.errors import DataError
 from lesson5.digits.mnist import MNIST, MNIST5K, DigitsDataModule, flat_pixels
 from lesson5.digits.mnist_source import load_mnist_5k
-from lesson5.ratings.synthetic import SyntheticDigits
+from lesson5.digits.synthetic import SyntheticDigits
 from tests.launch import ROOT
 from tests.lesson5.digits.small_mnist import (
     N_5K,

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models import resnet34
 
 from ablab.errors import CheckpointError, ConfigError
-from ablab.interpret.layers.activations import uncompiled
+from ablab.training.module import uncompiled
 from lesson5.photos.resnet34_finetune import (
     IMAGENET_MEAN,
     IMAGENET_STD,

@@ -9,9 +9,8 @@ from torch import nn
 from ablab.errors import ConfigError
 from ablab.optim.groups import classify
 from ablab.runs.record import RunRecord
-from ablab.training.losses import SquaredLogError
 from lesson5.tables.entity_embedding import EntityEmbedding, embedding_size
-from lesson5.tables.metrics import RootMeanSquaredLogError
+from lesson5.tables.objective import RootMeanSquaredLogError, SquaredLogError
 from tests.launch import launch
 
 TABLE = [

@@ -13,11 +13,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from ablab.command.main import RANK_VARIABLES
 from ablab.command.overrides import CONF
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import end_with_parent
+from ablab.training.launcher_environment import RANK_VARIABLES
 
 _GRACE = 10.0  # seconds; a job that is told twice stops without a checkpoint
 

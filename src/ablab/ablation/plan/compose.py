@@ -11,13 +11,14 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from ablab.ablation.plan.plan import Plan, Point, as_list, check_axes, expand, shown
+from ablab.ablation.plan.plan import Plan, Point, as_list, check_axes, expand
 from ablab.command.overrides import is_group, refuse_new_phases
 from ablab.config.check import check
 from ablab.config.schema import Config
 from ablab.config.suggestions import suggestion
+from ablab.config.written import shown
 from ablab.errors import ConfigError
-from ablab.runs.record import NOT_IDENTITY, config_hash
+from ablab.runs.identity import NOT_IDENTITY, config_hash
 
 Compose = Callable[[list[str]], DictConfig]  # Hydra overrides -> a composed config
 _NOT_SWEPT = ("run", "task")

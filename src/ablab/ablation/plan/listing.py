@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ablab.ablation.plan.estimate import Estimate
 from ablab.ablation.plan.folder import JobFolder, State
-from ablab.ablation.plan.plan import label_of
+from ablab.config.written import label_of
 from ablab.errors import RunFolderError
 from ablab.report.write import console
 from ablab.runs.record import RunRecord

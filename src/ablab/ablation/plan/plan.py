@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ablab.config.schema import Count, Flag, FolderName, Section, Seed, Text
 from ablab.config.suggestions import suggestion
+from ablab.config.written import label_of, shown
 from ablab.errors import ConfigError
 
 Settings = dict[str, Any]  # "optim.lr" -> 0.01, or a group's choice: "optim" -> "sgd"
@@ -103,23 +104,6 @@ class Point:
     def label(self) -> str:
         """``l2 optim.lr=0.01``; empty for a plan of nothing but seeds."""
         return label_of(self.variant, self.settings)
-
-
-def label_of(variant: str | None, settings: Mapping[str, Any]) -> str:
-    return " ".join(
-        [*([variant] if variant else []), *(f"{k}={shown(v)}" for k, v in settings.items())]
-    )
-
-
-def shown(value: Any) -> str:
-    """A setting as the command line takes it, short."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, list):
-        return f"[{','.join(map(shown, value))}]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{k}:{shown(v)}" for k, v in value.items()) + "}"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def as_list(value: Any) -> list[Any]:

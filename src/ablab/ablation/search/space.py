@@ -14,7 +14,7 @@ from optuna.distributions import (
 )
 
 from ablab.ablation.plan.compose import parse_value
-from ablab.ablation.plan.plan import shown
+from ablab.config.written import shown
 from ablab.errors import ConfigError
 
 _NOT_SEARCHED = {

@@ -4,12 +4,13 @@ import functools
 from typing import Any
 
 from ablab.ablation.plan.compose import CommandLine, Compose, Job, compose_jobs
-from ablab.ablation.plan.plan import Plan, shown
+from ablab.ablation.plan.plan import Plan
 from ablab.ablation.search.space import Parameter
 from ablab.config.schema import Config
+from ablab.config.written import shown
 from ablab.errors import ConfigError
 from ablab.report.table.collect import flat
-from ablab.runs.record import identity
+from ablab.runs.identity import identity
 
 
 class TrialConfigs:

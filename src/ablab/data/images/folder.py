@@ -203,39 +203,3 @@ class ImageFolder(ImageDataModule):
             return {"train": train, "val": given["val"], "test": test}
         train, val = hold_out(train, self.validation_fraction, self.split_seed)
         return {"train": train, "val": val, "test": test}
-
-
-class Pets(ImageDataModule):
-    """Oxford-IIIT Pets (Parkhi et al. 2012), 37 breeds, the official test part kept apart.
-
-    ``root`` is where torchvision keeps the set, or downloads it to.
-    """
-
-    def title(self) -> str:
-        return "Oxford-IIIT Pets"
-
-    def load_table(self) -> ImageTable:
-        from torchvision.datasets import OxfordIIITPet  # imported here: takes seconds
-
-        try:
-            official = [
-                OxfordIIITPet(self.root, split=split, download=True)
-                for split in ("trainval", "test")
-            ]
-        except (OSError, RuntimeError) as error:
-            raise DataError(
-                f"Oxford-IIIT Pets cannot be downloaded ({error}); put images.tar.gz and "
-                f"annotations.tar.gz, unpacked, into {self.root / 'oxford-iiit-pet'}"
-            ) from error
-        files = [Path(file) for part in official for file in part._images]
-        n_train, n_all = len(official[0]), len(files)
-        train, rows = np.arange(n_train), {"test": np.arange(n_train, n_all)}
-        if self.validation_fraction > 0:
-            train, rows["val"] = hold_out(train, self.validation_fraction, self.split_seed)
-        return ImageTable(
-            decoded(files, self.size, self.cache, root=self.root),
-            np.array([label for part in official for label in part._labels]),
-            [file.name for file in files],
-            list(official[0].classes),
-            {"train": train, **rows},
-        )

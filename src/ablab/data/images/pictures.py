@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ablab.data.batches import TensorDataModule
+from ablab.data.module import TensorDataModule
 
 
 class PictureDataModule(TensorDataModule):

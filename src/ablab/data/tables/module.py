@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ablab.config.suggestions import suggestion
-from ablab.data.batches import TensorDataModule
+from ablab.data.module import TensorDataModule
 from ablab.data.splits import hold_out
 from ablab.data.tables.column_encoder import ColumnEncoder
 from ablab.errors import DataError

@@ -7,7 +7,6 @@ from typing import Literal
 import polars as pl
 from polars.exceptions import NoDataError, PanicException, PolarsError
 
-from ablab.config.check import first_line
 from ablab.config.schema import Count, Fraction, Seed, Text
 from ablab.config.suggestions import suggestion
 from ablab.data.tables.csv_table import (
@@ -18,7 +17,7 @@ from ablab.data.tables.csv_table import (
     word_among_numbers,
 )
 from ablab.data.tables.module import TableDataModule, require_columns, split_rows
-from ablab.errors import DataError
+from ablab.errors import DataError, first_line
 from lesson5.ratings.module import Indices
 
 

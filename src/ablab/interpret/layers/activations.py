@@ -6,16 +6,17 @@ after its ReLU, and the pixels themselves for logistic regression.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from ablab.config.schema import Text
 from ablab.config.suggestions import suggestion
-from ablab.data.batches import TensorDataModule, TensorLoader
+from ablab.data.batches import TensorLoader
+from ablab.data.module import TensorDataModule
 from ablab.errors import UserError
-from ablab.training.module import SupervisedModule
+from ablab.training.module import SupervisedModule, uncompiled
 
 _NO_LAYERS = ("loss_function", "evaluation_loss", "evaluation_metrics")  # of SupervisedModule
 
@@ -51,13 +52,6 @@ def recorded(model: nn.Module, layer: Text | None = None) -> Iterator[list[Tenso
             yield records
     finally:
         hook.remove()
-
-
-def uncompiled(model: nn.Module) -> AbstractContextManager[object]:
-    """Within it, what was compiled of ``model`` runs as it is written."""
-    compiled = any(module._compiled_call_impl is not None for module in model.modules())
-    # asked first: the stance imports the compiler, which takes seconds
-    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def described(layer: str | None) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from ablab.errors import RunFolderError
 from ablab.report.table.plan_file import PLAN_FILE, PlanFile
-from ablab.runs.record import RunRecord, identity, run_folders
+from ablab.runs.identity import identity
+from ablab.runs.record import RunRecord, run_folders
 
 SEED_KEYS = ("seed", "seeds.init", "seeds.order", "data.order_seed")  # the last ones follow
 

@@ -9,6 +9,7 @@ from ablab import terminal
 from ablab.config.schema import Config, GeometricSpread, LinearSpread, Optim
 from ablab.errors import ConfigError
 from ablab.safety.atomic_files import atomic_write
+from ablab.training import terminal_tables
 from ablab.training.phases import PhasePlan
 from ablab.training.range_test.curve import LrCurve, suggest
 from ablab.training.range_test.plot import plot_curve
@@ -50,7 +51,7 @@ def report_curve(
     chosen = next((rate for rate in suggestions.values() if rate is not None), None)
     if chosen is None:
         raise ConfigError(_why_nothing(curve, folder / PLOT_FILE))
-    terminal.show_suggestions(suggestions)
+    terminal_tables.show_suggestions(suggestions)
     if not curve.diverged and curve.smoothed[-1] == min(curve.smoothed):
         terminal.say("the loss still falls at the last rate; raise lr_find.last to see its minimum")
     own = config.phases.get(phase.name)

@@ -4,12 +4,15 @@ from pathlib import Path
 
 from ablab import terminal
 from ablab.config.schema import Config
-from ablab.runs.find import evaluator_for
+from ablab.runs.checkpoints import Progress
 from ablab.runs.record import write_config
-from ablab.training.build import build_data, build_model, try_out
-from ablab.training.phases import Progress, plan_phases
+from ablab.training import terminal_tables
+from ablab.training.build import build_data, build_model
+from ablab.training.evaluation import evaluator_for
+from ablab.training.phases import plan_phases
 from ablab.training.range_test.curve import find_lr
 from ablab.training.range_test.report import report_curve
+from ablab.training.trial import try_out
 
 
 def run_range_test(config: Config, folder: Path, overrides: list[str]) -> None:
@@ -25,7 +28,7 @@ def run_range_test(config: Config, folder: Path, overrides: list[str]) -> None:
     name = ladder.pop("phase")
     phase = next(p for p in plan_phases(config) if name in (None, p.name))
     model.begin_phase(phase, Progress())
-    terminal.show_groups(model)
+    terminal_tables.show_groups(model)
     device = evaluator_for(config).strategy.root_device
     curve = find_lr(model, data.train_loader(), phase.optim, **ladder, device=device)
     write_config(folder, config.model_dump(mode="json"))

@@ -1,0 +1,138 @@
+"""Data in memory, as train, validation and test parts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from ablab.data.batches import Augment, Executions, TensorLoader, Tensors
+from ablab.errors import ConfigError, DataError
+
+
+class TensorDataModule(LightningDataModule):
+    """Train, validation and test parts as tensors ``(*inputs, target)``, moved to the device once.
+
+    A subclass sets ``parts`` in ``setup``: "train", "test", and "val" where there is one.
+    """
+
+    def __init__(self, *, batch_size: int, eval_batch_size: int, order_seed: int) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.order_seed = order_seed
+        self.parts: dict[str, Tensors] = {}
+        self.first_epoch = 0  # of the coming fit; earlier phases have seen those before it
+        self.batches_per_execution = 1  # in a fit
+        self._train_loader: TensorLoader | None = None
+        self._resume: dict[str, Any] | None = None
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What a model must know of the data (users, items, classes), by constructor argument.
+
+        Integers, or lists of them.
+        """
+        raise NotImplementedError
+
+    def summary(self) -> str:
+        """One line: the data, its split, and the rows of each part."""
+        raise NotImplementedError
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Test metrics of simple models, fitted on the training rows, by name."""
+        return {}
+
+    def augmentation(self) -> Augment | None:
+        """What changes a training batch at random; None for nothing."""
+        return None
+
+    def test_table(self) -> dict[str, Sequence[Any]]:
+        """Columns that name the test rows, in the order of the test part."""
+        return {}
+
+    def class_names(self, n_classes: int) -> list[str]:
+        """What the columns of a classifier's output stand for."""
+        return [str(index) for index in range(n_classes)]
+
+    def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
+        """What is written of predictions: (N,) as they are; of probabilities (N, C) the class."""
+        if predictions.dim() == 1:
+            return {"prediction": predictions.tolist()}
+        probability, index = predictions.float().max(dim=1)
+        names = self.class_names(predictions.shape[1])
+        return {"prediction": [names[i] for i in index], "probability": probability.tolist()}
+
+    def train_dataloader(self) -> TensorLoader | Executions:
+        """Under a trainer, batches in lists of ``batches_per_execution``."""
+        trainer = self.trainer
+        if trainer is None:
+            return self.train_loader()
+        loader = self.train_loader(
+            self._on_device("train"),
+            epoch=self.first_epoch,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            limit=_number_of_batches(trainer.limit_train_batches),
+        )
+        if self._resume is not None:
+            loader.load_state_dict(self._resume)
+            self._resume = None
+        interval = trainer.val_check_interval
+        within = isinstance(interval, int) and trainer.check_val_every_n_epoch is not None
+        if within and interval * self.batches_per_execution > len(loader):
+            raise ConfigError(
+                f"trainer.val_check_interval: an epoch has {len(loader)} batches, and validation "
+                f"would come every {interval * self.batches_per_execution}"
+            )
+        self._train_loader = loader
+        return Executions(loader, self.batches_per_execution)
+
+    def train_loader(self, tensors: Tensors | None = None, **options: Any) -> TensorLoader:
+        """Raises DataError if there is nothing to train on."""
+        loader = TensorLoader(
+            self.parts["train"] if tensors is None else tensors,
+            self.batch_size,
+            seed=self.order_seed,
+            augment=self.augmentation(),
+            **options,
+        )
+        if len(loader) == 0:
+            raise DataError("no training batch: the training part is empty")
+        return loader
+
+    def val_dataloader(self) -> TensorLoader | list[Any]:
+        return self._evaluation_loader("val") if "val" in self.parts else []
+
+    def test_dataloader(self) -> TensorLoader:
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> TensorLoader:
+        return self._evaluation_loader("test")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The training loader's position.
+
+        Kept here, not by Lightning's fit loop: that drops a loader's state when the length of the
+        run is asked for in ``configure_optimizers`` (Lightning issue 20550).
+        """
+        return {} if self._train_loader is None else self._train_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._train_loader is None:
+            self._resume = state_dict
+        else:  # Lightning restores a sharded fit when it has been set up, its loader with it
+            self._train_loader.load_state_dict(state_dict)
+
+    def _evaluation_loader(self, part: str) -> TensorLoader:
+        return TensorLoader(self._on_device(part), self.eval_batch_size)
+
+    def _on_device(self, part: str) -> Tensors:
+        if self.trainer is None:
+            return self.parts[part]
+        return [t.to(self.trainer.strategy.root_device) for t in self.parts[part]]
+
+
+def _number_of_batches(limit: float | None) -> int | None:
+    """Lightning's ``limit_train_batches``: an int is a number, 1.0 and None are no limit."""
+    return limit if isinstance(limit, int) else None

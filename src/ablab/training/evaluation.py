@@ -1,0 +1,96 @@
+"""Test a run, and predict with it, from its folder alone."""
+
+import csv
+import io
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer
+
+from ablab import terminal
+from ablab.config.schema import Config
+from ablab.data.module import TensorDataModule
+from ablab.errors import CheckpointError
+from ablab.runs.checkpoints import Entry, load_checkpoint, load_state
+from ablab.runs.find import chosen_checkpoint, newest_run, saved_config
+from ablab.safety.atomic_files import atomic_write
+from ablab.training import terminal_tables
+from ablab.training.build import build_data, build_model
+from ablab.training.module import SupervisedModule
+
+
+def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
+    """Model (best checkpoint, eval mode, on the CPU) and data of a run, from its folder alone.
+
+    Of a folder of runs, that of the newest finished one.
+
+    Raises:
+        RunFolderError, CheckpointError: there is no run, or it has no undamaged checkpoint.
+    """
+    folder = newest_run(folder)
+    config = saved_config(folder)
+    data = build_data(config)
+    model = build_model(config, data)
+    load_weights(model, config, folder, chosen_checkpoint(config, folder))
+    return model.eval(), data
+
+
+def load_weights(model: SupervisedModule, config: Config, folder: Path, entry: Entry) -> None:
+    """Load a checkpoint of a run into its model.
+
+    Raises:
+        CheckpointError: it is damaged, or not of this model.
+    """
+    state = load_checkpoint(folder / "checkpoints" / entry.file).get("state_dict")
+    if str(config.trainer.get("precision")) in ("64", "64-true"):
+        model.double()  # ahead of the load, which would round to the model's precision
+    try:
+        load_state(model, state, finite=model.error_if_nonfinite != "none")
+    except CheckpointError as error:
+        raise CheckpointError(f"{entry.file}: {error}") from error
+
+
+def test_again(folder: Path) -> None:
+    """Shows the test metrics of a run beside its data's baselines."""
+    config = saved_config(folder)
+    model, data = load(folder)
+    terminal.say(data.summary())
+    terminal_tables.show_test(
+        type(model).__name__, test_metrics(config, model, data), data.baselines()
+    )
+
+
+def predict(folder: Path) -> None:
+    """Writes ``predictions.csv``: the data's own columns and ``prediction``, a row per test row."""
+    config = saved_config(folder)
+    model, data = load(folder)
+    batches = evaluator_for(config).predict(model, datamodule=data)
+    columns = {**data.test_table(), **data.prediction_columns(torch.cat(batches))}  # type: ignore[arg-type]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    with atomic_write(folder / "predictions.csv") as file:
+        file.write(text.getvalue().encode())
+    terminal.say(f"{len(columns['prediction'])} predictions: {folder / 'predictions.csv'}")
+
+
+def test_metrics(
+    config: Config, model: SupervisedModule, data: TensorDataModule
+) -> dict[str, float]:
+    evaluator = evaluator_for(config)
+    evaluator.test(model, datamodule=data, verbose=False)
+    return {k.removeprefix("test/"): float(v) for k, v in evaluator.callback_metrics.items()}
+
+
+def evaluator_for(config: Config) -> Trainer:
+    """On one device: several would repeat samples to even out their shares."""
+    return Trainer(
+        accelerator=config.trainer.get("accelerator", "auto"),
+        devices=1,
+        precision=config.trainer.get("precision"),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
