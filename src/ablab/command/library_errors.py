@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from ablab.command.overrides import CONF
+from ablab import project
 from ablab.config.suggestions import suggestion
 from ablab.errors import ConfigError, RunFolderError, UserError, first_line
 
@@ -78,7 +78,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def _suggestion_of_hydra(key: str) -> str:
     """For ``hydra.launcher.KEY`` and ``hydra.sweeper.KEY``: the keys of the files that we have."""
     group, _, word = key.rpartition(".")
-    files = (CONF / group.replace(".", "/")).glob("*.yaml")
+    files = project.current().config_files(group.replace(".", "/")).values()
     ours = {str(k) for file in files for k in OmegaConf.load(file)} - {"_target_", "defaults"}  # type: ignore[union-attr]
     return suggestion(word, sorted(ours))
 

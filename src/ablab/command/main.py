@@ -10,11 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from ablab import project
 from ablab.command.import_torchmetrics import import_torchmetrics
 from ablab.command.library_errors import as_user_error
 from ablab.command.overrides import (
@@ -90,16 +92,16 @@ class JobFailed(BaseException):
 
 def execute(cfg: DictConfig) -> float | None:
     """Check a composed config, and only then import what is slow and run it."""
-    hydra = HydraConfig.get()
-    folder = Path(hydra.runtime.output_dir)
+    hydra_config = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir)
     try:
-        config = _checked(cfg, hydra.overrides.task, folder)
+        config = _checked(cfg, hydra_config.overrides.task, folder)
         import_torchmetrics()
         from ablab.training.run import run  # imports torch
 
-        return run(config, _relative(folder), list(hydra.overrides.task))
+        return run(config, _relative(folder), list(hydra_config.overrides.task))
     except Exception as error:
-        if hydra.mode == RunMode.RUN:
+        if hydra_config.mode == RunMode.RUN:
             raise JobFailed from error
         raise  # the sweep goes on with its next job
 
@@ -135,6 +137,14 @@ def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
 def _relative(folder: Path) -> Path:
     """As the user would type it."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def main(train_file: str) -> None:
+    """Run the command line of the project whose ``train.py`` is ``train_file``."""
+    conf = project.use(train_file).conf
+    run_with_clear_errors(
+        hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(execute)
+    )
 
 
 def run_with_clear_errors(main: Callable[[], None]) -> None:

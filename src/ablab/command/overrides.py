@@ -6,15 +6,15 @@ from pathlib import Path
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig, OmegaConf
 
+from ablab import project
 from ablab.config.suggestions import suggestion
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 _ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=(\{)?")
 
 
-def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:
+def force_overrides(arguments: list[str]) -> list[str]:
     """``a.b=c`` becomes ``++a.b=c``, so that our own check, not Hydra's, meets every key.
 
     Hydra refuses an argument that a class takes but no file mentions (``trainer.accelerator=cpu``)
@@ -26,16 +26,11 @@ def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:
         f"++{a}"
         if (m := _ASSIGNMENT.match(a))
         and not m[1].startswith("hydra.")
-        and (m[2] or not is_group(m[1], conf))
+        and (m[2] or not project.current().is_group(m[1]))
         and not a.endswith("=null")  # there is nothing to switch off where no file mentions it
         else a
         for a in arguments
     ]
-
-
-def is_group(key: str, conf: Path = CONF) -> bool:
-    """Whether ``key=…`` chooses a file (``optim=sgd``) and does not set a value."""
-    return (conf / key).is_dir()
 
 
 def refuse_unknown_options(arguments: list[str]) -> None:
@@ -75,10 +70,10 @@ def refuse_other_settings(cfg: DictConfig, overrides: list[str]) -> None:
         )
 
 
-def name_experiment(faults: str, experiment: str | None, conf: Path = CONF) -> str:
+def name_experiment(faults: str, experiment: str | None) -> str:
     """``faults`` with the remedy for keys that ``experiment`` sets, and another choice lacks."""
-    file = conf / "experiment" / f"{experiment}.yaml"
-    if not file.is_file():
+    file = project.current().config_files("experiment").get(str(experiment))
+    if file is None:
         return faults
     stated = OmegaConf.load(file)
     lines = []

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ablab import project
 from ablab.config.source_reading.definitions import TargetNotFoundError, class_names
 from ablab.config.source_reading.signatures import Signature, signature_of
 from ablab.config.suggestions import unknown_key
@@ -23,7 +24,7 @@ ALLOWED_TARGETS = (
     "lightning.pytorch.",
 )
 FORBIDDEN_TARGETS = ("lightning.pytorch.cli.",)  # builds what its own arguments name
-ALLOWED_TARGETS_VARIABLE = "LAB_ALLOWED_TARGETS"
+ALLOWED_TARGETS_VARIABLE = "ABLAB_ALLOWED_TARGETS"
 NODES = {
     "data": "ablab.data.module.TensorDataModule",
     "model": "ablab.training.module.SupervisedModule",
@@ -202,6 +203,9 @@ def _target_suggestion(target: str) -> str:
 
 
 def user_targets() -> tuple[str, ...]:
-    """Packages the user trusts; from the environment, since a config must not vouch for itself."""
-    names = os.environ.get(ALLOWED_TARGETS_VARIABLE, "").split(",")
-    return tuple(f"{name.strip()}." for name in names if name.strip())
+    """Packages that the user trusts: the project's own, and what the environment names.
+
+    A config or a run folder never vouches for itself.
+    """
+    named = [name.strip() for name in os.environ.get(ALLOWED_TARGETS_VARIABLE, "").split(",")]
+    return tuple(f"{name}." for name in (*project.current().packages, *filter(None, named)))

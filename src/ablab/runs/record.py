@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from ablab import project
 from ablab.errors import RankError, RunFolderError
 from ablab.runs.identity import config_hash
 from ablab.safety.atomic_files import atomic_write, write_json
@@ -35,7 +36,6 @@ SCHEMA_VERSION = 1
 Status = Literal["planned", "running", "done", "failed", "interrupted"]
 
 _NO_ERROR = {"type": "", "message": ""}
-_PROJECT = Path(__file__).resolve().parents[2]  # the folder of train.py and conf/
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
 
 
@@ -246,10 +246,12 @@ def git_state() -> Mapping[str, Any]:
     imported.
     """
 
+    current = project.current()
+
     def git(*arguments: str) -> str:
         # No lock, since a run that is killed in the middle would leave one in the user's
         # repository. No file system monitor, since that is any program that a config names.
-        options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(_PROJECT)]
+        options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(current.folder)]
         return subprocess.run(
             ["git", *options, *arguments],
             # GIT_DIR and the like would have it answer for another repository.
@@ -264,7 +266,7 @@ def git_state() -> Mapping[str, Any]:
     try:
         commit = git("rev-parse", "--verify", "HEAD")
         # A repository around the project, which does not know its files, says nothing about them.
-        git("ls-files", "--error-unmatch", str(Path(__file__).resolve()))
+        git("ls-files", "--error-unmatch", str(current.train_file))
         changed = git("status", "--porcelain", "--untracked-files=no")
         untracked = git("status", "--porcelain", "--untracked-files=normal", ".")
     except FileNotFoundError:

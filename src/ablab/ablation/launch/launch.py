@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from ablab.command.overrides import CONF
+from ablab import project
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import end_with_parent
@@ -55,7 +55,7 @@ def start_job(
     ends, however that happens; it then writes a checkpoint and stops, and is not left behind.
     """
     inherited = {k: v for k, v in os.environ.items() if k not in RANK_VARIABLES}
-    command = [sys.executable, str(CONF.parent / "train.py"), run_override(folder)]
+    command = [sys.executable, str(project.current().train_file), run_override(folder)]
     with (folder / "run.log").open("ab") as log:
         return subprocess.Popen(
             # the log is the process's own output, so it is not written twice

@@ -11,8 +11,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from ablab import project
 from ablab.ablation.plan.plan import Plan, Point, as_list, check_axes, expand
-from ablab.command.overrides import is_group, refuse_new_phases
+from ablab.command.overrides import refuse_new_phases
 from ablab.config.check import check
 from ablab.config.schema import Config
 from ablab.config.suggestions import suggestion
@@ -167,7 +168,9 @@ def _composed(
     """Composition takes long, so points that differ in values alone share one."""
     fixed = {override.key_or_group for override in command_line.plain}
     changes = [(key, value) for key, value in point.changes if key not in fixed]
-    choices = {key: f"{key}={shown(value)}" for key, value in changes if is_group(key)}
+    choices = {
+        key: f"{key}={shown(value)}" for key, value in changes if project.current().is_group(key)
+    }
     if wrong := [key for key, value in changes if key in choices and not isinstance(value, str)]:
         raise ConfigError(
             "\n".join(f"{key}: names a file; its values are set as {key}.KEY" for key in wrong)
@@ -179,7 +182,7 @@ def _composed(
     config = copy.deepcopy(composed[overrides])
     with open_dict(config):
         for key, value in changes:
-            if not is_group(key):
+            if not project.current().is_group(key):
                 _update(config, key, value, merge=False)
         refuse_new_phases(config, [f"++{key}={shown(value)}" for key, value in changes])
         for override in command_line.plain:
@@ -208,7 +211,7 @@ def _job(point: Point, config: Config, command_line: CommandLine) -> Job:
 
 
 def parse_value(key: str, text: str) -> Any:
-    if is_group(key):
+    if project.current().is_group(key):
         return text
     return OverridesParser.create().parse_override(f"++{key}={text}").value()
 

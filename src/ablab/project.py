@@ -1,0 +1,86 @@
+"""The user's project: its folder, its config files, its packages.
+
+The project is the folder of ``train.py``. A program that is not started through it (``ablab report``,
+a notebook) finds it from the working folder. A run folder never says which project it belongs to: a
+stranger's run must not vouch for its own code.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ENGINE_CONF = Path(__file__).parent / "conf"
+TRAIN_FILE = "train.py"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with ``train.py``, ``conf/`` and the user's packages in ``src/``."""
+
+    folder: Path
+
+    @property
+    def train_file(self) -> Path:
+        return self.folder / TRAIN_FILE
+
+    @property
+    def conf(self) -> Path:
+        return self.folder / "conf"
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Names of the packages and modules in ``src/``: classes of these may be built."""
+        found = {
+            path.stem
+            for path in (self.folder / "src").glob("*")
+            if path.suffix == ".py" or (path / "__init__.py").is_file()
+        }
+        return tuple(sorted(name for name in found if name.isidentifier()))
+
+    def config_files(self, group: str) -> dict[str, Path]:
+        """The files that can be chosen for ``group``, by name; the project's hide the engine's."""
+        return {
+            path.stem: path
+            for conf in (ENGINE_CONF, self.conf)
+            for path in sorted((conf / group).glob("*.yaml"))
+        }
+
+    def is_group(self, key: str) -> bool:
+        """Return whether ``key=…`` chooses a config file (``optim=sgd``) and sets no value."""
+        return any((conf / key).is_dir() for conf in (self.conf, ENGINE_CONF))
+
+
+_current: Project | None = None
+
+
+def use(train_file: str | Path) -> Project:
+    """Make the folder of ``train_file`` the project of this process; its packages can be imported."""
+    global _current
+    _current = Project(Path(train_file).resolve().parent)
+    _import_from(_current)
+    return _current
+
+
+def current() -> Project:
+    """Return the project of this process: what ``use`` named, else the one around the working folder.
+
+    Where there is none, the working folder itself is returned: it has no packages, so that nothing
+    but the engine's own classes may be built.
+    """
+    if _current is not None:
+        return _current
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        is_run = any((folder / name).exists() for name in ("run.json", "plan.json"))
+        if (folder / TRAIN_FILE).is_file() and (folder / "conf").is_dir() and not is_run:
+            found = Project(folder)
+            _import_from(found)
+            return found
+    return Project(here)
+
+
+def _import_from(project: Project) -> None:
+    """Put ``src/`` first on the import path, so that a package of the project needs no installing."""
+    source = str(project.folder / "src")
+    if project.packages and source not in sys.path:
+        sys.path.insert(0, source)
