@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablab import project
 from ablab.command.main import register_resolvers
-from ablab.command.overrides import CONF, force_overrides
+from ablab.command.overrides import force_overrides
 from ablab.safety.atomic_files import atomic_write
 from benchmarks.contenders.task import Task
 from benchmarks.rounds import Contender
@@ -131,7 +132,7 @@ def _on_gpu(experiment: str, overrides: list[str], folder: Path) -> Comparison:
 
 # -- their commands --------------------------------------------------------------------------------
 
-_TRAIN = str(CONF.parent / "train.py")
+_TRAIN = str(project.current().train_file)
 
 
 def ours(experiment: str, overrides: list[str], name: str, *changes: str) -> Contender:
@@ -191,7 +192,7 @@ def _composed(experiment: str, overrides: list[str]) -> "tuple[Config, TensorDat
     from ablab.training.build import build_data
 
     register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(project.current().conf), version_base="1.3"):
         said = force_overrides([f"experiment={experiment}", *overrides])
         config = check(compose("config", overrides=said))
     return config, build_data(config)

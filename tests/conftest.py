@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
     """No W&B account, no netrc and no allow-list of the developer's reaches a test."""
     for name in list(os.environ):
-        if name.startswith(("WANDB_", "LAB_", "HYDRA_")):
+        if name.startswith(("WANDB_", "ABLAB_", "HYDRA_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 
@@ -29,4 +29,4 @@ def root() -> Path:
 
 @pytest.fixture
 def allow_test_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")

@@ -20,9 +20,7 @@ from tempfile import TemporaryFile
 from typing import Any, Self
 from unittest.mock import patch
 
-from ablab.command.overrides import CONF
-
-TRAIN = CONF.parent / "train.py"
+TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 _AT_IMPORT = dict(os.environ)  # before any test changes it
 forkserver = multiprocessing.get_context("forkserver")
 forkserver.set_forkserver_preload(["ablab.training.run", "ablab.report.forms.page"])

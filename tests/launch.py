@@ -13,11 +13,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
+from ablab import project
 from ablab.command.main import JobFailed, execute, register_resolvers
-from ablab.command.overrides import CONF, force_overrides
+from ablab.command.overrides import force_overrides
 from tests import forked
 
-ROOT = CONF.parent
+ROOT = Path(__file__).resolve().parents[1]
+project.use(ROOT / "train.py")
 TINY = [
     "data=synthetic_ratings",
     "trainer.accelerator=cpu",
@@ -33,7 +35,7 @@ def launch(overrides: list[str], folder: Path) -> float | None:
     register_resolvers()
     GlobalHydra.instance().clear()
     forced = force_overrides(overrides)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(project.current().conf), version_base="1.3"):
         cfg = compose("config", overrides=forced, return_hydra_config=True)
     with open_dict(cfg):
         cfg.hydra.runtime.output_dir = str(folder)

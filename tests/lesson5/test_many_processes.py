@@ -109,7 +109,7 @@ def test_a_rank_that_dies_ends_the_run_with_its_error(
     launcher: str,
     how: str,
 ) -> None:
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     fault = ["callbacks.fault._target_=tests.callbacks.SignalAt", "callbacks.fault.step=18"]
     fault += ["callbacks.fault.rank=1", f"callbacks.fault.number={int(signal.SIGKILL)}"]
     fault = raising(tmp_path) if how == "raises" else fault
@@ -138,7 +138,7 @@ def test_a_run_whose_rank_0_is_killed_goes_on(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The only one that writes: nothing can be told in the record."""
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     fault = ["callbacks.fault._target_=tests.callbacks.SignalAt", "callbacks.fault.step=18"]
     fault += ["callbacks.fault.rank=0", f"callbacks.fault.number={int(signal.SIGKILL)}"]
     fault += [f"callbacks.fault.flag={tmp_path / 'killed'}"]
@@ -156,7 +156,7 @@ def test_shares_of_parameters_are_saved_whole_and_gone_on_with(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``trainer=fsdp``, started by Lightning: a run that fails and goes on, against one of DDP."""
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     fsdp = ["trainer=fsdp", "trainer.devices=2", *raising(tmp_path)]
     ended = start(*command(*RECIPE, *fsdp), cwd=tmp_path)
     assert ended.returncode == 1, ended.stderr

@@ -10,10 +10,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus
 
+from ablab import project
 from ablab.ablation.launch.launch import folder_of
 from ablab.ablation.search.search import SearchSettings, run_search
 from ablab.command.main import register_resolvers
-from ablab.command.overrides import CONF, force_overrides
+from ablab.command.overrides import force_overrides
 from ablab.runs.record import RunRecord
 
 SPACE = ["optim.lr=tag(log,interval(1e-4,1e-1))", "model.n_factors=range(10,51,10)"]
@@ -58,7 +59,7 @@ class Launcher:
 def hydra() -> Iterator[None]:
     register_resolvers()
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(project.current().conf), version_base="1.3"):
         yield
 
 

@@ -8,10 +8,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from ablab import project
 from ablab.ablation.plan.compose import CommandLine, Job, compose_jobs
 from ablab.ablation.plan.plan import read_plan
 from ablab.command.main import register_resolvers
-from ablab.command.overrides import CONF, force_overrides
+from ablab.command.overrides import force_overrides
 from ablab.config.check import check
 from ablab.errors import ConfigError
 
@@ -20,7 +21,7 @@ from ablab.errors import ConfigError
 def hydra() -> Iterator[None]:
     register_resolvers()
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(project.current().conf), version_base="1.3"):
         yield
 
 

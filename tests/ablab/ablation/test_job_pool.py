@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hydra.core.utils import JobStatus
 
-from ablab.ablation.launch import launch
+from ablab import project
 from ablab.ablation.launch.job_pool import JobPool
 from ablab.ablation.launch.live_table import position
 from ablab.ablation.plan.listing import JobLines
@@ -59,7 +59,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "train.py").write_text(
         "import runpy, sys\nrunpy.run_path(sys.argv[1].split(\"'\")[1] + '/job.py')\n"
     )
-    monkeypatch.setattr(launch, "CONF", tmp_path / "conf")
+    monkeypatch.setattr(project, "_current", project.Project(tmp_path))
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-7")
     return tmp_path / "log"

@@ -41,7 +41,7 @@ def write_plan(
 
 
 def run_plan(tmp_path: Path, arguments: list[str], *more: str) -> subprocess.CompletedProcess[str]:
-    return train(*arguments, *more, cwd=tmp_path, LAB_ALLOWED_TARGETS="tests")
+    return train(*arguments, *more, cwd=tmp_path, ABLAB_ALLOWED_TARGETS="tests")
 
 
 def records(tmp_path: Path) -> dict[str, dict[str, Any]]:
@@ -215,7 +215,7 @@ def test_a_second_process_on_a_plan_is_refused(tmp_path: Path) -> None:
 
 
 def start_plan(tmp_path: Path, arguments: list[str]) -> Process:
-    return start(*arguments, cwd=tmp_path, LAB_ALLOWED_TARGETS="tests")
+    return start(*arguments, cwd=tmp_path, ABLAB_ALLOWED_TARGETS="tests")
 
 
 @pytest.mark.parametrize("slip", ["base: {{", "base:\n\t- x", "variants: {a: , a: }"])

@@ -1,5 +1,6 @@
 """Wrong configs are refused before anything slow, with a line that says what would be right."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from ablab import project
 from ablab.command.library_errors import as_user_error
 from ablab.command.main import register_resolvers
-from ablab.command.overrides import CONF, force_overrides, name_experiment, refuse_unknown_options
+from ablab.command.overrides import force_overrides, name_experiment, refuse_unknown_options
 from ablab.config.check import check
 from ablab.config.schema import Config
 from ablab.errors import ConfigError, UserError
@@ -19,13 +21,13 @@ BASE = ["experiment=collab"]
 WITH_VALIDATION = [*BASE, "data.validation_fraction=0.1"]
 
 
-def checked(overrides: list[str], conf: Path = CONF) -> Config:
+def checked(overrides: list[str]) -> Config:
     """What `python train.py OVERRIDES` would run; raises what it would print."""
     register_resolvers()
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(conf), version_base="1.3"):
-            return check(compose("config", overrides=force_overrides(overrides, conf)))
+        with initialize_config_dir(str(project.current().conf), version_base="1.3"):
+            return check(compose("config", overrides=force_overrides(overrides)))
     except Exception as error:
         told = as_user_error(error)
         if told is None:
@@ -174,16 +176,17 @@ def test_seed_zero_is_a_seed() -> None:
     assert (config.seeds.init, config.seeds.order) == (7, 0)
 
 
-def test_a_typo_inside_a_file_is_refused(tmp_path: Path, root: Path) -> None:
-    import shutil
-
+def test_a_typo_inside_a_file_is_refused(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "_current", project.Project(tmp_path))
     conf = tmp_path / "conf"
     shutil.copytree(root / "conf", conf)
     (conf / "experiment" / "bad.yaml").write_text(
         "# @package _global_\ntrainr: {max_epochs: 3}\noptim: {lrr: 1}\nmodel: {n_facters: 2}\n"
     )
     with pytest.raises(ConfigError) as caught:
-        checked(["experiment=bad"], conf)
+        checked(["experiment=bad"])
     message = str(caught.value)
     assert "trainr" in message
     assert "'optim.lr'" in message
@@ -201,7 +204,7 @@ def test_packages_of_the_user_are_allowed_by_the_environment_only(
     stop = [*BASE, "callbacks.stop._target_=their_package.Stop", "callbacks.stop.after=3"]
     with pytest.raises(ConfigError, match="may not be built"):
         checked(stop)
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "their_package")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "their_package")
     assert checked(stop).callbacks["stop"] is not None
 
 
@@ -242,7 +245,7 @@ def test_a_class_within_another_is_what_its_argument_says(
     [
         (group, path.stem)
         for group in ("optim", "schedule", "trainer", "callbacks", "logger", "objective")
-        for path in sorted((CONF / group).glob("*.yaml"))
+        for path in sorted((project.ENGINE_CONF / group).glob("*.yaml"))
     ],
 )
 def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
+from ablab import project
 from ablab.command.library_errors import as_user_error
 from ablab.command.main import register_resolvers
-from ablab.command.overrides import CONF, force_overrides
+from ablab.command.overrides import force_overrides
 from ablab.config.check import check
 from ablab.config.schema import Config
 from ablab.config.source_reading.signatures import signature_of
@@ -43,7 +44,7 @@ BASES = {
 def composed(overrides: list[str]) -> Any:
     register_resolvers()
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(project.current().conf), version_base="1.3"):
         return compose("config", overrides=force_overrides(overrides))
 
 

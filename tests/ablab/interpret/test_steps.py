@@ -60,7 +60,7 @@ def test_a_model_that_is_not_in_32_bits_is_looked_into(tmp_path: Path, precision
 def test_while_choosing_the_test_part_stays_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     reads = [
         f"interpret.{name}._target_={__name__}.{name}" for name in ("of_a_part", "of_the_test")
     ]
@@ -86,7 +86,7 @@ def fails(model: CollabFilter) -> Findings:
 def test_a_step_that_fails_costs_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     failing = f"interpret.first._target_={__name__}.fails"
     launch([*TINY, failing, BY_BIAS], tmp_path / "run")
     record = RunRecord.read(tmp_path / "run")

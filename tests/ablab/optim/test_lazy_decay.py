@@ -195,7 +195,7 @@ SPARSE = [
 def test_an_interrupted_run_continues_bitwise_and_is_loaded_decayed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     launch(SPARSE, whole)
     stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=15"]

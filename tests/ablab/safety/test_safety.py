@@ -17,10 +17,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from PIL import Image
 
-from ablab import terminal
+from ablab import project, terminal
 from ablab.ablation.plan.folder import PLAN_FILE
 from ablab.command.main import register_resolvers
-from ablab.command.overrides import CONF, force_overrides
+from ablab.command.overrides import force_overrides
 from ablab.config.check import check
 from ablab.config.hydra_nodes import check_hydra
 from ablab.data.files.arrays import read_array
@@ -53,7 +53,7 @@ def composed(*overrides: str, hydra: bool = False, conf: Path | None = None) -> 
     register_resolvers()
     GlobalHydra.instance().clear()
     words = [*overrides, *([f"hydra.searchpath=[file://{conf}]"] if conf else [])]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(project.current().conf), version_base="1.3"):
         return compose("config", force_overrides(words), return_hydra_config=hydra)
 
 

@@ -20,7 +20,7 @@ OFFLINE = [*TINY, "logger=default", "logger.wandb.mode=offline"]
 
 @pytest.fixture(autouse=True)
 def quiet_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
 
 

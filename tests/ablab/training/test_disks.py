@@ -38,7 +38,7 @@ def on_a_disk(disk: Path, *commands: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*_UNSHARE, "bash", "-c", "\n".join(script).replace("DISK", str(disk))],
         cwd=disk.parent,
-        env=environment(LAB_ALLOWED_TARGETS="tests"),
+        env=environment(ABLAB_ALLOWED_TARGETS="tests"),
         capture_output=True,
         text=True,
         timeout=200,

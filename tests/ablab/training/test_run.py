@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import ablab
+from ablab import project
 from ablab.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
 from ablab.runs import record
 from ablab.runs.checkpoints import Manifest, load_checkpoint
@@ -222,12 +223,12 @@ def test_seeds_can_be_set_apart(tmp_path: Path) -> None:
     """With no step taken, only seeds.init matters; the order is another matter."""
     from hydra import compose, initialize_config_dir
 
-    from ablab.command.overrides import CONF, force_overrides
+    from ablab.command.overrides import force_overrides
     from ablab.config.check import check
     from ablab.training.build import build_data, build_model
 
     def built(*overrides: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with initialize_config_dir(str(project.current().conf), version_base="1.3"):
             config = check(compose("config", overrides=force_overrides([*TINY, *overrides])))
         data = build_data(config)
         return build_model(config, data).state_dict(), data.train_dataloader().order(0)

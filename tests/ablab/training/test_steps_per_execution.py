@@ -166,7 +166,7 @@ def test_steps_that_an_earlier_version_counted_elsewhere_are_refused(tmp_path: P
 def test_interrupted_and_continued(
     tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     launch(RATINGS, tmp_path / "whole")
     stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", f"callbacks.stop.step={step}"]
     parts = tmp_path / "parts"
