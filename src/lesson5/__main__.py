@@ -12,7 +12,7 @@ from ablab.config.suggestions import suggestion
 from ablab.errors import DataError, UserError
 from ablab.safety.printable import printable
 from lesson5.digits import mnist_source
-from lesson5.ratings import movielens_25m_source, movielens_source
+from lesson5.ratings import movielens_source
 from lesson5.tables import bikeshare_source
 
 
@@ -32,12 +32,6 @@ DATASETS = {
         "research use, no redistribution (GroupLens)",
         movielens_source.fetch,
         movielens_source.cache_folder,
-    ),
-    "movielens_25m": Dataset(
-        "MovieLens-25M: 25,000,095 ratings of 59,047 movies by 162,541 users",
-        "research use, no redistribution (GroupLens)",
-        movielens_25m_source.fetch,
-        movielens_25m_source.cache_folder,
     ),
     "mnist": Dataset(
         "MNIST: 60,000 + 10,000 handwritten digits of 28 x 28 pixels",

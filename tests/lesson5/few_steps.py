@@ -26,7 +26,7 @@ from ablab.training.phases import PhasePlan, StepPlan
 from ablab.training.sharding import FullySharded
 from lesson5.digits.models import MnistLogistic, MnistNN
 from lesson5.photos.resnet34_finetune import ResNet34Finetune
-from lesson5.ratings.collab_filter import CollabEnsemble, CollabFilter
+from lesson5.ratings.collab_filter import CollabFilter
 from lesson5.tables.entity_embedding import EntityEmbedding
 
 ROWS, BATCH, CLASSES = 20, 8, 3  # batches of 8, 8 and 4 rows over all ranks
@@ -48,10 +48,6 @@ CASES: dict[str, tuple[Callable[[], SupervisedModule], Tensors]] = {
     "nn": (lambda: MnistNN(6, CLASSES, n_hidden=5), (random(ROWS, 6), LABELS)),
     "nn_norm": (lambda: MnistNN(6, CLASSES, 5, batch_norm=True), (random(ROWS, 6), LABELS)),
     "collab": (lambda: CollabFilter(7, 9, 4), (indices(7, ROWS), indices(9, ROWS), NUMBERS)),
-    "ensemble": (
-        lambda: CollabEnsemble(7, 9, 4, n_members=3),
-        (indices(7, ROWS), indices(9, ROWS), NUMBERS),
-    ),
     "tabular": (
         lambda: EntityEmbedding([4, 5], 2, [6, 4], [0.0, 0.0]),
         (indices(4, ROWS, 2), random(ROWS, 2), NUMBERS),

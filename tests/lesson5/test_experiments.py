@@ -31,17 +31,8 @@ TINY_RUNS = {
     "bikeshare_embeddings": [*TABLE, *COLUMNS, "interpret.embedding_features.trees=3"],
     "bikeshare_time": TABLE,
     "collab": RATINGS,
-    "collab_25m": [
-        "data.n_users=30",
-        "data.n_items=50",
-        "data.n_ratings=900",
-        "data.batch_size=64",
-        "model.n_factors=4",
-        "trainer.max_epochs=1",
-    ],
     "collab_best": RATINGS,
     "collab_fast": RATINGS,
-    "collab_ensemble": [*RATINGS, "model.n_members=2"],
     "digits_pretrain": [*PHOTOS, *ONLY_THE_RUN, "~data.classes", "trainer.max_epochs=1"],
     "digits_scratch": [*PHOTOS, *NOT_OF_PHOTOS, *ONLY_THE_RUN, "trainer.max_epochs=1"],
     "digits_transfer": [

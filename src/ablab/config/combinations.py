@@ -2,7 +2,6 @@
 
 from ablab.config.schema import Adam, Config
 from ablab.config.source_reading.signatures import signature_of
-from ablab.config.sparse import sparse_faults
 from ablab.config.suggestions import suggestion
 
 _CALLBACKS = "lightning.pytorch.callbacks"
@@ -77,11 +76,6 @@ def combination_faults(config: Config) -> list[str]:
             f"trainer.max_time: should be 'DD:HH:MM:SS', or {{hours: 2}} (it is {duration!r})"
         )
     faults += _step_faults(config)
-    if config.model.get("sparse"):
-        faults += sparse_faults(config.optim)
-        devices = config.trainer.get("devices", "auto")
-        if devices not in ("auto", 1, "1"):  # of auto it shows when the machine is looked at
-            faults.append("trainer.devices: sparse gradients are for one process; set it to 1")
     if config.phases and config.trainer.get("max_epochs") is not None:
         faults.append(
             "trainer.max_epochs: each of the phases says how long it is "

@@ -121,14 +121,7 @@ class Adam(OptimBase):
     fused: Flag = False
 
 
-class RowwiseAdagrad(OptimBase):
-    """AdaGrad with one accumulator for each row of a table; takes sparse gradients."""
-
-    name: Literal["rowwise_adagrad"]
-    eps: Positive = 1e-8
-
-
-Optim = Annotated[SGD | RMSprop | Adam | RowwiseAdagrad, Field(discriminator="name")]
+Optim = Annotated[SGD | RMSprop | Adam, Field(discriminator="name")]
 
 
 class Constant(Section):

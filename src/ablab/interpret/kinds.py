@@ -21,6 +21,5 @@ KINDS = {
         "top_losses": "ablab.interpret.pictures.top_losses.top_losses",
         "activation_map": "ablab.interpret.pictures.activation_map.activation_map",
         "similar_images": "ablab.interpret.pictures.similar_images.similar_images",
-        "similarity_agreement": "ablab.interpret.pictures.similar_images.similarity_agreement",
     },
 }

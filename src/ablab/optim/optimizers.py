@@ -4,21 +4,18 @@ torch's SGD and RMSprop know only L2, and its Adam keeps the switch to decoupled
 parameter groups, where loading a checkpoint changes it in silence. Here one mix-in does it for all.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ablab.config.schema import SGD, Adam, Optim, RMSprop, RowwiseAdagrad
-from ablab.config.sparse import sparse_faults
-from ablab.errors import CheckpointError, ConfigError
+from ablab.config.schema import SGD, Adam, Optim, RMSprop
+from ablab.errors import CheckpointError
 from ablab.optim.decay import l2_coefficient, shrink_factor
 from ablab.optim.groups import clean_name, plan_parameters
-from ablab.optim.sparse import rowwise
-from ablab.optim.sparse.lazy_decay import LazilyDecayedEmbedding, has_sparse_gradients
 
 _FIXED_KEYS = ("name", "decay_mode", "decay_value", "base_lr", "param_names")
 
@@ -29,8 +26,6 @@ class ExplicitDecay(torch.optim.Optimizer):
     Not in a pre-step hook: under Lightning the closure holds forward and backward, so that a hook
     runs before them and the gradient would be taken at weights that are already decayed.
     """
-
-    lazily_decayed: Mapping[Tensor, LazilyDecayedEmbedding] = {}  # by their weight
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -43,12 +38,8 @@ class ExplicitDecay(torch.optim.Optimizer):
                 group["decay_mode"], group["decay_value"], group["lr"], group["base_lr"]
             )
             learning = [p for p in group["params"] if p.grad is not None] if shrink else []
-            decayed = [p for p in learning if p not in self.lazily_decayed]
-            if decayed:
-                torch._foreach_mul_(decayed, 1 - shrink)  # pyright: ignore[reportPrivateImportUsage]
-            for parameter in learning:
-                if parameter in self.lazily_decayed:
-                    self.lazily_decayed[parameter].decay(shrink)
+            if learning:
+                torch._foreach_mul_(learning, 1 - shrink)  # pyright: ignore[reportPrivateImportUsage]
         super().step()
         return loss
 
@@ -68,16 +59,13 @@ class ExplicitDecay(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
 
 
-class _SGD(ExplicitDecay, rowwise.RowwiseSGD): ...
+class _SGD(ExplicitDecay, torch.optim.SGD): ...
 
 
 class _RMSprop(ExplicitDecay, torch.optim.RMSprop): ...
 
 
 class _Adam(ExplicitDecay, torch.optim.Adam): ...
-
-
-class _RowwiseAdagrad(ExplicitDecay, rowwise.RowwiseAdagrad): ...
 
 
 def build_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
@@ -87,28 +75,9 @@ def build_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     roles are spared. Groups hold strings and Python floats: their state loads with weights_only.
 
     Raises:
-        ConfigError: from ``plan_parameters``, or ``optim`` cannot take sparse gradients.
+        ConfigError: from ``plan_parameters``.
     """
-    if has_sparse_gradients(model) and (faults := list(sparse_faults(optim))):
-        raise ConfigError("\n".join(faults))
-    groups = list(_parameter_groups(model, optim))
-    optimizer = _optimizer_of(groups, optim)
-    lazy = {m.weight: m for m in model.modules() if isinstance(m, LazilyDecayedEmbedding)}
-    optimizer.lazily_decayed = lazy
-    for group in groups if lazy else []:
-        _refuse_to_decay_at_once(group)
-    return optimizer
-
-
-def _refuse_to_decay_at_once(group: dict[str, Any]) -> None:
-    """Raises ConfigError if a step would leave nothing of a weight: its scale would be 0."""
-    rate = group["base_lr"]
-    share = shrink_factor(group["decay_mode"], group["decay_value"], rate, rate)
-    if share >= 1:
-        raise ConfigError(
-            f"optim.weight_decay.value: a step at the learning rate {rate:g} would take {share:g} "
-            f"of each weight; it should be far below 1"
-        )
+    return _optimizer_of(list(_parameter_groups(model, optim)), optim)
 
 
 def _optimizer_of(groups: list[dict[str, Any]], optim: Optim) -> ExplicitDecay:
@@ -120,8 +89,6 @@ def _optimizer_of(groups: list[dict[str, Any]], optim: Optim) -> ExplicitDecay:
         case Adam(betas=betas, eps=eps, fused=fused):
             # None leaves the choice between a loop and foreach to torch
             return _Adam(groups, lr=optim.lr, betas=betas, eps=eps, fused=fused or None)
-        case RowwiseAdagrad(eps=eps):
-            return _RowwiseAdagrad(groups, lr=optim.lr, eps=eps)
 
 
 def _parameter_groups(model: nn.Module, optim: Optim) -> Iterable[dict[str, Any]]:

@@ -16,7 +16,4 @@ class GradientClipping(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        for parameter in pl_module.parameters():
-            if parameter.grad is not None and parameter.grad.is_sparse:
-                parameter.grad = parameter.grad.coalesce()  # a row's parts are added up before
         pl_module.clip_gradients(optimizer, self.value, self.algorithm)

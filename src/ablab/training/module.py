@@ -20,7 +20,6 @@ from ablab.optim.decay import weight_penalty
 from ablab.optim.groups import NORMS, parameters_of
 from ablab.optim.optimizers import build_optimizer
 from ablab.optim.schedules import GroupScheduler, momentum_of
-from ablab.optim.sparse.lazy_decay import has_sparse_gradients
 from ablab.runs.checkpoints import Progress
 from ablab.training.losses import activation_of
 from ablab.training.nonfinite import (
@@ -126,11 +125,6 @@ class SupervisedModule(LightningModule):
             shard(self, self.trainer.strategy.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> Any:
-        if self.trainer.world_size > 1 and has_sparse_gradients(self):
-            raise ConfigError(
-                "trainer.devices: sparse gradients are for one process; set trainer.devices=1 or "
-                "model.sparse=false"
-            )
         optimizer = build_optimizer(self, self.phase.optim)
         if not math.isfinite(self.trainer.estimated_stepping_batches):  # makes the loader
             raise ConfigError("trainer: a schedule needs an end; set trainer.max_epochs")

@@ -105,7 +105,7 @@ def _values(tensor: Tensor) -> Tensor:
     """Those that there are on this rank."""
     if isinstance(tensor, DTensor):
         return tensor.to_local()
-    return tensor._values() if tensor.is_sparse else tensor
+    return tensor
 
 
 def _is_real(value: object) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ablab
-from ablab.interpret.__main__ import _settings, main
+from ablab.interpret.__main__ import main
 from ablab.interpret.kinds import KINDS
 from ablab.runs.record import RunRecord
 from tests.launch import TINY, launch
@@ -47,13 +47,6 @@ def test_settings_of_a_kind(runs: Path, arguments: list[str]) -> None:
     kind, *settings = arguments
     assert main([kind, str(runs / "older"), *settings]) == 0
     assert len(pl.read_csv(runs / "older" / "interpret" / f"{kind}.csv")) > 0
-
-
-def test_a_list_of_numbers() -> None:
-    assert _settings("similarity_agreement", ["RUN", "--components", "8", "16"]) == {
-        "run": Path("RUN"),
-        "components": [8, 16],
-    }
 
 
 def test_of_a_folder_of_runs_the_newest_is_taken(

@@ -1,4 +1,4 @@
-"""Pictures that are alike: neighbours against scikit-learn, and reduced against whole."""
+"""Pictures that are alike: neighbours against scikit-learn."""
 
 import pytest
 import torch
@@ -8,9 +8,7 @@ from ablab.errors import UserError
 from ablab.interpret.layers.activations import activations
 from ablab.interpret.pictures.similar_images import (
     nearest,
-    overlap,
     similar_images,
-    similarity_agreement,
 )
 from tests.ablab.interpret.small_pictures import SmallPictures, network, small_pictures
 
@@ -31,13 +29,6 @@ def test_there_are_no_more_neighbours_than_rows() -> None:
     assert distances.tolist() == [[1, 3], [1, 3]]
 
 
-def test_overlap_counts_members_whatever_their_order() -> None:
-    found = torch.tensor([[1, 2, 3], [4, 5, 6]])
-    others = torch.tensor([[3, 1, 9], [6, 5, 4]])
-    assert overlap(found, others) == pytest.approx(5 / 6)
-    assert overlap(found, found) == 1
-
-
 def test_all_components_find_what_the_activations_find() -> None:
     model, data = network(), small_pictures()
     train, test = (activations(model, data, part) for part in ("train", "test"))
@@ -50,11 +41,6 @@ def test_all_components_find_what_the_activations_find() -> None:
     ]
     assert table["neighbour"].to_list() == [f"train/{i}.png" for i in neighbours[:3].flatten()]
     assert table["distance"].to_list() == pytest.approx(distances[:3].flatten().tolist(), rel=1e-3)
-    agreement = similarity_agreement(model, data, components=[1, 6, 99]).tables
-    rows = agreement["similarity_agreement"]
-    assert rows["features"].to_list() == [1, 6, 6]  # 99 are not there; last the activations
-    assert rows["overlap"][0] < 0.9
-    assert rows["overlap"].to_list()[1:] == [1, 1]
 
 
 def test_ranks_say_how_often_a_neighbour_is_of_the_class() -> None:

@@ -31,10 +31,6 @@ RUNS = {
         *("data=synthetic_ratings", "data.n_ratings=700", "model.n_factors=4"),
         *("trainer.max_epochs=8", "steps_per_execution=2"),
     ],
-    "collab_sparse": [
-        *("data=synthetic_ratings", "data.n_ratings=700", "model.n_factors=4", "model.sparse=true"),
-        *("optim=rowwise_adagrad", "optim.weight_decay.mode=independent", "trainer.max_epochs=8"),
-    ],
     "mnist_logistic": [
         *("data=synthetic_digits", "data.n_rows=800", "model=mnist_logistic"),
         *("objective=classification", "optim=momentum", "optim.lr=0.1", "trainer.max_epochs=8"),

@@ -1,4 +1,4 @@
-"""The collaborative filter against its formula, and the ensemble against members trained alone."""
+"""The collaborative filter against its formula."""
 
 from pathlib import Path
 
@@ -7,8 +7,7 @@ import torch
 
 from ablab.optim.groups import BiasEmbedding
 from ablab.runs.record import RunRecord
-from lesson5.ratings.collab_filter import CollabEnsemble, CollabFilter
-from tests.ablab.training.test_run import weights
+from lesson5.ratings.collab_filter import CollabFilter
 from tests.launch import TINY, launch
 
 USERS = torch.tensor([1, 2, 2, 0, 3])
@@ -69,70 +68,10 @@ def test_initial_values_are_small_wrapped_and_zero_for_the_unknown() -> None:
         assert parameter.abs().max() <= 0.02
 
 
-def member(ensemble: CollabEnsemble, number: int, n_factors: int) -> CollabFilter:
-    """The member as a model of its own."""
-    n_users, n_items = ensemble.u_bias.num_embeddings, ensemble.i_bias.num_embeddings
-    alone = CollabFilter(n_users, n_items, n_factors, ensemble.y_range)
-    factors = slice(number * n_factors, (number + 1) * n_factors)
-    with torch.no_grad():
-        alone.u_weight.weight.copy_(ensemble.u_weight.weight[:, factors])
-        alone.i_weight.weight.copy_(ensemble.i_weight.weight[:, factors])
-        alone.u_bias.weight.copy_(ensemble.u_bias.weight[:, number : number + 1])
-        alone.i_bias.weight.copy_(ensemble.i_bias.weight[:, number : number + 1])
-    return alone
-
-
-def test_an_ensemble_predicts_the_mean_of_its_members() -> None:
-    ensemble = filled(CollabEnsemble(4, 5, n_factors=3, n_members=4))
-    each = [member(ensemble, number, 3)(USERS, ITEMS) for number in range(4)]
-    torch.testing.assert_close(ensemble.member_predictions(USERS, ITEMS), torch.stack(each, dim=1))
-    torch.testing.assert_close(ensemble(USERS, ITEMS), torch.stack(each).mean(dim=0))
-
-
-def test_members_are_trained_as_if_alone(tmp_path: Path) -> None:
-    """A whole fit: Adam, decoupled decay and one-cycle treat each parameter by itself."""
-    from ablab.training.build import build_data, build_model
-    from tests.ablab.config.test_check import checked
-
-    recipe = [
-        *TINY,
-        "model._target_=lesson5.ratings.collab_filter.CollabEnsemble",
-        "model.n_members=3",
-    ]
-    launch(recipe, tmp_path / "run")
-    config = checked(recipe)
-    data = build_data(config)
-    start = build_model(config, data)
-    trained = CollabEnsemble(**data.sizes, n_factors=4, n_members=3)
-    trained.load_state_dict(
-        {k: v for k, v in weights(tmp_path / "run").items() if k in trained.state_dict()}
-    )
-    assert isinstance(start, CollabEnsemble)
-    for number in range(3):
-        alone = member(start, number, 4)
-        optimizer = torch.optim.AdamW(
-            alone.parameters(), lr=5e-3, betas=(0.9, 0.99), weight_decay=0.1
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=78)
-        users, items, ratings = data.parts["train"]
-        for epoch in range(3):
-            for rows in data.train_dataloader().order(epoch).split(64):
-                prediction = alone(users[rows], items[rows])
-                optimizer.zero_grad()
-                torch.nn.functional.mse_loss(prediction, ratings[rows]).backward()
-                optimizer.step()
-                if schedule.last_epoch < 77:
-                    schedule.step()
-        for mine, its in zip(
-            alone.parameters(), member(trained, number, 4).parameters(), strict=True
-        ):
-            torch.testing.assert_close(mine, its, atol=2e-6, rtol=1e-4)
-
-
 def test_biases_are_known_by_their_class() -> None:
-    for model in (CollabFilter(4, 5), CollabEnsemble(4, 5)):
-        names = {name for name, m in model.named_modules() if isinstance(m, BiasEmbedding)}
-        assert names == {"u_bias", "i_bias"}
+    model = CollabFilter(4, 5)
+    names = {name for name, m in model.named_modules() if isinstance(m, BiasEmbedding)}
+    assert names == {"u_bias", "i_bias"}
 
 
 def test_while_choosing_the_test_part_stays_unread(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import optimize, special
 
-from lesson5.ratings.collab_filter import CollabEnsemble, CollabFilter
+from lesson5.ratings.collab_filter import CollabFilter
 from lesson5.ratings.interpret.fold_in import fold_in
 from lesson5.ratings.interpret.parameters import CollabParameters, training_error
 
@@ -81,21 +81,8 @@ def test_no_biases_stay_none_and_no_ratings_leave_the_mean() -> None:
     assert nobody.factors.numpy() == pytest.approx(parameters.users.mean().factors.numpy())
 
 
-def test_each_member_of_an_ensemble_is_folded_in_by_itself() -> None:
+def test_predictions_and_errors_are_those_of_the_model() -> None:
     model = trained()
-    ensemble = CollabEnsemble(30, 9, n_factors=2, n_members=2)
-    with torch.no_grad():
-        for name in ("u_weight", "i_weight", "u_bias", "i_bias"):
-            weight = getattr(model, name).weight
-            getattr(ensemble, name).weight.copy_(torch.cat([weight, -weight], dim=1))
-    of_both = fold_in(CollabParameters.of(ensemble), ITEMS, RATINGS, noise_variance=NOISE)
-    of_one = fold_in(CollabParameters.of(model), ITEMS, RATINGS, noise_variance=NOISE)
-    assert of_both.factors[0].numpy() == pytest.approx(of_one.factors[0].numpy(), abs=1e-4)
-
-
-@pytest.mark.parametrize("members", [None, 3])
-def test_predictions_and_errors_are_those_of_the_model(members: int | None) -> None:
-    model = trained() if members is None else CollabEnsemble(30, 9, n_factors=2, n_members=members)
     parameters = CollabParameters.of(model)
     everything = torch.arange(9)
     with torch.no_grad():

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 
 from ablab.errors import UserError
-from lesson5.ratings.collab_filter import CollabEnsemble, CollabFilter
+from lesson5.ratings.collab_filter import CollabFilter
 from lesson5.ratings.interpret.item_factors import item_factors, principal_axes, similar_items
 from lesson5.ratings.interpret.items_by_bias import items_by_bias
 from tests.lesson5.ratings.small_ratings import TITLES, SmallRatings, five_items, model_of
@@ -49,15 +48,6 @@ def test_ends_of_the_axes_are_told_by_title() -> None:
 def test_rarely_rated_items_are_left_out() -> None:
     table, _ = principal_axes(model_of(DATA, items=CROSS), DATA, min_ratings=4)
     assert table["title"].to_list() == list(TITLES[:3])
-
-
-def test_members_of_an_ensemble_count_side_by_side() -> None:
-    ensemble = CollabEnsemble(**DATA.sizes, n_factors=2, n_members=2)
-    with torch.no_grad():
-        ensemble.i_weight.weight[1:] = torch.tensor([[*row, *row] for row in CROSS])
-    table, shares = principal_axes(ensemble, DATA, min_ratings=1)
-    assert shares[:2] == pytest.approx([0.9, 0.1])
-    assert table["axis_1"].abs().to_list() == pytest.approx([3 * 2**0.5, 3 * 2**0.5, 0, 0, 0])
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def read_array(file: Path | IO[bytes], *, mapped: bool = False) -> NDArray[Any] | None:
-    """The array of a ``.npy`` file; None if there is none, or it is damaged or holds objects.
-
-    Args:
-        mapped: by mapping the file, which what is written to the array never reaches.
-    """
+def read_array(file: Path | IO[bytes]) -> NDArray[Any] | None:
+    """The array of a ``.npy`` file; None if there is none, or it is damaged or holds objects."""
     try:
-        # "c": torch warns of arrays that are read-only
-        array = np.load(file, mmap_mode="c" if mapped else None, allow_pickle=False)
+        array = np.load(file, allow_pickle=False)
     except Exception:  # the header is Python's syntax; damaged, it raises what its parser does
         return None
     return array if isinstance(array, np.ndarray) else None  # of a zip file it is an archive

@@ -152,30 +152,6 @@ def zip_members(archive: Path, names: list[str], *, max_bytes: int = MAX_UNPACKE
         raise DataError(f"{archive.name} is not a readable zip file ({error})") from error
 
 
-def zip_member_lines(archive: Path, name: str, block_bytes: int = 1 << 25) -> Iterator[bytes]:
-    """A text file in a zip file, in blocks of whole lines; as ``zip_members``, for large ones.
-
-    Raises:
-        DataError: as ``zip_members`` does; also after blocks that are undamaged.
-    """
-    rest = b""
-    try:
-        with zipfile.ZipFile(archive) as file, file.open(name) as member:
-            while block := member.read(block_bytes):
-                whole, newline, after = (rest + block).rpartition(b"\n")
-                rest = after
-                if len(rest) > block_bytes:
-                    raise DataError(f"{archive.name}: {name} has a line over {block_bytes:,} bytes")
-                if newline:
-                    yield whole + newline
-    except KeyError as error:
-        raise DataError(f"{archive.name} {error.args[0]}") from error
-    except _NO_ZIP as error:
-        raise DataError(f"{archive.name} is not a readable zip file ({error})") from error
-    if rest:
-        yield rest
-
-
 def http_zip_members(url: str, names: list[str], *, max_bytes: int) -> list[bytes]:
     """``zip_members`` of a zip file behind a URL."""
     body = http_bytes(url, max_bytes=max_bytes)

@@ -1,7 +1,7 @@
 """The training pictures most like a test picture, by a layer's activations.
 
 The activations of a layer can be too many to search among. Along their main components they are
-few, and the nearest ones much the same; ``similarity_agreement`` says how much.
+few, and the nearest ones much the same.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,13 @@ from ablab.config.schema import Count, Integer, Text
 from ablab.config.suggestions import suggestion
 from ablab.data.images.pictures import PictureDataModule
 from ablab.errors import UserError
-from ablab.figures import COLOURS, MARKERS, plain, styled
+from ablab.figures import styled
 from ablab.findings import Findings
 from ablab.interpret.layers.activations import activations, described
 from ablab.interpret.layers.pca import PCA
 from ablab.interpret.pictures.picture_grid import RIGHT, WRONG, draw_picture, shortened
 from ablab.training.module import SupervisedModule
 
-COMPONENTS = (2, 8, 32, 128)
 _MOST_QUERIES = 10  # that are chosen where none are given
 _BLOCK = 1024  # queries whose distances to all rows are in memory at once
 
@@ -86,68 +85,6 @@ def similar_images(
     )
 
 
-def similarity_agreement(
-    model: SupervisedModule,
-    data: PictureDataModule,
-    *,
-    layer: Text | None = None,
-    components: list[Count] | None = None,
-    top: Count = 10,
-) -> Findings:
-    """How many of the nearest training pictures stay the same when activations are reduced.
-
-    Args:
-        layer: as for similar_images.
-        components: numbers of principal components; none for 2, 8, 32, 128.
-        top: neighbours of each test picture that are compared.
-    """
-    train, test = (activations(model, data, part, layer) for part in ("train", "test"))
-    train_labels, test_labels = (data.parts[part][-1] for part in ("train", "test"))
-    table = agreement(train, test, train_labels, test_labels, components or COMPONENTS, top)
-    title = f"{len(test):,} test against {len(train):,} training pictures, {described(layer)}"
-    return Findings(
-        tables={"similarity_agreement": table},
-        figures={"similarity_agreement": draw_agreement(table, top, title)},
-        extracts={f"Nearest {top} of {title}": table},
-    )
-
-
-def agreement(
-    train: Tensor,
-    test: Tensor,
-    train_labels: Tensor,
-    test_labels: Tensor,
-    components: Sequence[int],
-    top: int,
-) -> pl.DataFrame:
-    """Neighbours among ``train`` (N, F) of ``test`` (M, F): by components, and by all features.
-
-    Returns:
-        A row for each number of components that there can be, and a last one for the features
-        themselves: share of the variance that is kept, ``overlap`` of the ``top`` neighbours with
-        those by all features, and how often the nearest is of the same class.
-    """
-    _, raw = nearest(test, train, top)
-
-    def row(compared: str, features: int, variance: float, found: Tensor) -> dict[str, Any]:
-        same = train_labels[found[:, 0]] == test_labels
-        return {
-            "compared": compared,
-            "features": features,
-            "share_of_variance": variance,
-            "overlap": overlap(found, raw),
-            "same_class_share": float(same.double().mean()),
-        }
-
-    rows = []
-    whole = PCA.fit(train, min(train.shape))
-    for n in sorted({min(n, len(whole.components)) for n in components}):
-        pca = PCA(whole.mean, whole.components[:n], whole.explained_variance_ratio[:n])
-        _, found = nearest(pca.transform(test), pca.transform(train), top)
-        rows.append(row("components", n, float(pca.explained_variance_ratio.sum()), found))
-    return pl.DataFrame([*rows, row("activations", train.shape[1], 1.0, raw)])
-
-
 def nearest(queries: Tensor, rows: Tensor, top: int) -> tuple[Tensor, Tensor]:
     """Of each query (Q, F), the ``top`` nearest of ``rows`` (N, F), or all N if they are fewer.
 
@@ -159,11 +96,6 @@ def nearest(queries: Tensor, rows: Tensor, top: int) -> tuple[Tensor, Tensor]:
         for block in queries.split(_BLOCK)
     ]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
-
-
-def overlap(neighbours: Tensor, others: Tensor) -> float:
-    """Mean share of ``neighbours`` (Q, k) of a query that are among its ``others`` (Q, k)."""
-    return float((neighbours[:, :, None] == others[:, None, :]).any(dim=2).double().mean())
 
 
 def _chosen(data: PictureDataModule, images: Sequence[int | str] | None) -> list[int]:
@@ -232,37 +164,4 @@ def draw_neighbours(
             caption = f"{RIGHT if same else WRONG} {label}\n{neighbour['distance']:.3g}"
             draw_picture(axes, picture, caption, right=same)
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
-    return figure
-
-
-@styled()
-def draw_agreement(table: pl.DataFrame, top: int, title: str) -> Figure:
-    """Overlap, same class and variance over the number of components."""
-    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-    axes = figure.subplots()
-    reduced = table.filter(pl.col("compared") == "components")
-    lines = {
-        "overlap": f"nearest {top} that are those by all activations",
-        "same_class_share": "nearest one of the same class",
-        "share_of_variance": "variance kept",
-    }
-    for index, (column, label) in enumerate(lines.items()):
-        axes.plot(
-            reduced["features"],
-            reduced[column],
-            color=COLOURS[index],
-            marker=MARKERS[index],
-            label=label,
-        )
-    raw = table["same_class_share"][-1]
-    axes.axhline(raw, color=COLOURS[1], linestyle=":", label="the same, by all activations")
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(reduced["features"].to_list(), map(str, reduced["features"]))
-    axes.minorticks_off()
-    axes.set_ylim(0, 1.03)
-    axes.set_xlabel("principal components")
-    axes.set_ylabel("share")
-    axes.set_title(title, loc="left")
-    plain(axes)
-    figure.legend(loc="outside lower left", ncols=2, frameon=False)
     return figure

@@ -11,7 +11,7 @@ from ablab.figures import COLOURS, plain, styled
 from ablab.findings import DPI, Findings
 from ablab.interpret.labelled_scatter import label_points
 from ablab.interpret.layers.pca import PCA
-from lesson5.ratings.collab_filter import CollabEnsemble, CollabFilter
+from lesson5.ratings.collab_filter import CollabFilter
 from lesson5.ratings.interpret.titles import find_item
 from lesson5.ratings.module import RatingsDataModule
 
@@ -19,7 +19,7 @@ N_AXES = 3
 
 
 def item_factors(
-    model: CollabFilter | CollabEnsemble,
+    model: CollabFilter,
     data: RatingsDataModule,
     *,
     top: Count = 10,
@@ -75,7 +75,7 @@ def item_factors(
 
 @torch.no_grad()
 def principal_axes(
-    model: CollabFilter | CollabEnsemble, data: RatingsDataModule, *, min_ratings: int
+    model: CollabFilter, data: RatingsDataModule, *, min_ratings: int
 ) -> tuple[pl.DataFrame, list[float]]:
     """Items with enough training ratings, most rated first: title, mean_rating, ratings, axis_1, …
     (as many as there can be, three at most); and each axis' share of the variance of the factors.
@@ -124,7 +124,7 @@ def draw_map(
 
 
 def similar_items(
-    model: CollabFilter | CollabEnsemble,
+    model: CollabFilter,
     data: RatingsDataModule,
     *,
     item: Text | None = None,
@@ -158,7 +158,7 @@ def similar_items(
 
 @torch.no_grad()
 def cosine_similarities(
-    model: CollabFilter | CollabEnsemble, data: RatingsDataModule, index: int, *, min_ratings: int
+    model: CollabFilter, data: RatingsDataModule, index: int, *, min_ratings: int
 ) -> pl.DataFrame:
     """cos(q_i, q_index) of all other items with enough ratings, by falling cosine; 0 for factors
     that are all zero. Columns: title, cosine, mean_rating, ratings."""

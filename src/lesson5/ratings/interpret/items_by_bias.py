@@ -11,12 +11,12 @@ from ablab.errors import UserError
 from ablab.figures import COLOURS, plain, styled
 from ablab.findings import DPI, Findings
 from ablab.interpret.labelled_scatter import label_points
-from lesson5.ratings.collab_filter import CollabEnsemble, CollabFilter
+from lesson5.ratings.collab_filter import CollabFilter
 from lesson5.ratings.module import RatingsDataModule
 
 
 def items_by_bias(
-    model: CollabFilter | CollabEnsemble,
+    model: CollabFilter,
     data: RatingsDataModule,
     *,
     top: Count = 15,
@@ -53,7 +53,7 @@ def items_by_bias(
 
 
 @torch.no_grad()
-def item_biases(model: CollabFilter | CollabEnsemble, data: RatingsDataModule) -> pl.DataFrame:
+def item_biases(model: CollabFilter, data: RatingsDataModule) -> pl.DataFrame:
     """All items from best to worst: title, bias (in units of the sigmoid's argument; mean of the
     members of an ensemble), and mean and number of its training ratings.
 

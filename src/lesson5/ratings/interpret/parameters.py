@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ablab.data.batches import Tensors
 from lesson5.layers import in_range
-from lesson5.ratings.collab_filter import CollabEnsemble, CollabFilter
+from lesson5.ratings.collab_filter import CollabFilter
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,17 @@ class CollabParameters:
     y_range: tuple[float, float] | None
 
     @classmethod
-    def of(cls, model: CollabFilter | CollabEnsemble) -> Self:
-        members = model.n_members if isinstance(model, CollabEnsemble) else 1
-        biases = isinstance(model, CollabEnsemble) or model.biases
+    def of(cls, model: CollabFilter) -> Self:
 
         def side(weight: Tensor, bias: Tensor | None) -> Side:
-            factors = weight.detach().double().unflatten(1, (members, -1))
+            factors = weight.detach().double().unflatten(1, (1, -1))
             return Side(
                 factors, bias.detach().double() if bias is not None else factors[..., 0] * 0
             )
 
         return cls(
-            side(model.u_weight.weight, model.u_bias.weight if biases else None),
-            side(model.i_weight.weight, model.i_bias.weight if biases else None),
+            side(model.u_weight.weight, model.u_bias.weight if model.biases else None),
+            side(model.i_weight.weight, model.i_bias.weight if model.biases else None),
             model.y_range,
         )
 
@@ -64,7 +62,7 @@ class CollabParameters:
 
 
 @torch.no_grad()
-def training_error(model: CollabFilter | CollabEnsemble, part: Tensors) -> float:
+def training_error(model: CollabFilter, part: Tensors) -> float:
     """Mean squared error of ``model`` on the rows (users, items, ratings) of ``part``."""
     total = 0.0
     for users, items, ratings in zip(*(column.split(8192) for column in part), strict=True):

@@ -7,18 +7,18 @@ from torch import Tensor
 from ablab.config.schema import Count, Integer, Text
 from ablab.errors import UserError
 from ablab.findings import Findings
-from lesson5.ratings.collab_filter import CollabEnsemble, CollabFilter
+from lesson5.ratings.collab_filter import CollabFilter
 from lesson5.ratings.interpret.fold_in import fold_in
 from lesson5.ratings.interpret.parameters import CollabParameters, Side, training_error
 from lesson5.ratings.interpret.titles import find_item
 from lesson5.ratings.module import UNKNOWN, RatingsDataModule
 
-Model = CollabFilter | CollabEnsemble
+Model = CollabFilter
 COLUMNS = ("predicted", "average_user", "mean_rating", "ratings")
 
 
 def recommend(
-    model: CollabFilter | CollabEnsemble,
+    model: CollabFilter,
     data: RatingsDataModule,
     *,
     user: Text | Integer | None = None,
