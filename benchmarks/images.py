@@ -115,11 +115,7 @@ def _in_memory(
         augmentation=augmentation,
         test_fraction=0.2,
         validation_fraction=0.0,
-        batch_size=batch_size,
-        eval_batch_size=batch_size,
-        split_seed=0,
-        order_seed=0,
-    )
+    ).configure(batch_size=batch_size, split_seed=0)
     data.setup("fit")
     return data.train_loader([tensor.to(device) for tensor in data.parts["train"]])
 

@@ -178,7 +178,7 @@ def prepared(experiment: str, overrides: list[str], folder: Path) -> Task:
         data=str(path.absolute()),
         metric=config.objective.metric,
         epochs=config.trainer["max_epochs"],
-        batch_size=config.data["batch_size"],
+        batch_size=config.loading.batch_size,
         lr=config.optim.lr,
         weight_decay=config.optim.weight_decay.value,
         sizes=data.sizes,

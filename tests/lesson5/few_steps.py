@@ -61,7 +61,8 @@ CASES: dict[str, tuple[Callable[[], SupervisedModule], Tensors]] = {
 
 class Rows(TensorDataModule):
     def __init__(self, tensors: Tensors, batch_size: int) -> None:
-        super().__init__(batch_size=batch_size, eval_batch_size=batch_size, order_seed=0)
+        super().__init__()
+        self.configure(batch_size=batch_size, eval_batch_size=batch_size)
         self.parts = {"train": tensors}
 
 

@@ -90,7 +90,7 @@ def test_a_run_under_torchrun(undisturbed: Path) -> None:
 
 def test_it_reports_the_loss_of_all_ranks(undisturbed: Path, tmp_path: Path) -> None:
     """And of the whole validation part: as one process does with batches of twice the rows."""
-    launch([*RECIPE, "data.batch_size=128"], tmp_path)
+    launch([*RECIPE, "loading.batch_size=128"], tmp_path)
     torch.testing.assert_close(learned(undisturbed), learned(tmp_path))
     for ours, theirs in zip(history(undisturbed), history(tmp_path), strict=True):
         assert ours["step"] == theirs["step"]

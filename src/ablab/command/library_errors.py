@@ -26,7 +26,7 @@ def as_user_error(error: BaseException) -> UserError | None:
         if _is_out_of_memory(cause):
             return UserError(
                 f"not enough memory ({str(cause).splitlines()[0]}); take smaller batches "
-                f"(data.batch_size, data.eval_batch_size), a smaller model or fewer rows"
+                f"(loading.batch_size, loading.eval_batch_size), a smaller model or fewer rows"
             )
         # OmegaConf names no cause when a resolver raises
         from_resolver = isinstance(cause, OmegaConfBaseException)

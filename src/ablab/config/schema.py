@@ -190,6 +190,13 @@ class Seeds(Section):
     order: Seed
 
 
+class Loading(Section):
+    """Rows of a batch on each process; ``eval_batch_size`` None is as the data class has it."""
+
+    batch_size: Count = 64
+    eval_batch_size: Count | None = None
+
+
 class Checkpoints(Section):
     """When checkpoints are written; the newest ``keep`` and the best one stay."""
 
@@ -229,6 +236,7 @@ class Config(Section):
     threads: Count | None
     steps_per_execution: Count = 1
     error_if_nonfinite: NonFiniteCheck = "loss"
+    loading: Loading = Loading()
     data: Node
     model: Node
     objective: Objective

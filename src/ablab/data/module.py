@@ -1,7 +1,7 @@
 """Data in memory, as train, validation and test parts."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -13,31 +13,60 @@ from ablab.errors import ConfigError, DataError
 class TensorDataModule(LightningDataModule):
     """Train, validation and test parts as tensors ``(*inputs, target)``, moved to the device once.
 
-    A subclass sets ``parts`` in ``setup``: "train", "test", and "val" where there is one.
+    A subclass sets ``parts`` in ``setup``: "train", "test", and "val" where there is one. What it
+    draws at random there it draws by ``split_seed``.
+
+    Attributes:
+        batch_size: rows of a training batch on each process.
+        eval_batch_size: rows of a batch in validation, test and prediction.
+        split_seed: seed of the split, fixed for all runs of a plan.
+        order_seed: seed of the order of the training batches.
     """
 
-    def __init__(self, *, batch_size: int, eval_batch_size: int, order_seed: int) -> None:
+    batch_size = 64
+    eval_batch_size = 16384
+    split_seed = 42
+    order_seed = 0
+
+    def __init__(self) -> None:
         super().__init__()
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.order_seed = order_seed
         self.parts: dict[str, Tensors] = {}
         self.first_epoch = 0  # of the coming fit; earlier phases have seen those before it
         self.batches_per_execution = 1  # in a fit
         self._train_loader: TensorLoader | None = None
         self._resume: dict[str, Any] | None = None
 
+    def configure(
+        self,
+        *,
+        batch_size: int | None = None,
+        eval_batch_size: int | None = None,
+        split_seed: int | None = None,
+        order_seed: int | None = None,
+    ) -> Self:
+        """Set batch sizes and seeds, before ``setup``; None leaves a value as it is."""
+        for name, value in (
+            ("batch_size", batch_size),
+            ("eval_batch_size", eval_batch_size),
+            ("split_seed", split_seed),
+            ("order_seed", order_seed),
+        ):
+            if value is not None:
+                setattr(self, name, value)
+        return self
+
     @property
     def sizes(self) -> dict[str, Any]:
-        """What a model must know of the data (users, items, classes), by constructor argument.
+        """Return what a model must know of the data (users, items, classes), by constructor argument.
 
-        Integers, or lists of them.
+        Values are integers or lists of them.
         """
-        raise NotImplementedError
+        return {}
 
     def summary(self) -> str:
-        """One line: the data, its split, and the rows of each part."""
-        raise NotImplementedError
+        """Return one line: the data, its split, and the rows of each part."""
+        rows = ", ".join(f"{len(tensors[0]):,} {name}" for name, tensors in self.parts.items())
+        return f"{type(self).__name__}: {rows} rows"
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """Test metrics of simple models, fitted on the training rows, by name."""

@@ -26,7 +26,12 @@ from ablab.training.trial import _check_fits, _own_sizes, _refuse_smaller_sizes
 
 
 def build_data(config: Config) -> TensorDataModule:
-    data = instantiate(config.data, _convert_="all")
+    data: TensorDataModule = instantiate(config.data, _convert_="all")
+    data.configure(
+        **config.loading.model_dump(),
+        split_seed=config.seeds.split,
+        order_seed=config.seeds.order,
+    )
     data.prepare_data()
     data.setup("fit")
     return data

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ablab.config.schema import Count, Fraction, Seed, Text
+from ablab.config.schema import Fraction, Text
 from ablab.data.images.pictures import PictureDataModule
 from ablab.data.splits import hold_out, stratified_folds
 from ablab.errors import DataError
@@ -38,16 +38,9 @@ class DigitsDataModule(PictureDataModule):
         self,
         *,
         validation_fraction: float,
-        batch_size: int,
-        eval_batch_size: int,
-        split_seed: int,
-        order_seed: int,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
-        )
+        super().__init__()
         self.validation_fraction = validation_fraction
-        self.split_seed = split_seed
 
     def load_digits(self) -> tuple[Digits, str]:
         """All digits and where they came from."""
@@ -114,17 +107,9 @@ class MNIST(DigitsDataModule):
         self,
         root: Text,
         validation_fraction: Fraction,
-        batch_size: Count,
-        eval_batch_size: Count,
-        split_seed: Seed,
-        order_seed: Seed,
     ) -> None:
         super().__init__(
             validation_fraction=validation_fraction,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            split_seed=split_seed,
-            order_seed=order_seed,
         )
         self.root = Path(root)
 
@@ -161,17 +146,9 @@ class MNIST5K(DigitsDataModule):
         root: Text,
         fold: Literal[1, 2, 3, 4, 5],
         validation_fraction: Fraction,
-        batch_size: Count,
-        eval_batch_size: Count,
-        split_seed: Seed,
-        order_seed: Seed,
     ) -> None:
         super().__init__(
             validation_fraction=validation_fraction,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            split_seed=split_seed,
-            order_seed=order_seed,
         )
         self.root = Path(root)
         self.fold = fold

@@ -24,18 +24,10 @@ class SyntheticDigits(DigitsDataModule):
         noise: NotNegative,
         test_fraction: Fraction,
         validation_fraction: Fraction,
-        batch_size: Count,
-        eval_batch_size: Count,
-        split_seed: Seed,
-        order_seed: Seed,
         data_seed: Seed = 0,
     ) -> None:
         super().__init__(
             validation_fraction=validation_fraction,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            split_seed=split_seed,
-            order_seed=order_seed,
         )
         self.n_rows, self.noise = n_rows, noise
         self.test_fraction = test_fraction

@@ -23,6 +23,8 @@ class DigitImages(ImageDataModule):
             validation part among them; None for all.
     """
 
+    eval_batch_size = 256
+
     def __init__(
         self,
         classes: list[Integer],

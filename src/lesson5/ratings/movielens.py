@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ablab.config.schema import Count, Fraction, Seed, Text
+from ablab.config.schema import Fraction, Text
 from ablab.data.splits import Indices, hold_out
 from lesson5.ratings.module import RatingsDataModule, RatingTable
 from lesson5.ratings.movielens_source import ROWS, fetch
@@ -36,20 +36,13 @@ class MovieLens100K(RatingsDataModule):
         test_fraction: Fraction,
         validation_fraction: Fraction,
         item_key: Literal["title", "id"],
-        batch_size: Count,
-        eval_batch_size: Count,
-        split_seed: Seed,
-        order_seed: Seed,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
-        )
+        super().__init__()
         self.root = Path(root)
         self.split: Split = split
         self.test_fraction = test_fraction
         self.validation_fraction = validation_fraction
         self.item_key = item_key
-        self.split_seed = split_seed
 
     def prepare_data(self) -> None:
         fetch(self.root)

@@ -23,19 +23,12 @@ class SyntheticRatings(RatingsDataModule):
         n_ratings: Count,
         test_fraction: Fraction,
         validation_fraction: Fraction,
-        batch_size: Count,
-        eval_batch_size: Count,
-        split_seed: Seed,
-        order_seed: Seed,
         data_seed: Seed = 0,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
-        )
+        super().__init__()
         self.n_users, self.n_items, self.n_ratings = n_users, n_items, n_ratings
         self.test_fraction = test_fraction
         self.validation_fraction = validation_fraction
-        self.split_seed = split_seed
         self.data_seed = data_seed
 
     def load_table(self) -> tuple[RatingTable, str]:

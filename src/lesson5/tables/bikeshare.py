@@ -5,7 +5,7 @@ from typing import Literal
 
 import polars as pl
 
-from ablab.config.schema import Count, Fraction, Seed, Text
+from ablab.config.schema import Fraction, Text
 from ablab.data.tables.module import TableDataModule, require_columns, split_rows
 from lesson5.ratings.module import Indices
 from lesson5.tables.bikeshare_source import fetch
@@ -44,14 +44,8 @@ class Bikeshare(TableDataModule):
         continuous: list[Text],
         binned: list[Text],
         calendar: Literal["keep", "drop", "by_split"],
-        batch_size: Count,
-        eval_batch_size: Count,
-        split_seed: Seed,
-        order_seed: Seed,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
-        )
+        super().__init__()
         self.root = Path(root)
         self.split = split
         self.validation_fraction = validation_fraction
@@ -62,7 +56,6 @@ class Bikeshare(TableDataModule):
             if calendar == "drop" or (calendar == "by_split" and split == "last_tenth")
             else set()
         )
-        self.split_seed = split_seed
 
     def prepare_data(self) -> None:
         fetch(self.root)

@@ -27,19 +27,12 @@ class SyntheticTable(TableDataModule):
         n_rows: Count,
         test_fraction: Fraction,
         validation_fraction: Fraction,
-        batch_size: Count,
-        eval_batch_size: Count,
-        split_seed: Seed,
-        order_seed: Seed,
         data_seed: Seed = 0,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
-        )
+        super().__init__()
         self.n_rows = n_rows
         self.test_fraction = test_fraction
         self.validation_fraction = validation_fraction
-        self.split_seed = split_seed
         self.data_seed = data_seed
 
     def load_table(self) -> tuple[pl.DataFrame, str]:

@@ -47,7 +47,7 @@ REFUSED = {
     "schedule.pct_strat=0.2": ["schedule.pct_strat", "'schedule.pct_start'"],
     "seeds.ordr=1": ["seeds.ordr", "'seeds.order'"],
     "model.n_factor=3": ["model.n_factor", "'model.n_factors'"],
-    "data.batchsize=3": ["data.batchsize", "'data.batch_size'"],
+    "data.batchsize=3": ["data.batchsize", "'loading.batch_size'"],
     "trainer.max_epocs=3": ["trainer.max_epocs", "'trainer.max_epochs'"],
     "++trainer.max_epocs=3": ["trainer.max_epocs", "'trainer.max_epochs'"],
     "logger.wandb.projct=x": ["logger.wandb.projct", "'logger.wandb.project'"],
@@ -80,7 +80,7 @@ REFUSED = {
     "model.n_factors=2.5": ["model.n_factors", "integer"],
     "model.n_factors=0": ["model.n_factors", "greater than or equal to 1"],
     "model.y_range=[0]": ["model.y_range", "required"],
-    "data.batch_size=0": ["data.batch_size", "greater than or equal to 1"],
+    "loading.batch_size=0": ["loading.batch_size", "greater than or equal to 1"],
     "data.validation_fraction=1.5": ["data.validation_fraction", "less than 1"],
     "trainer.max_epochs=three": ["trainer.max_epochs", "integer"],
     "trainer.gradient_clip_val=big": ["trainer.gradient_clip_val", "'big'"],
@@ -182,6 +182,7 @@ def test_a_typo_inside_a_file_is_refused(
     monkeypatch.setattr(project, "_current", project.Project(tmp_path))
     conf = tmp_path / "conf"
     shutil.copytree(root / "conf", conf)
+    (tmp_path / "src").symlink_to(root / "src")
     (conf / "experiment" / "bad.yaml").write_text(
         "# @package _global_\ntrainr: {max_epochs: 3}\noptim: {lrr: 1}\nmodel: {n_facters: 2}\n"
     )

@@ -40,12 +40,9 @@ def module(root: Path, tmp_path: Path, **changes: object) -> ImageFolder:
         "augmentation": None,
         "test_fraction": 0.2,
         "validation_fraction": 0.25,
-        "batch_size": 4,
-        "eval_batch_size": 8,
-        "split_seed": 0,
-        "order_seed": 0,
     }
     data = ImageFolder(**{**settings, **changes})  # type: ignore[arg-type]
+    data.configure(batch_size=4, eval_batch_size=8, split_seed=0)
     data.setup("fit")
     return data
 
@@ -235,11 +232,7 @@ def test_pets_keep_their_official_test_part(tmp_path: Path) -> None:
         cache=str(tmp_path / "cache"),
         augmentation=None,
         validation_fraction=0.25,
-        batch_size=4,
-        eval_batch_size=8,
-        split_seed=0,
-        order_seed=0,
-    )
+    ).configure(split_seed=0)
     data.setup("fit")
     assert {part: len(labels) for part, (_, labels) in data.parts.items()} == {
         "train": 9,

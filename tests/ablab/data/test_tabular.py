@@ -63,9 +63,8 @@ def test_nan_is_missing_in_either_kind_of_column() -> None:
 
 
 def synthetic(**changes: Any) -> SyntheticTable:
-    arguments = {"n_rows": 300, "test_fraction": 0.2, "validation_fraction": 0.1, "batch_size": 64}
-    arguments |= {"eval_batch_size": 64, "split_seed": 0, "order_seed": 0}
-    data = SyntheticTable(**{**arguments, **changes})
+    arguments = {"n_rows": 300, "test_fraction": 0.2, "validation_fraction": 0.1}
+    data = SyntheticTable(**{**arguments, **changes}).configure(split_seed=0)
     data.setup("fit")
     return data
 
@@ -163,8 +162,8 @@ GOOD = "shop,open,temp,y\n" + "".join(f"s{i % 3},{i % 2},{i * 0.5},{i}\n" for i 
 
 def table(path: Path, **changes: Any) -> Table:
     arguments = {"path": str(path), "target": "y", "split": "random", "test_fraction": 0.2}
-    arguments |= {"validation_fraction": 0.0, "batch_size": 4, "eval_batch_size": 4}
-    data = Table(**{**arguments, "split_seed": 0, "order_seed": 0, **changes})
+    data = Table(**{**arguments, "validation_fraction": 0.0, **changes})
+    data.configure(batch_size=4, split_seed=0)
     data.setup("fit")
     return data
 
@@ -439,8 +438,8 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 def bikes(split: str, calendar: str = "by_split", **changes: Any) -> Bikeshare:
     arguments = {"root": str(ROOT / "data"), "split": split, "validation_fraction": 0.1}
     arguments |= {"categorical": CATEGORICAL, "continuous": ["temp", "atemp", "hum", "windspeed"]}
-    arguments |= {"binned": [], "calendar": calendar, "batch_size": 64, "eval_batch_size": 9999}
-    data = Bikeshare(**{**arguments, "split_seed": 42, "order_seed": 0, **changes})
+    arguments |= {"binned": [], "calendar": calendar}
+    data = Bikeshare(**{**arguments, **changes})
     data.prepare_data()
     data.setup("fit")
     return data

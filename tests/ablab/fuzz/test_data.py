@@ -32,18 +32,12 @@ from lesson5.ratings import movielens_source
 from lesson5.ratings.module import RatingsDataModule, RatingTable
 from tests.ablab.fuzz.cases import damaged, examples, odd_leaf, odd_text
 
-_LOADING: dict[str, Any] = {
-    "test_fraction": 0.3,
-    "validation_fraction": 0.0,
-    "batch_size": 2,
-    "eval_batch_size": 2,
-    "split_seed": 0,
-    "order_seed": 0,
-}
+_FRACTIONS: dict[str, Any] = {"test_fraction": 0.3, "validation_fraction": 0.0}
 
 
 def use(data: TensorDataModule) -> None:
     """What a run does with its data; raises a UserError, or gives batches that can be learned."""
+    data.configure(batch_size=2, eval_batch_size=2, split_seed=0)
     data.setup("fit")
     data.summary()
     data.baselines()
@@ -64,7 +58,8 @@ class Given(RatingsDataModule):
     """Ratings as they come."""
 
     def __init__(self, rows: list[tuple[int, int, float]]) -> None:
-        super().__init__(batch_size=2, eval_batch_size=2, order_seed=0)
+        super().__init__()
+        self.configure(batch_size=2, eval_batch_size=2)
         self.given = rows
 
     def load_table(self) -> tuple[RatingTable, str]:
@@ -159,7 +154,7 @@ def test_a_csv_file(
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "table.csv"
         path.write_bytes(content)
-        settings = _LOADING | {"validation_fraction": fraction, "separator": separator}
+        settings = _FRACTIONS | {"validation_fraction": fraction, "separator": separator}
         settings |= {"categorical": categorical, "continuous": continuous}
         try:
             use(Table(str(path), target, split, **settings))
@@ -182,7 +177,7 @@ def test_a_parquet_file(content: bytes) -> None:
         path = Path(place) / "table.parquet"
         path.write_bytes(content)
         try:
-            use(Table(str(path), "y", "random", **_LOADING))
+            use(Table(str(path), "y", "random", **_FRACTIONS))
         except UserError:
             return
 
@@ -220,7 +215,7 @@ def test_a_folder_of_images(files: list[tuple[str, bytes]], ending: str) -> None
             (root / name).mkdir(parents=True, exist_ok=True)
             (root / name / f"{number}.{ending}").write_bytes(content)
         data = ImageFolder(
-            root=str(root), size=4, cache=str(root / "cache"), augmentation=None, **_LOADING
+            root=str(root), size=4, cache=str(root / "cache"), augmentation=None, **_FRACTIONS
         )
         try:
             use(data)

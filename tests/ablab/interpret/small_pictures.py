@@ -16,7 +16,8 @@ class SmallPictures(PictureDataModule):
     def __init__(
         self, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], classes: list[str]
     ) -> None:
-        super().__init__(batch_size=8, eval_batch_size=8, order_seed=0)
+        super().__init__()
+        self.configure(batch_size=8, eval_batch_size=8)
         self.parts = {"train": train, "test": test}
         self.classes = classes
 

@@ -150,13 +150,13 @@ def test_phases_keep_their_lengths(tmp_path: Path) -> None:
 
 
 def test_settings_that_differ_are_listed_and_others_do_not_matter(copy: Path) -> None:
-    go_on(copy, "optim.lr=0.005", "schedule=constant", "data.batch_size=64")
+    go_on(copy, "optim.lr=0.005", "schedule=constant", "loading.batch_size=64")
     with pytest.raises(ConfigError) as told:
-        go_on(copy, "optim.lr=1", "seed=0", "schedule=step", "data.batch_size=8")
+        go_on(copy, "optim.lr=1", "seed=0", "schedule=step", "loading.batch_size=8")
     assert str(told.value) == (
         "run: a run folder brings its own config; leave out optim.lr=1 (the run has 0.005), "
         "schedule=step (another schedule.name, schedule.milestones, schedule.gamma), "
-        "data.batch_size=8 (the run has 64)"
+        "loading.batch_size=8 (the run has 64)"
     )
 
 

@@ -42,7 +42,7 @@ RUNS = {
         *("optim=rmsprop", "optim.lr=1e-3", "trainer.max_epochs=8"),
     ],
     "photos in phases": [
-        *("experiment=finetune", "data.root=PHOTOS", "data.size=32", "data.batch_size=4"),
+        *("experiment=finetune", "data.root=PHOTOS", "data.size=32", "loading.batch_size=4"),
         *("model.weights=BODY", "phases.head.epochs=6", "phases.all.epochs=6", "interpret=none"),
     ],
 }

@@ -18,7 +18,7 @@ DIGITS = [  # 18 steps an epoch
     *(
         "data=synthetic_digits",
         "data.n_rows=200",
-        "data.batch_size=8",
+        "loading.batch_size=8",
         "model=mnist_nn",
     ),
     *("model.n_hidden=4", "objective=classification", "logger=csv", "trainer.accelerator=cpu"),

@@ -20,7 +20,7 @@ from tests.launch import launch, train
 DIGITS = [
     "data=synthetic_digits",
     "data.n_rows=400",  # 288 train: 5 steps an epoch
-    "data.batch_size=64",
+    "loading.batch_size=64",
     "model=mnist_nn",
     "model.n_hidden=8",
     "model.batch_norm=true",

@@ -188,5 +188,5 @@ def test_two_processes(tmp_path: Path) -> None:
         assert made.returncode == 0, made.stderr
     (one,), (several,) = ((tmp_path / "runs" / name).iterdir() for name in ("one", "several"))
     assert_same_run(one, several)
-    launch([*recipe, "data.batch_size=128"], tmp_path / "alone")
+    launch([*recipe, "loading.batch_size=128"], tmp_path / "alone")
     torch.testing.assert_close(learned(several), learned(tmp_path / "alone"))

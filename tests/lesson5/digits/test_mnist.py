@@ -23,13 +23,6 @@ from tests.lesson5.digits.small_mnist import (
     small_idx,
 )
 
-OPTIONS: dict[str, Any] = {
-    "batch_size": 8,
-    "eval_batch_size": 1000,
-    "split_seed": 42,
-    "order_seed": 0,
-}
-
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +47,7 @@ def test_pixels_run_from_0_to_1_row_by_row() -> None:
 @pytest.mark.parametrize("validation_fraction", [0.0, 0.25])
 @pytest.mark.usefixtures("small")
 def test_the_official_test_part_stays_as_it_is(tmp_path: Path, validation_fraction: float) -> None:
-    options = {**OPTIONS, "validation_fraction": validation_fraction}
+    options = {"validation_fraction": validation_fraction}
     data = ready(MNIST(root=str(put_idx(tmp_path)), **options))
     pixels, labels = data.parts["test"]
     content = small_idx()["t10k-images-idx3-ubyte"][16:]
@@ -76,7 +69,7 @@ def test_folds_partition_the_rows_and_validation_comes_out_of_training(tmp_path:
     (tmp_path / "mnist_5k.csv.gz").write_bytes(small_csv())
     tested = []
     for fold in (1, 2, 3, 4, 5):
-        options = {**OPTIONS, "root": str(tmp_path), "fold": fold}
+        options: dict[str, Any] = {"root": str(tmp_path), "fold": fold}
         whole = ready(MNIST5K(**options, validation_fraction=0.0))
         chosen = ready(MNIST5K(**options, validation_fraction=0.25))
         assert np.array_equal(whole.rows["test"], chosen.rows["test"])
@@ -100,9 +93,7 @@ def test_folds_are_drawn_by_their_seed_and_stratify_uneven_classes() -> None:
 
 
 def test_a_split_without_training_rows_is_refused() -> None:
-    data = SyntheticDigits(
-        n_rows=3, noise=1.0, test_fraction=0.9, validation_fraction=0.0, **OPTIONS
-    )
+    data = SyntheticDigits(n_rows=3, noise=1.0, test_fraction=0.9, validation_fraction=0.0)
     with pytest.raises(DataError, match="no training or no test rows"):
         data.setup("fit")
 

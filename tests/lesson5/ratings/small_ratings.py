@@ -18,7 +18,8 @@ class SmallRatings(RatingsDataModule):
         n_test: int,
         titles: tuple[str, ...] = TITLES,
     ) -> None:
-        super().__init__(batch_size=4, eval_batch_size=4, order_seed=0)
+        super().__init__()
+        self.configure(batch_size=4, eval_batch_size=4)
         self.table_rows, self.n_test, self.titles = rows, n_test, titles
         self.setup("fit")
 

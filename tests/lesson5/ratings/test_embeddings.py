@@ -24,7 +24,7 @@ class TwentyItems(RatingsDataModule):
 
 
 def test_items_by_count_are_tenths_from_rare_to_common() -> None:
-    data = TwentyItems(batch_size=4, eval_batch_size=4, order_seed=0)
+    data = TwentyItems()
     data.setup("fit")
     model = CollabFilter(**data.sizes, n_factors=4, y_range=None, biases=False)
     with torch.no_grad():

@@ -205,10 +205,6 @@ def movielens(
         test_fraction=0.2,
         validation_fraction=validation_fraction,
         item_key=item_key,  # type: ignore[arg-type]
-        batch_size=64,
-        eval_batch_size=100_000,
-        split_seed=42,
-        order_seed=0,
     )
     data.prepare_data()
     data.setup("fit")

@@ -12,7 +12,8 @@ from lesson5.ratings.module import RatingsDataModule, RatingTable, fit_biases
 
 class GivenRatings(RatingsDataModule):
     def __init__(self, table: RatingTable, test_rows: list[int]) -> None:
-        super().__init__(batch_size=4, eval_batch_size=100, order_seed=0)
+        super().__init__()
+        self.configure(batch_size=4, eval_batch_size=100)
         self.table, self.test_rows = table, np.array(test_rows, dtype=np.int64)
 
     def load_table(self) -> tuple[RatingTable, str]:

@@ -33,7 +33,7 @@ class FourColours(TableDataModule):
 
 
 def colours(*columns: str) -> tuple[EntityEmbedding, TableDataModule]:
-    data = FourColours(batch_size=4, eval_batch_size=4, order_seed=0)
+    data = FourColours()
     data.columns = columns or data.columns
     data.setup("fit")
     model = EntityEmbedding(**data.sizes, layers=[2], dropouts=[0.0])

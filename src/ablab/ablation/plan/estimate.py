@@ -10,8 +10,15 @@ from ablab.ablation.plan.compose import Job
 from ablab.errors import RunFolderError
 from ablab.runs.record import RunRecord, run_folders
 
-_WORK = ("data", "model", "trainer", "phases", "threads")  # what decides how much there is to do
-_NOT_WORK = ("split", "split_seed", "order_seed", "root", "weights")
+_WORK = (
+    "data",
+    "loading",
+    "model",
+    "trainer",
+    "phases",
+    "threads",
+)  # what decides how much there is to do
+_NOT_WORK = ("split", "root", "weights")
 
 
 class Estimate:

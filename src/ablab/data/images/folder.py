@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ablab.config.schema import Count, Fraction, Seed, Text
+from ablab.config.schema import Count, Fraction, Text
 from ablab.data.batches import Augment
 from ablab.data.images.batch_transforms import BatchTransform
 from ablab.data.images.files import decoded, list_images
@@ -45,6 +45,8 @@ class ImageDataModule(PictureDataModule):
         validation_fraction: share of the training images, drawn by ``split_seed``; 0 for none.
     """
 
+    eval_batch_size = 128
+
     def __init__(
         self,
         root: Text,
@@ -52,14 +54,8 @@ class ImageDataModule(PictureDataModule):
         cache: Text,
         augmentation: dict[str, Any] | None,
         validation_fraction: Fraction,
-        batch_size: Count,
-        eval_batch_size: Count,
-        split_seed: Seed,
-        order_seed: Seed,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
-        )
+        super().__init__()
         self.root = Path(root)
         self.size = size
         self.cache = Path(cache)
@@ -71,7 +67,6 @@ class ImageDataModule(PictureDataModule):
                 )
         self.transforms: list[nn.Module] = [t for t in (augmentation or {}).values() if t]
         self.validation_fraction = validation_fraction
-        self.split_seed = split_seed
 
     def load_table(self) -> ImageTable:
         """The images, in the split to use; "test" and "train", and "val" where there is one."""

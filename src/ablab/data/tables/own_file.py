@@ -7,7 +7,7 @@ from typing import Literal
 import polars as pl
 from polars.exceptions import NoDataError, PanicException, PolarsError
 
-from ablab.config.schema import Count, Fraction, Seed, Text
+from ablab.config.schema import Count, Fraction, Text
 from ablab.config.suggestions import suggestion
 from ablab.data.tables.csv_table import (
     MISSING,
@@ -47,10 +47,6 @@ class Table(TableDataModule):
         split: Literal["random", "last"],
         test_fraction: Fraction,
         validation_fraction: Fraction,
-        batch_size: Count,
-        eval_batch_size: Count,
-        split_seed: Seed,
-        order_seed: Seed,
         categorical: list[Text] | None = None,
         continuous: list[Text] | None = None,
         exclude: list[Text] | None = None,
@@ -59,15 +55,12 @@ class Table(TableDataModule):
         separator: Text = ",",
         decimal: Literal["point", "comma"] = "point",
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, eval_batch_size=eval_batch_size, order_seed=order_seed
-        )
+        super().__init__()
         self.path = Path(path)
         self.target = target
         self.split = split
         self.test_fraction = test_fraction
         self.validation_fraction = validation_fraction
-        self.split_seed = split_seed
         self.categorical, self.continuous = categorical, continuous
         self.exclude = exclude or []
         self.max_categories = max_categories

@@ -10,7 +10,7 @@ from ablab.report.table.plan_file import PLAN_FILE, PlanFile
 from ablab.runs.identity import identity
 from ablab.runs.record import RunRecord, run_folders
 
-SEED_KEYS = ("seed", "seeds.init", "seeds.order", "data.order_seed")  # the last ones follow
+SEED_KEYS = ("seed", "seeds.init", "seeds.order")  # the last ones follow
 
 
 @dataclass(frozen=True)
