@@ -1,18 +1,45 @@
-"""Ablation Lab: a PyTorch Lightning + Hydra research template for people who run ablations."""
+"""Ablation Lab: an engine for ablations with PyTorch Lightning and Hydra."""
 
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ablab.data.module import TensorDataModule
+    from ablab.errors import UserError
+    from ablab.findings import Findings
     from ablab.training.module import SupervisedModule
+
+__all__ = ["Findings", "SupervisedModule", "TensorDataModule", "UserError", "load"]
+_PLACES = {  # imported when they are first asked for: most import torch
+    "Findings": "ablab.findings",
+    "SupervisedModule": "ablab.training.module",
+    "TensorDataModule": "ablab.data.module",
+    "UserError": "ablab.errors",
+}
 
 
 def load(run_folder: Path | str) -> "tuple[SupervisedModule, TensorDataModule]":
-    """Model and data of a finished run, of its folder or of a folder of runs (``ablab.runs.find``)."""
+    """Load the model (best checkpoint, in eval mode, on the CPU) and the data of a finished run.
+
+    Args:
+        run_folder: a run folder, or a folder of runs, of which the newest finished one is taken.
+
+    Raises:
+        RunFolderError: there is no run.
+        CheckpointError: it has no undamaged checkpoint.
+        ConfigError: its model or data are of a package that the project around the working folder
+            does not have.
+    """
     from ablab.command.import_torchmetrics import import_torchmetrics
 
     import_torchmetrics()
-    from ablab.training.evaluation import load as load_run  # imports torch
+    from ablab.training.evaluation import load as load_run
 
     return load_run(run_folder)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'ablab' has no attribute '{name}'")
+    return getattr(import_module(_PLACES[name]), name)

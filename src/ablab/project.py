@@ -7,7 +7,9 @@ stranger's run must not vouch for its own code.
 
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 ENGINE_CONF = Path(__file__).parent / "conf"
 TRAIN_FILE = "train.py"
@@ -35,7 +37,17 @@ class Project:
             for path in (self.folder / "src").glob("*")
             if path.suffix == ".py" or (path / "__init__.py").is_file()
         }
-        return tuple(sorted(name for name in found if name.isidentifier()))
+        engine = {"ablab", "hydra_plugins"}  # where the project is the engine's own repository
+        return tuple(sorted(name for name in found - engine if name.isidentifier()))
+
+    def modules(self, name: str) -> list[ModuleType]:
+        """Import the module ``name`` of each package that has one (``datasets``, say)."""
+        source = self.folder / "src"
+        return [
+            import_module(f"{package}.{name}")
+            for package in self.packages
+            if (source / package / f"{name}.py").is_file()
+        ]
 
     def config_files(self, group: str) -> dict[str, Path]:
         """The files that can be chosen for ``group``, by name; the project's hide the engine's."""

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
+import numpy as np
+import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from ablab.data.batches import Augment, Executions, TensorLoader, Tensors
+from ablab.data.splits import hold_out
 from ablab.errors import ConfigError, DataError
 
 
@@ -54,6 +57,23 @@ class TensorDataModule(LightningDataModule):
             if value is not None:
                 setattr(self, name, value)
         return self
+
+    def split(
+        self, tensors: Tensors, test_fraction: float, validation_fraction: float
+    ) -> dict[str, Tensors]:
+        """Return ``tensors`` as parts of rows drawn by ``split_seed``.
+
+        Args:
+            tensors: equal in their first dimension, the rows.
+            test_fraction: share of all rows that becomes the part "test".
+            validation_fraction: share of the other rows that becomes "val"; 0 for no such part.
+        """
+        train, test = hold_out(np.arange(len(tensors[0])), test_fraction, self.split_seed)
+        rows = {"train": train, "test": test}
+        if validation_fraction > 0:
+            train, val = hold_out(train, validation_fraction, self.split_seed)
+            rows = {"train": train, "val": val, "test": test}
+        return {part: tuple(t[torch.from_numpy(of)] for t in tensors) for part, of in rows.items()}
 
     @property
     def sizes(self) -> dict[str, Any]:

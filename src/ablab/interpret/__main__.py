@@ -1,4 +1,4 @@
-"""``python -m ablab.interpret KIND RUN``: what a finished run has learned, as tables and pictures."""
+"""``ablab interpret KIND RUN``: what a finished run has learned, as tables and pictures."""
 
 import argparse
 import functools
@@ -15,10 +15,8 @@ from ablab.config.nodes import HANDED_TO_INTERPRETATIONS
 from ablab.config.source_reading.signatures import defaults_of, docstring_of, signature_of
 from ablab.config.suggestions import suggestion
 from ablab.errors import UserError
-from ablab.interpret.kinds import KINDS
+from ablab.interpret.kinds import all_kinds
 from ablab.safety.printable import printable
-
-_TARGETS = {name: target for kinds in KINDS.values() for name, target in kinds.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,9 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
         if not arguments or arguments[0].startswith("-"):
             return _overview(arguments)
         kind, *rest = arguments
-        if kind not in _TARGETS:
-            told = suggestion(kind, list(_TARGETS))
-            raise UserError(f"no kind '{kind}'{told}; python -m ablab.interpret --help lists them")
+        targets = _targets()
+        if kind not in targets:
+            told = suggestion(kind, list(targets))
+            raise UserError(f"no kind '{kind}'{told}; ablab interpret --help lists them")
         _interpret(kind, _settings(kind, rest))
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
@@ -40,18 +39,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _targets() -> dict[str, str]:
+    return {name: target for kinds in all_kinds().values() for name, target in kinds.items()}
+
+
 def _overview(arguments: list[str]) -> int:
     lines = ["kinds, by what the run was trained on:"]
-    for of, kinds in KINDS.items():
+    for of, kinds in all_kinds().items():
         lines += [
             f"\n{of}:",
             *(f"  {name:<20} {_summary(target)}" for name, target in kinds.items()),
         ]
     parser = argparse.ArgumentParser(
-        prog="python -m ablab.interpret KIND RUN",
+        prog="ablab interpret KIND RUN",
         description="What a finished run has learned: tables at the terminal, CSV and PNG in its\n"
         "folder. RUN is a run folder, or a folder of runs, of which the newest is taken.",
-        epilog="\n".join([*lines, "\nsettings of one: python -m ablab.interpret KIND --help"]),
+        epilog="\n".join([*lines, "\nsettings of one: ablab interpret KIND --help"]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(arguments)
@@ -61,11 +64,11 @@ def _overview(arguments: list[str]) -> int:
 
 def _settings(kind: str, arguments: list[str]) -> dict[str, Any]:
     """Of the function, and ``run``. Raises UserError for a value that it does not take."""
-    target = _TARGETS[kind]
+    target = _targets()[kind]
     types = signature_of(target).types
     docstring = docstring_of(target)
     parser = argparse.ArgumentParser(
-        prog=f"python -m ablab.interpret {kind}",
+        prog=f"ablab interpret {kind}",
         description=docstring.partition("\n\nRaises:")[0],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -125,11 +128,11 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
     if status != "done":
         told = f"{run} is not finished ({status}): what is seen is a checkpoint of it"
         print(told, file=sys.stderr)  # noqa: T201
-    step = get_method(_TARGETS[kind])
+    step = get_method(_targets()[kind])
     model, data = load(run)
     told = misfit(step, model, data)
     if told:
-        fitting = [k for k, t in _TARGETS.items() if not misfit(get_method(t), model, data)]
+        fitting = [k for k, t in _targets().items() if not misfit(get_method(t), model, data)]
         raise UserError(f"{kind}: {told}; for it there are {', '.join(fitting)}")
     findings = take(functools.partial(step, **settings), model, data, run)
     findings.show()

@@ -1,19 +1,14 @@
-"""What ``python -m ablab.interpret KIND RUN`` knows, by what the run was trained on."""
+"""What ``ablab interpret KIND RUN`` offers, by what the run was trained on.
+
+A package of the project adds kinds in a module ``interpretations`` of its own, in the same form:
+``KINDS = {"ratings": {"items_by_bias": "package.module.function"}}``.
+"""
+
+from ablab import project
 
 KINDS = {
     "any run": {
         "training_curves": "ablab.interpret.training_curves.training_curves",
-    },
-    "ratings": {
-        "items_by_bias": "lesson5.ratings.interpret.items_by_bias.items_by_bias",
-        "items_by_count": "lesson5.ratings.interpret.items_by_bias.items_by_count",
-        "item_factors": "lesson5.ratings.interpret.item_factors.item_factors",
-        "similar_items": "lesson5.ratings.interpret.item_factors.similar_items",
-        "recommend": "lesson5.ratings.interpret.recommend.recommend",
-    },
-    "tables": {
-        "category_maps": "lesson5.tables.interpret.category_maps.category_maps",
-        "embedding_features": "lesson5.tables.interpret.embedding_features.embedding_features",
     },
     "classes of pictures": {
         "classification": "ablab.interpret.pictures.classification.classification",
@@ -23,3 +18,9 @@ KINDS = {
         "similar_images": "ablab.interpret.pictures.similar_images.similar_images",
     },
 }
+
+
+def all_kinds() -> dict[str, dict[str, str]]:
+    """Return the engine's kinds and those of the project's packages."""
+    own = project.current().modules("interpretations")
+    return {**KINDS, **{of: kinds for module in own for of, kinds in module.KINDS.items()}}

@@ -1,5 +1,5 @@
-"""``python -m ablab.report FOLDER…``: a table of runs, from their records alone.
-``python -m ablab.report diff RUN_A RUN_B``: in what two of them differ."""
+"""``ablab report FOLDER…``: a table of runs, from their records alone.
+``ablab report diff RUN_A RUN_B``: in what two of them differ."""
 
 import argparse
 import sys
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _diff(arguments: list[str]) -> None:
     """Raises RunFolderError if there is no run to be read."""
     parser = argparse.ArgumentParser(
-        prog="python -m ablab.report diff", description="In what two runs differ, and nothing else."
+        prog="ablab report diff", description="In what two runs differ, and nothing else."
     )
     parser.add_argument("a", type=Path, metavar="RUN_A", help="a run folder")
     parser.add_argument("b", type=Path, metavar="RUN_B", help="another")
@@ -59,10 +59,10 @@ def _report(options: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m ablab.report",
+        prog="ablab report",
         description="Mean ± standard deviation (n seeds), a row for each variant: of a plan, or of "
         "any runs, by the settings in which they differ.",
-        epilog="python -m ablab.report diff RUN_A RUN_B: in what two runs differ.",
+        epilog="ablab report diff RUN_A RUN_B: in what two runs differ.",
     )
     parser.add_argument(
         "folders", nargs="+", type=Path, help="a plan's folder, or folders that hold runs"

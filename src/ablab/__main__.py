@@ -1,0 +1,40 @@
+"""The command ``ablab``: a new project, reports, interpretations, data."""
+
+import importlib
+import sys
+
+_COMMANDS = {
+    "new": ("ablab.command.new_project", "write a small project that trains as it is"),
+    "report": ("ablab.report.__main__", "the table of finished runs, or of a plan"),
+    "interpret": ("ablab.interpret.__main__", "what a finished run has learned"),
+    "data": ("ablab.data.__main__", "list and fetch the data sets of this project"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand; return the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if name in _COMMANDS:
+        return importlib.import_module(_COMMANDS[name][0]).main(rest)
+    lines = [f"  {command:<10} {what}" for command, (_, what) in _COMMANDS.items()]
+    text = "\n".join(
+        [
+            "usage: ablab COMMAND [ARGUMENT …]",
+            "",
+            *lines,
+            "",
+            "ablab COMMAND --help shows its arguments. Runs are started by a project's train.py:",
+            "python train.py --help",
+        ]
+    )
+    known = name in ("-h", "--help")
+    print(
+        text if known else f"error: no command '{name}'\n{text}",
+        file=sys.stdout if known else sys.stderr,
+    )  # noqa: E501
+    return 0 if known else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

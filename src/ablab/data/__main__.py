@@ -1,0 +1,76 @@
+"""``ablab data list|fetch``: which data sets the project has, and fetching them ahead of a run.
+
+A package of the project names its data sets in a module ``datasets`` of its own:
+``DATASETS = {"movielens": Dataset(…)}``.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from ablab import project
+from ablab.config.suggestions import suggestion
+from ablab.data.files.dataset import Dataset
+from ablab.errors import DataError, UserError
+from ablab.safety.printable import printable
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="ablab data",
+        description="List the data sets of this project, or fetch them before a run needs them.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="the data that can be fetched, and what is here")
+    fetching = commands.add_parser("fetch", help="fetch and verify data; a run does so by itself")
+    fetching.add_argument("names", nargs="+", metavar="NAME", help="as `list` names it")
+    for command in (listing, fetching):
+        command.add_argument(
+            "--root", type=Path, default=Path("data"), help="folder of all data (default: data)"
+        )
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "list":
+            _list(_datasets(), options.root)
+        else:
+            _fetch(_datasets(), options.names, options.root)
+    except UserError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def _datasets() -> dict[str, Dataset]:
+    modules = project.current().modules("datasets")
+    return {name: dataset for module in modules for name, dataset in module.DATASETS.items()}
+
+
+def _list(datasets: dict[str, Dataset], root: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for column in ("name", "data", "terms", f"in {root}"):
+        table.add_column(column, overflow="fold")
+    for name, dataset in datasets.items():
+        here = dataset.folder(root).is_dir()
+        table.add_row(name, dataset.description, dataset.terms, "yes" if here else "no")
+    Console().print(table)
+
+
+def _fetch(datasets: dict[str, Dataset], names: list[str], root: Path) -> None:
+    for name in names:
+        if name not in datasets:
+            raise DataError(f"no data '{name}'{suggestion(name, list(datasets))}")
+    for name in names:
+        started = time.perf_counter()
+        _, source = datasets[name].fetch(root)
+        seconds = time.perf_counter() - started
+        print(  # noqa: T201
+            f"{name}: verified in {datasets[name].folder(root)} (from {source}, {seconds:.1f} s)"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
