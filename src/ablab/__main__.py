@@ -8,6 +8,7 @@ _COMMANDS = {
     "report": ("ablab.report.__main__", "the table of finished runs, or of a plan"),
     "interpret": ("ablab.interpret.__main__", "what a finished run has learned"),
     "data": ("ablab.data.__main__", "list and fetch the data sets of this project"),
+    "slim": ("ablab.runs.slim", "remove from finished runs what only continuing them needs"),
 }
 
 

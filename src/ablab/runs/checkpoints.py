@@ -108,6 +108,24 @@ class Manifest:
     def remove(self, file: str) -> None:
         self._write([e for e in self.entries() if e.file != file])
 
+    def keep_weights(self, entry: Entry) -> None:
+        """Leave of ``entry`` the weights alone, and no other checkpoint.
+
+        Raises:
+            CheckpointError: the checkpoint is damaged or cannot be written.
+        """
+        weights = load_checkpoint(self.folder / entry.file)["state_dict"]
+        file = f"weights_{entry.file}"
+        digest = write_checkpoint({"state_dict": weights}, self.folder / file)
+        self.add(replace(entry, file=file, sha256=digest), lambda entries: entries[-1:])
+
+    def keep_none(self) -> None:
+        """Remove every checkpoint."""
+        entries = self.entries()
+        self._write([])
+        for entry in entries:
+            (self.folder / entry.file).unlink(missing_ok=True)
+
     def best(self, monitor: str, mode: Literal["min", "max"]) -> Entry | None:
         return best_of(self.entries(), monitor, mode)
 
@@ -260,6 +278,14 @@ class _Digest:
         self.file.flush()
 
 
+def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> str:
+    """Write a checkpoint atomically; return its sha256. Raises OSError or RuntimeError."""
+    with atomic_write(path) as file:
+        digest = _Digest(file)
+        torch.save(checkpoint, cast(IO[bytes], digest))
+    return digest.sha256.hexdigest()
+
+
 class AtomicCheckpointIO(CheckpointIO):
     """Lightning's plug-in point for reading and writing checkpoint files.
 
@@ -276,13 +302,11 @@ class AtomicCheckpointIO(CheckpointIO):
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as file:
-                digest = _Digest(file)
-                torch.save(checkpoint, cast(IO[bytes], digest))
+            sha256 = write_checkpoint(checkpoint, path)
             before = Progress(**checkpoint.get("before", {}))
             entry = Entry(
                 path.name,
-                digest.sha256.hexdigest(),
+                sha256,
                 before.steps + checkpoint["global_step"],
                 before.epochs + checkpoint["epoch"],
                 checkpoint.get("metrics", {}),

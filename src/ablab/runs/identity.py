@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 # Where a run is kept and how it is watched does not change what it computes.
@@ -18,14 +19,27 @@ NOT_IDENTITY = (
     "steps_per_execution",
     "error_if_nonfinite",
 )
+# Arguments of a data class by these names say where its data lie, or how they are read.
+_PLACES = ("root", "path")
+_HANDLING = ("cache", "workers")
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a resolved config that says what a run computes: no paths, trackers and such."""
+    """Return the part of a resolved config that says what a run computes.
+
+    Left out are paths, trackers and such, and where data lie: a plan that is run on another machine
+    is the same plan. What the data contain is compared when a run is continued
+    (``ablab.runs.resume``).
+    """
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
-    kept["data"] = {key: value for key, value in kept["data"].items() if key != "cache"}
-    if kept["data"].get("root") == config["paths"].get("data"):  # else it says which data these are
-        del kept["data"]["root"]
+    data = {key: value for key, value in kept["data"].items() if key not in _HANDLING}
+    for key in _PLACES:
+        place = data.get(key)
+        if place == config["paths"].get("data"):
+            data.pop(key, None)  # the folder of all data: which of them, other keys say
+        elif isinstance(place, str):
+            data[key] = Path(place).name  # another file or folder of the same parent is other data
+    kept["data"] = data
     return kept
 
 
