@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(
         text if known else f"error: no command '{name}'\n{text}",
         file=sys.stdout if known else sys.stderr,
-    )  # noqa: E501
+    )
     return 0 if known else 2
 
 

@@ -1,6 +1,5 @@
 """What an interpretation found, and the three places it goes to: terminal, run folder, trackers."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ from rich.text import Text
 
 from ablab.safety.atomic_files import atomic_write
 from ablab.safety.printable import in_a_line
-from ablab.trackers import Tracker
 
 if TYPE_CHECKING:  # neither is imported by a run that looks at nothing
     import polars as pl
@@ -55,14 +53,6 @@ class Findings:
             with atomic_write(written[-1]) as file, styled():  # names are laid out only now
                 figure.savefig(file, format="png", dpi=DPI)
         return written
-
-    def log_to(self, trackers: Iterable[Tracker], folder: Path) -> None:
-        """Send to ``trackers`` what ``write(folder)`` has written."""
-        for tracker in trackers:
-            for name, frame in self.tables.items():
-                tracker.log_table(f"{FOLDER}/{name}", frame.columns, frame.rows())
-            for name in self.figures:
-                tracker.log_picture(f"{FOLDER}/{name}_figure", folder / f"{name}.png")
 
 
 def as_rich_table(title: str, frame: "pl.DataFrame") -> Table:

@@ -255,3 +255,11 @@ class Config(Section):
     def has_validation(self) -> bool:
         """Whether the data part that everything is chosen by exists."""
         return self.data.get("validation_fraction", 1.0) != 0
+
+    @property
+    def monitor(self) -> str | None:
+        """The metric by which checkpoints are chosen; None without a validation part.
+
+        It is measured on the validation part only, so the test part chooses nothing.
+        """
+        return f"val/{self.objective.metric}" if self.has_validation else None

@@ -10,7 +10,6 @@ from ablab.config.schema import Config
 from ablab.errors import CheckpointError, RunFolderError
 from ablab.runs.checkpoints import Entry, Manifest
 from ablab.runs.record import FILE_NAME, RunRecord, run_folders
-from ablab.training.build import monitor_of
 
 
 def newest_run(folder: Path | str) -> Path:
@@ -43,7 +42,7 @@ def chosen_checkpoint(config: Config, folder: Path) -> Entry:
         CheckpointError: there is none.
     """
     manifest = Manifest(folder / "checkpoints")
-    monitor = monitor_of(config)
+    monitor = config.monitor
     chosen = manifest.best(monitor, config.objective.mode) if monitor else None
     chosen = chosen or next(reversed(manifest.entries()), None)
     if chosen is None:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import Literal
 
 from ablab.errors import RunFolderError, UserError
 from ablab.runs.record import FILE_NAME, RunRecord

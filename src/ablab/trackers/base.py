@@ -8,6 +8,8 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
+from ablab.findings import FOLDER, Findings
+
 
 @dataclass(frozen=True)
 class RunInfo:
@@ -53,6 +55,13 @@ class Tracker(Logger):
     def log_picture(self, name: str, path: Path) -> None:
         """A picture of what was learned, a PNG file."""
         return
+
+    def log_findings(self, findings: Findings, folder: Path) -> None:
+        """Send the tables and figures that ``findings.write(folder)`` has written."""
+        for name, frame in findings.tables.items():
+            self.log_table(f"{FOLDER}/{name}", frame.columns, frame.rows())
+        for name in findings.figures:
+            self.log_picture(f"{FOLDER}/{name}_figure", folder / f"{name}.png")
 
     @property
     def description(self) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def build_trainer(
         folder / "checkpoints",
         every_n_steps=config.checkpoints.every_n_steps,
         keep=config.checkpoints.keep,
-        monitor=monitor_of(config),
+        monitor=config.monitor,
         mode=config.objective.mode,
         interruption=interruption,
         before=before,
@@ -135,8 +135,3 @@ def _within(folder: Path, node: Any) -> Any:
         else _within(folder, value)
         for key, value in node.items()
     }
-
-
-def monitor_of(config: Config) -> str | None:
-    """What checkpoints are chosen by; on the validation part only, so never on the test part."""
-    return f"val/{config.objective.metric}" if config.has_validation else None

@@ -20,7 +20,7 @@ from ablab.runs.resume import describe_parts, refuse_other_data
 from ablab.safety.signals import Interruption
 from ablab.trackers import RunInfo, Tracker
 from ablab.training import terminal_tables
-from ablab.training.build import build_data, build_model, build_trainer, monitor_of
+from ablab.training.build import build_data, build_model, build_trainer
 from ablab.training.evaluation import load_weights, test_metrics
 from ablab.training.fit_errors import raise_cause
 from ablab.training.interpretations import look_inside, steps_of
@@ -87,7 +87,7 @@ def fit(
         tracker.log_summary({f"test/{k}": v for k, v in record.metrics.get("test", {}).items()})
     with _timed(record, "interpret"):
         look_inside(steps, model.eval(), data, folder, trackers, test=config.test)
-    return chosen.metrics.get(monitor_of(config) or "")
+    return chosen.metrics.get(config.monitor or "")
 
 
 def read_data(config: Config, record: RunRecord) -> TensorDataModule:
@@ -157,7 +157,7 @@ def _choose(config: Config, folder: Path, record: RunRecord) -> Entry:
     """The checkpoint that is tested and kept as the run's result."""
     chosen = chosen_checkpoint(config, folder)
     last = Manifest(folder / "checkpoints").entries()[-1]
-    monitor = monitor_of(config)
+    monitor = config.monitor
     if monitor is not None and monitor not in last.metrics:
         terminal.say(f"step {last.step}, the last, was not validated")
     if chosen != last:

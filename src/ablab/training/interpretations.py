@@ -78,7 +78,8 @@ def look_inside(
             findings = take(step, model, data, folder)
             findings.show()
             written += findings.write(folder / FOLDER)
-            findings.log_to(trackers, folder / FOLDER)
+            for tracker in trackers:
+                tracker.log_findings(findings, folder / FOLDER)
         except Exception as error:
             if not test and (isinstance(error, UserError) or error.args == ("test",)):
                 told = error if isinstance(error, UserError) else "it is of the test part"

@@ -23,7 +23,7 @@ from ablab.runs.resume import lengthen, refuse_changes, refuse_to_lengthen
 from ablab.safety.folder_lock import claimed
 from ablab.safety.signals import Interruption, RunInterrupted, end_with_parent
 from ablab.trackers import Tracker
-from ablab.training.build import build_trackers, monitor_of
+from ablab.training.build import build_trackers
 from ablab.training.evaluation import predict, test_again
 from ablab.training.fit import fit, read_data
 from ablab.training.ranks import is_main_process
@@ -221,7 +221,7 @@ def _continued(
         refuse_to_lengthen(record, config, longer)
     elif record.status == "done":
         terminal.say(f"{folder}: the run is finished; nothing is left to do")
-        return record.metrics.get("chosen", {}).get(monitor_of(config) or "")
+        return record.metrics.get("chosen", {}).get(config.monitor or "")
     if record.status == "planned":
         return _recorded_fit(config, folder, record, interruption)
     resume = Manifest(folder / "checkpoints").newest_that_verifies()

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from ablab.data.files.column_folder import ColumnFolder
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
@@ -24,7 +25,6 @@ from ablab.command.overrides import force_overrides
 from ablab.config.check import check
 from ablab.config.hydra_nodes import check_hydra
 from ablab.data.files.arrays import read_array
-from ablab.data.files.column_folder import ColumnFolder
 from ablab.data.files.download import zip_members
 from ablab.data.images.files import decoded
 from ablab.errors import CheckpointError, ConfigError, DataError, RunFolderError

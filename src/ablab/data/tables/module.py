@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from ablab.config.suggestions import suggestion
 from ablab.data.module import TensorDataModule
-from ablab.data.splits import hold_out
+from ablab.data.splits import Indices, hold_out
 from ablab.data.tables.column_encoder import ColumnEncoder
 from ablab.errors import DataError
-from lesson5.ratings.module import Indices
 
 Floats = NDArray[np.floating[Any]]
 

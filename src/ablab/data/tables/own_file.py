@@ -9,6 +9,7 @@ from polars.exceptions import NoDataError, PanicException, PolarsError
 
 from ablab.config.schema import Count, Fraction, Text
 from ablab.config.suggestions import suggestion
+from ablab.data.splits import Indices
 from ablab.data.tables.csv_table import (
     MISSING,
     Decimal,
@@ -18,7 +19,6 @@ from ablab.data.tables.csv_table import (
 )
 from ablab.data.tables.module import TableDataModule, require_columns, split_rows
 from ablab.errors import DataError, first_line
-from lesson5.ratings.module import Indices
 
 
 class Table(TableDataModule):

@@ -1,0 +1,117 @@
+"""The four rules of the layout: what may import what, and what the engine must not name."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from ablab.project import ENGINE_CONF
+
+SRC = ENGINE_CONF.parents[1]
+LEVELS = [  # a room imports from its own level and from those below it
+    {"command", "ablation", "interpret", "testing", "__main__", "__init__"},
+    {"training"},
+    {"report", "trackers"},
+    {"runs"},
+    {"data", "optim"},
+    {"config"},
+    {"findings", "figures", "terminal", "project", "safety", "errors"},
+]
+LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
+COMMON_WORDS = {"weights", "dropout", "layers", "compile"}  # of other things as well
+
+
+def modules(package: str) -> dict[str, ast.Module]:
+    return {
+        ".".join(path.relative_to(SRC).with_suffix("").parts): ast.parse(path.read_text())
+        for path in sorted((SRC / package).rglob("*.py"))
+        if "template" not in path.parts
+    }
+
+
+def imports_of(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name their package"
+            module = str(node.module)
+            yield from (f"{module}.{a.name}" for a in node.names) if module == "ablab" else [module]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+ARROWS = sorted(
+    {
+        (room_of(module), room_of(imported), module)
+        for module, tree in modules("ablab").items()
+        for imported in imports_of(tree)
+        if imported.partition(".")[0] == "ablab" and room_of(module) != room_of(imported)
+    }
+)
+
+
+def test_every_room_has_its_level() -> None:
+    assert {room_of(module) for module in modules("ablab")} == LEVEL.keys()
+
+
+def test_arrows_point_down() -> None:
+    up = [arrow for arrow in ARROWS if LEVEL[arrow[0]] > LEVEL[arrow[1]]]
+    assert not up
+
+
+def test_rooms_form_no_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    for room, other, _ in ARROWS:
+        graph.setdefault(room, set()).add(other)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def test_the_engine_imports_no_lesson() -> None:
+    lesson = {path.name for path in SRC.iterdir() if path.is_dir()} - {"ablab", "hydra_plugins"}
+    found = {
+        (module, imported)
+        for module, tree in modules("ablab").items()
+        for imported in imports_of(tree)
+        if imported.partition(".")[0] in lesson
+    }
+    assert not found
+
+
+def test_the_engine_names_no_argument_of_a_model() -> None:
+    models = [
+        node
+        for package in SRC.iterdir()
+        if package.is_dir() and package.name not in ("ablab", "hydra_plugins")
+        for tree in modules(package.name).values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(b, ast.Name) and b.id == "SupervisedModule" for b in node.bases)
+    ]
+    arguments = {
+        argument.arg
+        for model in models
+        for method in model.body
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__"
+        for argument in [*method.args.args, *method.args.kwonlyargs]
+    } - {"self", *COMMON_WORDS}
+    named = {
+        (module, node.value)
+        for module, tree in modules("ablab").items()
+        if room_of(module) != "data"  # whose classes offer sizes by the names that models use
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and node.value in arguments
+    }
+    assert not named
+
+
+def test_no_file_is_a_drawer() -> None:
+    names = {path.stem for path in Path(SRC).rglob("*.py")}
+    assert not names & {"utils", "util", "common", "misc", "helpers"}
