@@ -58,7 +58,7 @@ class TensorDataModule(LightningDataModule):
                 setattr(self, name, value)
         return self
 
-    def split(
+    def random_parts(
         self, tensors: Tensors, test_fraction: float, validation_fraction: float
     ) -> dict[str, Tensors]:
         """Return ``tensors`` as parts of rows drawn by ``split_seed``.

@@ -41,7 +41,7 @@ class Ratings(TensorDataModule):
         good = torch.randn(self.n_items, generator=random)[items]
         noise = 0.5 * torch.randn(self.n_ratings, generator=random)
         ratings = (3 + 0.5 * liked + 0.5 * good + noise).round().clamp(1, 5)
-        self.parts = self.split(
+        self.parts = self.random_parts(
             (users, items, ratings), self.test_fraction, self.validation_fraction
         )
 
@@ -86,4 +86,6 @@ class Points(TensorDataModule):
         labels = torch.arange(self.n_rows) % self.n_classes
         noise = self.noise * torch.randn(self.n_rows, self.n_inputs, generator=random)
         points: Tensor = centres[labels] + noise
-        self.parts = self.split((points, labels), self.test_fraction, self.validation_fraction)
+        self.parts = self.random_parts(
+            (points, labels), self.test_fraction, self.validation_fraction
+        )

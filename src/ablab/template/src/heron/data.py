@@ -30,4 +30,4 @@ class Spirals(TensorDataModule):
         angle = 3 * math.pi * radius + math.pi * labels
         points = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1) * 3
         points += self.noise * torch.randn(points.shape, generator=random)
-        self.parts = self.split((points, labels), 0.2, self.validation_fraction)
+        self.parts = self.random_parts((points, labels), 0.2, self.validation_fraction)
