@@ -15,15 +15,15 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ablab import project
 from ablab.config.nodes import check_node
 from ablab.errors import ConfigError
 
-_CONF = Path(__file__).resolve().parents[3] / "conf"
 _HYDRAS = Path(hydra.__file__).parent / "conf" / "hydra"
 _LOGGING = {  # Hydra's other files write to a path that a config can choose
     "hydra_logging": [_HYDRAS / f"hydra_logging/{n}.yaml" for n in ("default", "none", "disabled")],
     "job_logging": [
-        _CONF / "hydra/job_logging/lab.yaml",
+        project.ENGINE_CONF / "hydra/job_logging/ablab.yaml",
         *(_HYDRAS / f"job_logging/{n}.yaml" for n in ("stdout", "none", "disabled")),
     ],
 }
@@ -166,7 +166,7 @@ def _command_faults(values: dict[str, Any], arguments: Sequence[str]) -> Iterato
     launcher: dict[str, Any] = (
         values["launcher"] if isinstance(values.get("launcher"), dict) else {}
     )
-    file = _CONF / "local" / "default.yaml"
+    file = project.current().conf / "local" / "default.yaml"
     local = OmegaConf.load(file) if file.is_file() else OmegaConf.create()
     for key in _COMMANDS:
         where = f"hydra.launcher.{key}"
