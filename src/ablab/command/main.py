@@ -30,6 +30,7 @@ from ablab.config.check import check
 from ablab.config.hydra_nodes import check_hydra
 from ablab.config.schema import Config
 from ablab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
+from ablab.runs import clock
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted, refuse_secrets
 from ablab.safety.signals import RunInterrupted
@@ -141,6 +142,7 @@ def _relative(folder: Path) -> Path:
 
 def main(train_file: str) -> None:
     """Run the command line of the project whose ``train.py`` is ``train_file``."""
+    clock.start()
     conf = project.use(train_file).conf
     run_with_clear_errors(
         hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(execute)

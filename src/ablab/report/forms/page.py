@@ -19,7 +19,9 @@ def page(table: Table) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = environment.from_string(files("ablab.report.forms").joinpath(TEMPLATE).read_text("utf-8"))
+    template = environment.from_string(
+        files("ablab.report.forms").joinpath(TEMPLATE).read_text("utf-8")
+    )
     comparison = table.comparison
     return template.render(
         title=comparison.title,
