@@ -13,7 +13,7 @@ from ablab.ablation.plan.compose import CommandLine, Job, compose_jobs
 from ablab.ablation.plan.plan import Plan, read_plan
 from ablab.command.main import register_resolvers
 from ablab.command.overrides import force_overrides
-from tests.pages import blocks_of
+from tests.lesson5.pages import blocks_of
 
 PLANS = sorted(path.stem for path in (project.current().conf / "ablation").glob("*.yaml"))
 JOBS = {  # how many each comes to, worked out by hand; and what a user has to add

@@ -2,7 +2,7 @@
 
 Each case is a real process in a folder of its own, cut off from the network.
 
-``python -m tests.bad_input`` writes the table; ``python -m tests.bad_input "a misspelt key" …``
+``python -m tests.lesson5.bad_input`` writes the table; ``python -m tests.lesson5.bad_input "a misspelt key" …``
 runs these cases alone and keeps the other rows. ``make test-slow`` compares every row.
 """
 
@@ -29,7 +29,7 @@ _INDEXED = ",a,y\n" + "".join(f"{i},{i % 7}.5,{i}\n" for i in range(40))
 INTRODUCTION = """# Wrong configs and inputs, and what is said of them
 
 Each is a real run of `python train.py`, cut off from the network; exit status 2, nothing lost.
-Made by `python -m tests.bad_input`; `make test-slow` compares every row with what is said.
+Made by `python -m tests.lesson5.bad_input`; `make test-slow` compares every row with what is said.
 
 | what is wrong | `python train.py` | what it says |
 |---|---|---|

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_input import CASES, Case, meet, row_of, row_start, rows_of_page
+from tests.lesson5.bad_input import CASES, Case, meet, row_of, row_start, rows_of_page
 
 
 def test_the_page_has_a_row_for_each_case_in_order() -> None:
@@ -25,6 +25,6 @@ def test_told_in_short_and_nothing_lost(case: Case, tmp_path: Path) -> None:
     assert {name: outcome.after.get(name) for name in outcome.before} == outcome.before
     new = sorted(Path(name).name for name in outcome.after.keys() - outcome.before.keys())
     assert not any(name.endswith((".part", ".ckpt")) for name in new), new
-    assert row_of(case, outcome, tmp_path) in rows_of_page(), "python -m tests.bad_input writes it"
+    assert row_of(case, outcome, tmp_path) in rows_of_page(), "python -m tests.lesson5.bad_input writes it"
     if new:  # a run that began: its record tells what the terminal told
         assert {"run.json", "config.yaml"} <= set(new)

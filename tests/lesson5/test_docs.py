@@ -12,7 +12,7 @@ import pytest
 
 from tests.ablab.config.test_check import checked
 from tests.launch import ROOT
-from tests.pages import PAGES, README, Block, blocks_of, commands_of, prints, script_of
+from tests.lesson5.pages import PAGES, README, Block, blocks_of, commands_of, prints, script_of
 
 WORDS = {"bash", "output", "python", "console", "yaml", "text", "csv"}
 RUN = [page for page in PAGES if any(block.word == "bash" for block in blocks_of(page))]
