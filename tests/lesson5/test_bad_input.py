@@ -25,6 +25,8 @@ def test_told_in_short_and_nothing_lost(case: Case, tmp_path: Path) -> None:
     assert {name: outcome.after.get(name) for name in outcome.before} == outcome.before
     new = sorted(Path(name).name for name in outcome.after.keys() - outcome.before.keys())
     assert not any(name.endswith((".part", ".ckpt")) for name in new), new
-    assert row_of(case, outcome, tmp_path) in rows_of_page(), "python -m tests.lesson5.bad_input writes it"
+    assert row_of(case, outcome, tmp_path) in rows_of_page(), (
+        "python -m tests.lesson5.bad_input writes it"
+    )
     if new:  # a run that began: its record tells what the terminal told
         assert {"run.json", "config.yaml"} <= set(new)

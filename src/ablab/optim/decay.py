@@ -1,4 +1,4 @@
-"""What weight decay means: each mode by its two coefficients, and the penalty of ``l2_loss``.
+"""The modes of weight decay: two coefficients define each, but for the penalty of ``l2_loss``.
 
 With η the group's current learning rate, η_base its peak, λ the decay and g the gradient of the
 loss at the weights before the step:
@@ -24,12 +24,12 @@ from torch.optim import Optimizer
 
 
 def l2_coefficient(mode: str, value: float) -> float:
-    """Share of θ that is added to the gradient."""
+    """Return the share of θ that is added to the gradient."""
     return value if mode == "l2" else 0.0
 
 
 def shrink_factor(mode: str, value: float, lr: float, base_lr: float) -> float:
-    """Share of θ that is taken off before the optimiser's own update."""
+    """Return the share of θ that is subtracted before the optimiser's own update."""
     if mode == "decoupled":
         return lr * value
     if mode == "independent":
@@ -38,9 +38,10 @@ def shrink_factor(mode: str, value: float, lr: float, base_lr: float) -> float:
 
 
 def weight_penalty(optimizer: Optimizer) -> Tensor | None:
-    """λ Σ θ² over decayed, trainable parameters, a scalar; None unless the mode is ``l2_loss``.
+    """Return λ Σ θ² over decayed, trainable parameters, a scalar; None for all other modes.
 
-    A part of the loss, so it is clipped with it and, under gradient accumulation, divided with it.
+    The penalty is part of the loss: its gradient is clipped, and divided under gradient
+    accumulation, like that of the loss.
     """
     penalty = None
     for group in optimizer.param_groups:
@@ -54,5 +55,5 @@ def weight_penalty(optimizer: Optimizer) -> Tensor | None:
 
 
 def _own(parameter: Tensor) -> Tensor:
-    """Under FSDP this process's share, which is all that its gradient is asked for."""
+    """Return this process's shard under FSDP, since its gradient covers no more than that."""
     return parameter.to_local() if isinstance(parameter, DTensor) else parameter

@@ -1,7 +1,7 @@
-"""Layer groups and roles: which learning rate and which weight decay each parameter gets.
+"""Layer groups and roles: the learning rate and the weight decay of each parameter.
 
-Everything here is a pure function of the model and the config; the result is a list that can be
-printed, tested, and turned into an optimiser (``ablab.optim.optimizers``).
+These are pure functions of the model and the config. Their result is a list that can be printed,
+tested, and turned into an optimiser (``ablab.optim.optimizers``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,15 @@ _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.")
 
 
 class BiasEmbedding(nn.Embedding):
-    """Biases looked up by index, one or several for each: its role is ``embedding_bias``."""
+    """An embedding of biases; its role is ``embedding_bias``."""
 
 
 @dataclass(frozen=True)
 class ParameterPlan:
-    """How a parameter is optimised; ``lr`` is its group's peak, ``weight_decay`` 0.0 if spared."""
+    """How a parameter is optimised.
+
+    ``lr`` is the peak rate of its group; ``weight_decay`` is 0.0 if the parameter does not decay.
+    """
 
     name: str
     group: str
@@ -47,17 +50,18 @@ class ParameterPlan:
 
 
 def clean_name(name: str) -> str:
-    """A parameter's name without what torch.compile and FSDP put into it."""
+    """Return a parameter's name without the prefixes of torch.compile and FSDP."""
     for wrapper in _WRAPPERS:
         name = name.replace(wrapper, "")
     return name
 
 
 def classify(model: nn.Module) -> dict[str, Role]:
-    """The role of each parameter (clean name), by the type of the module that owns it.
+    """Return the role of each parameter, by its clean name, from the type of its owning module.
 
-    Never by its name or number of dimensions: those take ``nn.Embedding(n, 1)``, the bias of an
-    item, for a weight, and under FSDP every shard has one dimension. Tied parameters count once.
+    Name and number of dimensions are no guide: they would take ``nn.Embedding(n, 1)``, the biases
+    of items, for a weight, and under FSDP every shard has one dimension. A parameter that several
+    modules share has the role that it has in the first of them.
     """
     roles: dict[str, Role] = {}
     seen: set[int] = set()
@@ -78,16 +82,16 @@ def _role(owner: nn.Module, short_name: str) -> Role:
         is_bias = isinstance(owner, BiasEmbedding) or owner.embedding_dim == 1
         return "embedding_bias" if is_bias else "embedding"
     if type(owner).__module__.startswith("torch.nn."):
-        # of torch's own layers these are the names (bias, bias_ih_l0, in_proj_bias, bias_k, …)
+        # torch's own layers name their biases so: bias, bias_ih_l0, in_proj_bias, bias_k, …
         return "bias" if "bias" in short_name else "weight"
     return "other"
 
 
 def spread_lrs(lr: float, names: Sequence[str], spread: LrSpread) -> list[float]:
-    """The peak learning rate of each group, input to output; one group gets ``lr``.
+    """Return the peak learning rate of each group, input to output; a single group gets ``lr``.
 
     Raises:
-        ConfigError: ``mult`` does not name exactly the groups.
+        ConfigError: ``mult`` does not name exactly the model's groups.
     """
     n = len(names)
     if isinstance(spread, MultSpread):
@@ -113,10 +117,10 @@ def spread_lrs(lr: float, names: Sequence[str], spread: LrSpread) -> list[float]
 
 
 def plan_parameters(model: nn.Module, optim: Optim) -> list[ParameterPlan]:
-    """Every parameter once, ordered by group and then as the model has them.
+    """Return a plan for each parameter, ordered by group and then as in the model.
 
     Raises:
-        ConfigError: ``layer_groups()`` leaves a parameter out, has it twice, or has an empty group.
+        ConfigError: ``layer_groups()`` omits a parameter, holds one twice, or has an empty group.
     """
     group_of = _group_of_parameter(model)
     decay = optim.weight_decay
@@ -151,19 +155,31 @@ def _group_of_parameter(model: nn.Module) -> dict[str, str]:
     for group, parts in _layer_groups(model).items():
         parameters = [p for part in parts for p in parameters_of(part)]
         if not parameters:
-            raise ConfigError(f"layer group '{group}' of {type(model).__name__} has no parameters")
+            raise ConfigError(
+                f"layer group '{group}' of {type(model).__name__} has no parameters; leave it "
+                f"out of layer_groups()"
+            )
         for parameter in parameters:
             name = names.get(id(parameter))
             if name is None:
-                raise ConfigError(f"layer group '{group}' holds a parameter that the model has not")
+                raise ConfigError(
+                    f"layer group '{group}' of {type(model).__name__} holds a parameter that "
+                    f"is not one of the model's"
+                )
             if group_of.setdefault(name, group) != group:
-                raise ConfigError(f"'{name}' is in two layer groups: '{group_of[name]}', '{group}'")
+                raise ConfigError(
+                    f"parameter '{name}' of {type(model).__name__} is in two layer groups, "
+                    f"'{group_of[name]}' and '{group}'; layer_groups() must hold it once"
+                )
     missing = [name for name in names.values() if name not in group_of]
     if missing:
-        raise ConfigError(f"in no layer group of {type(model).__name__}: {', '.join(missing)}")
+        raise ConfigError(
+            f"layer_groups() of {type(model).__name__} must hold every parameter, and omits "
+            f"{', '.join(missing)}"
+        )
     return group_of
 
 
 def parameters_of(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
-    """The parameters of a part of a layer group."""
+    """Return the parameters of one part of a layer group."""
     return [part] if isinstance(part, nn.Parameter) else list(part.parameters())

@@ -1,7 +1,8 @@
 """Optimisers with named groups and an explicit meaning of weight decay.
 
-torch's SGD and RMSprop know only L2, and its Adam keeps the switch to decoupled decay in the
-parameter groups, where loading a checkpoint changes it in silence. Here one mix-in does it for all.
+In torch, SGD and RMSprop offer L2 decay only, and Adam keeps its switch to decoupled decay in the
+parameter groups, where loading a checkpoint changes it silently. Here one mix-in handles all modes
+for all optimisers.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,10 +22,10 @@ _FIXED_KEYS = ("name", "decay_mode", "decay_value", "base_lr", "param_names")
 
 
 class ExplicitDecay(torch.optim.Optimizer):
-    """Mix-in before a torch optimiser: shrinks the weights inside ``step``, after the closure.
+    """A mix-in for torch optimisers that shrinks the weights inside ``step``, after the closure.
 
-    Not in a pre-step hook: under Lightning the closure holds forward and backward, so that a hook
-    runs before them and the gradient would be taken at weights that are already decayed.
+    A pre-step hook would be too early: under Lightning the closure runs forward and backward, so
+    the gradient would be taken at weights that have decayed already.
     """
 
     @torch.no_grad()
@@ -44,7 +45,11 @@ class ExplicitDecay(torch.optim.Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Raises CheckpointError if the groups or what decay means in them differ."""
+        """Load the state.
+
+        Raises:
+            CheckpointError: its groups, or what weight decay means in them, differ from these.
+        """
         saved, own = state_dict["param_groups"], self.state_dict()["param_groups"]
         differences = [
             f"{key} of group {i}: {theirs.get(key)!r} in the checkpoint, {ours[key]!r} now"
@@ -69,10 +74,11 @@ class _Adam(ExplicitDecay, torch.optim.Adam): ...
 
 
 def build_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
-    """An optimiser over every parameter, frozen ones included, so that groups never change.
+    """Return an optimiser over every parameter, frozen ones included, so that groups never change.
 
-    Each layer group becomes ``NAME``, or ``NAME/decay`` and ``NAME/no_decay`` where some of its
-    roles are spared. Groups hold strings and Python floats: their state loads with weights_only.
+    Each layer group becomes the parameter group ``NAME``, or ``NAME/decay`` and ``NAME/no_decay``
+    if some of its roles do not decay. Groups hold strings and Python floats only, so that their state
+    loads with ``weights_only=True``.
 
     Raises:
         ConfigError: from ``plan_parameters``.
@@ -87,7 +93,7 @@ def _optimizer_of(groups: list[dict[str, Any]], optim: Optim) -> ExplicitDecay:
         case RMSprop(alpha=alpha, eps=eps, momentum=momentum):
             return _RMSprop(groups, lr=optim.lr, alpha=alpha, eps=eps, momentum=momentum)
         case Adam(betas=betas, eps=eps, fused=fused):
-            # None leaves the choice between a loop and foreach to torch
+            # With None torch chooses between its loop and its foreach implementation.
             return _Adam(groups, lr=optim.lr, betas=betas, eps=eps, fused=fused or None)
 
 
@@ -120,7 +126,7 @@ def _parameter_groups(model: nn.Module, optim: Optim) -> Iterable[dict[str, Any]
 
 @dataclass(frozen=True)
 class GroupRow:
-    """One parameter group as it is shown; ``frozen`` counts tensors that do not learn."""
+    """A parameter group as it is printed; ``frozen`` counts the tensors that do not learn."""
 
     name: str
     parameters: int
@@ -132,6 +138,7 @@ class GroupRow:
 
 
 def describe_groups(optimizer: torch.optim.Optimizer) -> list[GroupRow]:
+    """Return a row for each parameter group, in the optimiser's order."""
     return [
         GroupRow(
             group["name"],

@@ -1,4 +1,4 @@
-"""Schedules as pure functions of the step, and the scheduler that applies one to all groups alike.
+"""Schedules as pure functions of the step, and the scheduler that applies one to every group.
 
 ``lr(schedule, step, total_steps, peak)`` is the learning rate of optimiser step ``step`` (0-based)
 of ``total_steps``, for a group whose peak is ``peak``; ratios between groups hold at every step.
@@ -15,7 +15,7 @@ from ablab.errors import CheckpointError, ConfigError
 
 
 def lr(schedule: Schedule, step: int, total_steps: int, peak: float) -> float:
-    """The learning rate at ``step``; past the end it stays at the last step's."""
+    """Return the learning rate at ``step``; steps past the end get the rate of the last step."""
     step = min(step, total_steps - 1)
     match schedule:
         case Constant():
@@ -32,7 +32,7 @@ def lr(schedule: Schedule, step: int, total_steps: int, peak: float) -> float:
 
 
 def momentum(schedule: Schedule, step: int, total_steps: int) -> float | None:
-    """Momentum, or Adam's β₁, at ``step``; None where the schedule leaves it alone."""
+    """Return momentum (Adam's β₁) at ``step``, or None if the schedule leaves it as it is."""
     if not isinstance(schedule, OneCycle) or schedule.momentum is None:
         return None
     at_ends, at_peak = schedule.momentum
@@ -49,12 +49,15 @@ def _cycle(
     end: float,
     up: str,
 ) -> float:
-    """From ``start`` to ``peak`` to ``end``; both shapes in the arithmetic of their source.
+    """Return the value at ``step`` of a rise from ``start`` to ``peak`` and a fall to ``end``.
 
-    ``cos``: torch's OneCycleLR, cosine both ways, its peak at step pct_start · total - 1; where
-    that is not positive, at which torch divides by zero or runs backwards, the first step.
-    ``linear``: fastai 1.0.28, linear up and cosine down, its peak at step int(pct_start · total);
-    there the end is reached only after the last step.
+    Both shapes use the arithmetic of their source, so that they agree with it to the last bit:
+
+    - ``cos``: torch's OneCycleLR. It rises and falls along cosines, with its peak at step
+      pct_start · total - 1. If that is not positive, torch divides by zero or runs backwards; here
+      the first step is the peak.
+    - ``linear``: fastai 1.0.28. It rises along a line and falls along a cosine, with its peak at
+      step int(pct_start · total), and would reach the end only after the last step.
     """
     if up == "cos":
         peak_step = max(schedule.pct_start * total_steps - 1, 0.0)
@@ -73,15 +76,17 @@ def _cosine(start: float, end: float, fraction: float) -> float:
 
 
 def momentum_of(group: dict[str, Any]) -> float | None:
-    """β₁ of Adam, momentum of SGD and RMSprop; None where there is none."""
+    """Return β₁ of Adam or momentum of SGD and RMSprop; None if the group has neither."""
     return group["betas"][0] if "betas" in group else group.get("momentum") or None
 
 
 class GroupScheduler(LRScheduler):
-    """Sets lr, and momentum where it is cycled, of every group; stepped after each optimiser step.
+    """Set the learning rate of every group, and its momentum if the schedule moves that too.
+
+    Call ``step`` after each optimiser step.
 
     Raises:
-        ConfigError: ``total_steps`` is not positive, as for a run without an end.
+        ConfigError: ``total_steps`` is not positive, as in a run without an end.
     """
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule, total_steps: int) -> None:
@@ -121,8 +126,12 @@ class GroupScheduler(LRScheduler):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Raises CheckpointError if the state is of another schedule, or of another length where
-        that matters."""
+        """Load the state.
+
+        Raises:
+            CheckpointError: it belongs to another schedule, or to one of another length (a constant
+                schedule may change its length).
+        """
         saved = (state_dict["schedule"], state_dict["total_steps"])
         same_length = isinstance(self.schedule, Constant) or saved[1] == self.total_steps
         if saved[0] != self.schedule.name or not same_length:
