@@ -77,8 +77,8 @@ def build_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     """Return an optimiser over every parameter, frozen ones included, so that groups never change.
 
     Each layer group becomes the parameter group ``NAME``, or ``NAME/decay`` and ``NAME/no_decay``
-    if some of its roles do not decay. Groups hold strings and Python floats only, so that their state
-    loads with ``weights_only=True``.
+    if some of its roles do not decay. Groups hold strings and Python floats only, so that their
+    state loads with ``weights_only=True``.
 
     Raises:
         ConfigError: from ``plan_parameters``.

@@ -158,7 +158,7 @@ def test_plans_partition_the_parameters(
     ("groups", "told"),
     [
         (lambda m: {"a": [m[0]]}, "1.weight"),
-        (lambda m: {"a": [m[0], m[1]], "b": [m[1]]}, "'a', 'b'"),
+        (lambda m: {"a": [m[0], m[1]], "b": [m[1]]}, "'a' and 'b'"),
         (lambda m: {"a": [m[0], m[1]], "b": [nn.ReLU()]}, "'b'"),
         (lambda m: {"a": [m[0], m[1]], "b": [nn.Linear(1, 1)]}, "'b'"),
     ],
