@@ -31,6 +31,7 @@ from ablab.config.hydra_nodes import check_hydra
 from ablab.config.schema import Config
 from ablab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
 from ablab.runs import clock
+from ablab.safety.folder_lock import refuse_links
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted, refuse_secrets
 from ablab.safety.signals import RunInterrupted
@@ -118,6 +119,7 @@ def execute_run(cfg: DictConfig) -> float | None:
 def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
     try:
         if cfg.run is not None:
+            refuse_links(Path(cfg.run))
             refuse_other_settings(cfg, overrides)
         if "ablation" in cfg:
             raise ConfigError("ablation: a plan is many runs: python train.py -m ablation=NAME")

@@ -117,6 +117,7 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
     from ablab.findings import FOLDER
     from ablab.runs.find import newest_run
     from ablab.runs.record import RunRecord
+    from ablab.safety.folder_lock import refuse_links
     from ablab.training.evaluation import load
     from ablab.training.interpretations import misfit, take
 
@@ -124,6 +125,7 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
     run = newest_run(given)
     if run != given:
         print(f"of the newest run there, {run}", file=sys.stderr)  # noqa: T201
+    refuse_links(run)
     status = RunRecord.read(run).status
     if status != "done":
         told = f"{run} is not finished ({status}): what is seen is a checkpoint of it"

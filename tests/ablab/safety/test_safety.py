@@ -6,7 +6,7 @@ import logging
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from ablab import project, terminal
-from ablab.ablation.plan.folder import PLAN_FILE
+from ablab.ablation.plan.folder import PLAN_FILE, JobFolder
 from ablab.command.main import register_resolvers
 from ablab.command.overrides import force_overrides
 from ablab.config.check import check
@@ -29,9 +29,11 @@ from ablab.data.files.download import zip_members
 from ablab.data.images.files import decoded
 from ablab.errors import CheckpointError, ConfigError, DataError, RunFolderError
 from ablab.findings import Findings
+from ablab.interpret.__main__ import main as interpret
 from ablab.report.table.plan_file import PlanFile
 from ablab.runs.checkpoints import Manifest
 from ablab.runs.record import RunRecord
+from ablab.safety.folder_lock import refuse_links
 from ablab.safety.redaction import RedactingFormatter, redacted, refuse_secrets
 from lesson5.photos.resnet34_finetune import _state_at
 from lesson5.ratings.movielens_source import cache_folder, fetch
@@ -294,6 +296,46 @@ def test_a_program_named_as_an_image_is_not_run(
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("run"))
     with pytest.raises(DataError, match="not an image"):
         decoded([postscript], 4, tmp_path / "cache", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.csv", "run.log", "predictions.csv", "interpret", "checkpoints", "wandb/run-1"]
+)
+def test_a_link_out_of_a_run_folder_is_refused(name: str, tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    record = RunRecord.planned(check(composed(*TINY)).model_dump(mode="json"), [])
+    (folder / name).parent.mkdir(parents=True)
+    record.write(folder)
+    (folder / name).symlink_to(elsewhere)  # which need not be there
+    job = JobFolder(cast(Any, None), folder)
+    for begin in (
+        lambda: launch([f"run={folder}"], folder),
+        lambda: launch([f"run={folder}", "task=predict"], folder),
+        job.refresh,
+        lambda: refuse_links(folder),
+    ):
+        with pytest.raises(RunFolderError, match=f"{name}: is a link that leads out of the run"):
+            begin()
+    assert interpret(["items_by_bias", str(folder)]) == 2
+    assert not elsewhere.exists()
+
+
+def test_links_within_a_run_folder_are_fine(tmp_path: Path) -> None:
+    """Such as W&B makes."""
+    (tmp_path / "wandb" / "run-1").mkdir(parents=True)
+    (tmp_path / "wandb" / "latest-run").symlink_to("run-1")
+    refuse_links(tmp_path)
+    (tmp_path / "wandb" / "circle").symlink_to("circle")
+    with pytest.raises(RunFolderError, match="circle"):
+        refuse_links(tmp_path)
+
+
+def test_a_new_run_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("precious: true")
+    with pytest.raises(RunFolderError, match=r"holds other files \(config\.yaml\)"):
+        launch(TINY, tmp_path)  # as with hydra.run.dir=FOLDER
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+    assert (tmp_path / "config.yaml").read_text() == "precious: true"
 
 
 def test_components_write_into_the_run_folder(

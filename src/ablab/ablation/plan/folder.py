@@ -18,7 +18,7 @@ from ablab.ablation.plan.plan import Plan
 from ablab.errors import RunFolderError
 from ablab.runs.record import FILE_NAME, RunRecord, Status, git_state
 from ablab.safety.atomic_files import remove_leftovers, write_json
-from ablab.safety.folder_lock import is_claimed
+from ablab.safety.folder_lock import is_claimed, refuse_links
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted
 
@@ -65,7 +65,11 @@ class JobFolder:
         The folder is named for what the job computes, so only paths, trackers, names and such can
         differ: what is said of them now counts, or a job that failed by a wrong path would fail
         for ever.
+
+        Raises:
+            RunFolderError: a link leads out of the folder.
         """
+        refuse_links(self.path)
         record, job = self.record(), self.job
         anew = replace(
             record,

@@ -24,7 +24,7 @@ from ablab.config.schema import Config, Count, FolderName, Section, Seed
 from ablab.errors import ConfigError, PlanError, RunFolderError, UserError
 from ablab.report.write import console, write_reports
 from ablab.runs.record import FILE_NAME, RunRecord
-from ablab.safety.folder_lock import claimed
+from ablab.safety.folder_lock import claimed, refuse_links
 from ablab.safety.signals import Interruption, RunInterrupted
 
 
@@ -168,6 +168,8 @@ class Search:
         wait_while_running(folders, PATIENCE)
         each_once = {f.path: f for f in folders}.values()  # settings may make no difference
         due = [f for f in each_once if action_due(f.status(), retry_failed=False)]
+        for folder in due:
+            refuse_links(folder.path)
         returns: Sequence[JobReturn] = []
         if due:
             try:
