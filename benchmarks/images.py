@@ -1,4 +1,4 @@
-"""``python -m benchmarks.images FOLDER``: images per second, as the image path gains one thing more.
+"""``python -m benchmarks.images FOLDER``: images per second, one improvement after the other.
 
 The ladder for ResNet34Finetune on a folder of images: files decoded in each epoch and changed one
 by one (torchvision's ImageFolder under a DataLoader); decoded once, uint8 in memory; changed in

@@ -1,8 +1,8 @@
 """The user's project: its folder, its config files, its packages.
 
-The project is the folder of ``train.py``. A program that is not started through it (``ablab report``,
-a notebook) finds it from the working folder. A run folder never says which project it belongs to: a
-stranger's run must not vouch for its own code.
+The project is the folder of ``train.py``. A program that is not started through it (``ablab
+report``, a notebook) finds it from the working folder. A run folder never says which project it
+belongs to: a stranger's run must not vouch for its own code.
 """
 
 import sys
@@ -66,7 +66,7 @@ _current: Project | None = None
 
 
 def use(train_file: str | Path) -> Project:
-    """Make the folder of ``train_file`` the project of this process; its packages can be imported."""
+    """Make the folder of ``train_file`` the project of this process, and its packages importable."""
     global _current
     _current = Project(Path(train_file).resolve().parent)
     _import_from(_current)
@@ -74,7 +74,7 @@ def use(train_file: str | Path) -> Project:
 
 
 def current() -> Project:
-    """Return the project of this process: what ``use`` named, else the one around the working folder.
+    """Return the project that ``use`` named, else the one around the working folder.
 
     Where there is none, the working folder itself is returned: it has no packages, so that nothing
     but the engine's own classes may be built.
@@ -92,7 +92,7 @@ def current() -> Project:
 
 
 def _import_from(project: Project) -> None:
-    """Put ``src/`` first on the import path, so that a package of the project needs no installing."""
+    """Put ``src/`` first on the import path, so that its packages need not be installed."""
     source = str(project.folder / "src")
     if project.packages and source not in sys.path:
         sys.path.insert(0, source)

@@ -2,7 +2,8 @@
 
 Each case is a real process in a folder of its own, cut off from the network.
 
-``python -m tests.lesson5.bad_input`` writes the table; ``python -m tests.lesson5.bad_input "a misspelt key" …``
+``python -m tests.lesson5.bad_input`` writes the table;
+``python -m tests.lesson5.bad_input "a misspelt key" …``
 runs these cases alone and keeps the other rows. ``make test-slow`` compares every row.
 """
 

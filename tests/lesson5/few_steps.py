@@ -1,6 +1,7 @@
 """A few steps of every model in every mode of weight decay, alone or as a rank of several.
 
-``python -m torch.distributed.run --nproc-per-node=2 -m tests.lesson5.few_steps ddp FOLDER`` leaves the
+``python -m torch.distributed.run --nproc-per-node=2 -m tests.lesson5.few_steps ddp FOLDER`` leaves
+the
 parameters that rank 0 has learned, and what each rank was told of a loss that is not finite.
 """
 

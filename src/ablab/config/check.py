@@ -1,7 +1,8 @@
 """The check that stands before every run: nothing unknown, mistyped or missing gets past it.
 
 All faults are collected and told at once. No torch, no data: the check of a whole config takes
-milliseconds, and what a ``_target_`` takes is read from source (``ablab.config.source_reading.signatures``).
+milliseconds, and what a ``_target_`` takes is read from source
+(``ablab.config.source_reading.signatures``).
 """
 
 import re

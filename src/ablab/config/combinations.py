@@ -109,7 +109,7 @@ def _strategy_faults(config: Config) -> list[str]:
 
 
 def _step_faults(config: Config) -> list[str]:
-    """Of how batches become optimiser steps, and steps executions (``ablab.training.phases.StepPlan``)."""
+    """Return the faults of batches, optimiser steps and executions (``StepPlan``)."""
     faults = []
     accumulated = config.trainer.get("accumulate_grad_batches")
     if accumulated is not None and accumulated < 1:

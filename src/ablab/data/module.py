@@ -77,7 +77,7 @@ class TensorDataModule(LightningDataModule):
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """Return what a model must know of the data (users, items, classes), by constructor argument.
+        """Return what a model must know of the data (users, classes), by constructor argument.
 
         Values are integers or lists of them.
         """

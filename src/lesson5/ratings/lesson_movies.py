@@ -1,4 +1,4 @@
-"""``python -m lesson5.ratings.lesson_movies FOLDER…``: are the lesson's good and bad movies found again?
+"""``python -m lesson5.ratings.lesson_movies FOLDER…``: are the lesson's movies found again?
 
 Reads the ``items_by_bias.csv`` of the finished runs under each folder.
 """

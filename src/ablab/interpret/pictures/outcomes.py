@@ -67,7 +67,7 @@ def outcomes(
     part: Part = "test",
     layer: Text | None = None,
 ) -> Outcomes:
-    """One forward pass over ``part``; ``layer`` as in ``ablab.interpret.layers.activations.recorded``.
+    """Return the outcomes of one forward pass over ``part``; ``layer`` is as in ``recorded``.
 
     Raises:
         UserError: the model does not give a column for each class, or has no such layer; the data
