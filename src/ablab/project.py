@@ -66,7 +66,7 @@ _current: Project | None = None
 
 
 def use(train_file: str | Path) -> Project:
-    """Make the folder of ``train_file`` the project of this process, and its packages importable."""
+    """Make the folder of ``train_file`` this process's project, and its packages importable."""
     global _current
     _current = Project(Path(train_file).resolve().parent)
     _import_from(_current)

@@ -270,8 +270,10 @@ def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:
         ("model.y_range=[{_target_: os.system}, 1]", "may not be built"),
         # what would empty a file, delete one, or run anything, within what may be built
         (
-            "objective.metrics.rmse.dist_sync_fn="
-            "{_target_: ablab.safety.log_file.LogFile, filename: x}",
+            (
+                "objective.metrics.rmse.dist_sync_fn="
+                "{_target_: ablab.safety.log_file.LogFile, filename: x}"
+            ),
             "rmse.dist_sync_fn._target_: 'ablab.safety.log_file.LogFile' is no Module",
         ),
         (
@@ -291,8 +293,10 @@ def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:
         ("objective.loss._args_=[x]", "objective.loss._args_: is not for a config to set"),
         ("trainer._recursive_=false", "trainer._recursive_: is not for a config to set"),
         (
-            "interpret.x={_partial_: false,"
-            "_target_: lesson5.ratings.interpret.items_by_bias.items_by_bias}",
+            (
+                "interpret.x={_partial_: false,"
+                "_target_: lesson5.ratings.interpret.items_by_bias.items_by_bias}"
+            ),
             "interpret.x._partial_: is not for a config to set",
         ),
         (
