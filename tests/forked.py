@@ -23,7 +23,7 @@ from unittest.mock import patch
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 _AT_IMPORT = dict(os.environ)  # before any test changes it
 forkserver = multiprocessing.get_context("forkserver")
-forkserver.set_forkserver_preload(["ablab.training.run", "ablab.report.forms.page"])
+forkserver.set_forkserver_preload(["ablab.training.tasks", "ablab.report.forms.page"])
 
 
 class Process:

@@ -5,11 +5,16 @@ report``, a notebook) finds it from the working folder. A run folder never says 
 belongs to: a stranger's run must not vouch for its own code.
 """
 
+import functools
+import os
+import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 ENGINE_CONF = Path(__file__).parent / "conf"
 TRAIN_FILE = "train.py"
@@ -96,3 +101,42 @@ def _import_from(project: Project) -> None:
     source = str(project.folder / "src")
     if project.packages and source not in sys.path:
         sys.path.insert(0, source)
+
+
+@functools.cache
+def git_state() -> Mapping[str, Any]:
+    """Return the project's commit and whether files differ from it, or why git cannot tell.
+
+    ``dirty`` counts changes to tracked files, and untracked files of the project that git does not
+    ignore. It is the state at the first call: a process goes on with the code that it has imported.
+    """
+    project = current()
+
+    def git(*arguments: str) -> str:
+        # Without a lock, since a killed run would leave it behind in the user's repository, and
+        # without a file system monitor, since a git config can name any program as one.
+        options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(project.folder)]
+        return subprocess.run(
+            ["git", *options, *arguments],
+            # GIT_DIR and its like would make git answer for another repository.
+            env={k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "--verify", "HEAD")
+        # A repository around the project that does not track its files says nothing about them.
+        git("ls-files", "--error-unmatch", str(project.train_file))
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        untracked = git("status", "--porcelain", "--untracked-files=normal", ".")
+    except FileNotFoundError:
+        return {"error": "git is not installed"}
+    except subprocess.CalledProcessError as error:
+        return {"error": " ".join(error.stderr.split())}
+    except (OSError, subprocess.SubprocessError) as error:
+        return {"error": str(error)}
+    return {"commit": commit, "dirty": bool(changed or untracked)}

@@ -99,9 +99,9 @@ def execute(cfg: DictConfig) -> float | None:
     try:
         config = _checked(cfg, hydra_config.overrides.task, folder)
         import_torchmetrics()
-        from ablab.training.run import run  # imports torch
+        from ablab.training.tasks import run_task  # imports torch
 
-        return run(config, _relative(folder), list(hydra_config.overrides.task))
+        return run_task(config, _relative(folder), list(hydra_config.overrides.task))
     except Exception as error:
         if hydra_config.mode == RunMode.RUN:
             raise JobFailed from error
@@ -111,7 +111,7 @@ def execute(cfg: DictConfig) -> float | None:
 def execute_run(cfg: DictConfig) -> float | None:
     """As ``execute``, of a job that ``run=FOLDER`` names: its record brings a config to check."""
     import_torchmetrics()
-    from ablab.training.run import continue_run  # imports torch
+    from ablab.training.tasks import continue_run  # imports torch
 
     return continue_run(_relative(Path(cfg.run)))
 

@@ -34,8 +34,7 @@ class TensorDataModule(LightningDataModule):
     def __init__(self) -> None:
         super().__init__()
         self.parts: dict[str, Tensors] = {}
-        self.first_epoch = 0  # of the coming fit; earlier phases have seen those before it
-        self.batches_per_execution = 1  # in a fit
+        self.begin_phase(0, 1)
         self._train_loader: TensorLoader | None = None
         self._resume: dict[str, Any] | None = None
 
@@ -57,6 +56,16 @@ class TensorDataModule(LightningDataModule):
             if value is not None:
                 setattr(self, name, value)
         return self
+
+    def begin_phase(self, first_epoch: int, batches_per_execution: int) -> None:
+        """Prepare for the fit of a phase.
+
+        Args:
+            first_epoch: number of epochs that earlier phases have seen.
+            batches_per_execution: batches that Lightning is given at a time.
+        """
+        self.first_epoch = first_epoch
+        self.batches_per_execution = batches_per_execution
 
     def random_parts(
         self, tensors: Tensors, test_fraction: float, validation_fraction: float

@@ -10,10 +10,9 @@ import functools
 import os
 import platform
 import resource
-import subprocess
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -22,8 +21,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from ablab import project
 from ablab.errors import RankError, RunFolderError
+from ablab.project import git_state
 from ablab.runs.identity import config_hash
 from ablab.safety.atomic_files import atomic_write, write_json
 from ablab.safety.printable import printable
@@ -235,47 +234,6 @@ def replace_record(folder: Path, record: RunRecord) -> None:
         (folder / CONFIG_FILE).unlink(missing_ok=True)
     record.write(folder)
     write_config(folder, record.config)
-
-
-@functools.cache
-def git_state() -> Mapping[str, Any]:
-    """Return the commit of this code and whether files differ from it, or the ``error`` of git.
-
-    ``dirty`` counts changes to tracked files, and untracked files of the project that git does not
-    ignore. It is of the moment when a process first asks: it goes on with the code that it has
-    imported.
-    """
-
-    current = project.current()
-
-    def git(*arguments: str) -> str:
-        # No lock, since a run that is killed in the middle would leave one in the user's
-        # repository. No file system monitor, since that is any program that a config names.
-        options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(current.folder)]
-        return subprocess.run(
-            ["git", *options, *arguments],
-            # GIT_DIR and the like would have it answer for another repository.
-            env={k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
-            capture_output=True,
-            text=True,
-            errors="backslashreplace",
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-
-    try:
-        commit = git("rev-parse", "--verify", "HEAD")
-        # A repository around the project, which does not know its files, says nothing about them.
-        git("ls-files", "--error-unmatch", str(current.train_file))
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        untracked = git("status", "--porcelain", "--untracked-files=normal", ".")
-    except FileNotFoundError:
-        return {"error": "git is not installed"}
-    except subprocess.CalledProcessError as error:
-        return {"error": " ".join(error.stderr.split())}
-    except (OSError, subprocess.SubprocessError) as error:
-        return {"error": str(error)}
-    return {"commit": commit, "dirty": bool(changed or untracked)}
 
 
 @functools.cache

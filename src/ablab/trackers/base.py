@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ class RunInfo:
     group: str | None
     tags: tuple[str, ...]
     config: dict[str, Any]
-    wandb_id: str | None = None
+    earlier: Mapping[str, Any] = field(default_factory=dict)
     job_type: str | None = None
     in_plan: bool = False  # one of several runs of a command
 

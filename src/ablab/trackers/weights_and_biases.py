@@ -160,7 +160,7 @@ class WandbTracker(Tracker):
             notes=self.notes,
             config=info.config,
             dir=info.folder,
-            id=info.wandb_id or new_id,
+            id=info.earlier.get(type(self).__name__, {}).get("id") or new_id,
             resume="allow",
             job_type=info.job_type or own.run_job_type or "fit",
             settings=wandb.Settings(

@@ -1,56 +1,44 @@
-"""The fit of a run: data and model, its phases, the test, and what was learned."""
+"""The fit of a run: its phases, the test, and what was learned."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 
 from ablab import terminal
-from ablab.config.schema import Config
-from ablab.config.written import label_of
 from ablab.data.module import TensorDataModule
 from ablab.optim.groups import plan_parameters
 from ablab.runs.checkpoints import Entry, Manifest, Progress
 from ablab.runs.find import chosen_checkpoint
-from ablab.runs.record import RunRecord
-from ablab.runs.resume import describe_parts, refuse_other_data
-from ablab.safety.signals import Interruption
-from ablab.trackers import RunInfo, Tracker
 from ablab.training import terminal_tables
-from ablab.training.build import build_data, build_model, build_trainer
+from ablab.training.build import build_model, build_trainer
 from ablab.training.evaluation import load_weights, test_metrics
 from ablab.training.fit_errors import raise_cause
 from ablab.training.interpretations import look_inside, steps_of
 from ablab.training.module import SupervisedModule
-from ablab.training.phases import plan_phases
+from ablab.training.phases import PhasePlan, plan_phases
 from ablab.training.ranks import is_main_process
+from ablab.training.run import Run
 from ablab.training.sharding import is_sharded
 from ablab.training.trial import try_out
 
 
-def fit(
-    config: Config,
-    folder: Path,
-    record: RunRecord,
-    data: TensorDataModule,
-    trackers: list[Tracker],
-    interruption: Interruption,
-    resume: Entry | None,
-) -> float | None:
-    """Train, test and look inside; what happened is told in ``record``, which is left to the caller
-    to write. Returns the best validation metric, on rank 0.
+def fit(run: Run, data: TensorDataModule, resume: Entry | None) -> float | None:
+    """Train, test and interpret; fill in the run's record, which the caller writes.
 
     Args:
-        resume: the checkpoint to go on from; None for a run that begins.
+        resume: the checkpoint to continue from; None for a run that begins.
+
+    Returns:
+        The best validation metric, on rank 0.
 
     Raises:
-        UserError: for what the user can mend.
+        UserError: for what the user can fix.
         RunInterrupted: a signal asked to stop.
     """
-    with _timed(record, "build"):
+    config, record = run.config, run.record
+    with run.timed("build"):
         model = build_model(config, data)
         record.parameters = sum(p.numel() for p in model.parameters())
         record.directions = model.metric_directions
@@ -58,148 +46,108 @@ def fit(
             model.load_pretrained()
         try_out(config, model, data)
         steps = steps_of(config.interpret, model, data)
-    _attach(trackers, config, folder, record)
-    for tracker in trackers:  # of a run that began before, also of one without a checkpoint
-        tracker.truncate_after(0 if resume is None else resume.step)
+    run.attach_trackers(from_step=0 if resume is None else resume.step)
     if not config.has_validation:
-        terminal.say("no validation part: all training rows are fitted, nothing can be chosen by")
-    if resume is not None:  # here, where another model is told as such
-        load_weights(model, config, folder, resume)
-    reached = _train(config, folder, record, data, model, trackers, interruption, resume)
-    if torch.distributed.is_initialized():  # the test is rank 0's alone
+        terminal.say(
+            "No validation part: all training rows are used, and the last checkpoint is kept."
+        )
+    if (
+        resume is not None
+    ):  # loaded here too, so that a checkpoint of another model is a clear error
+        load_weights(model, config, run.folder, resume)
+    reached = _train(run, data, model, resume)
+    if torch.distributed.is_initialized():  # only rank 0 tests
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
     if not is_main_process():
         return None
-    if is_sharded(model):  # no process has it whole
+    if is_sharded(model):  # no process has the whole of it
         model = build_model(config, data)
     record.steps, record.epochs = reached.steps, reached.epochs
-    chosen = _choose(config, folder, record)
-    load_weights(model, config, folder, chosen)
+    chosen = _choose_checkpoint(run)
+    load_weights(model, config, run.folder, chosen)
     if config.test:
-        with _timed(record, "test"):
+        with run.timed("test"):
             record.metrics["test"] = test_metrics(config, model, data)
         terminal_tables.show_test(type(model).__name__, record.metrics["test"], record.baselines)
         terminal_tables.warn_of_baselines(
             config.objective, record.metrics["test"], record.baselines
         )
-    for tracker in trackers:
+    for tracker in run.trackers:
         tracker.log_summary({f"test/{k}": v for k, v in record.metrics.get("test", {}).items()})
-    with _timed(record, "interpret"):
-        look_inside(steps, model.eval(), data, folder, trackers, test=config.test)
+    with run.timed("interpret"):
+        look_inside(steps, model.eval(), data, run.folder, run.trackers, test=config.test)
     return chosen.metrics.get(config.monitor or "")
 
 
-def read_data(config: Config, record: RunRecord) -> TensorDataModule:
-    """What the run learns from, described in ``record``.
-
-    Raises:
-        RunFolderError: these are not the rows with which the run began.
-    """
-    with _timed(record, "data"):
-        data = build_data(config)
-        parts = describe_parts(data.parts)
-        refuse_other_data(record.data_parts, parts)
-        record.data, record.data_parts = (summary := data.summary()), parts
-        record.baselines = data.baselines()
-    terminal.say(summary)
-    return data
-
-
 def _train(
-    config: Config,
-    folder: Path,
-    record: RunRecord,
-    data: TensorDataModule,
-    model: SupervisedModule,
-    trackers: list[Tracker],
-    interruption: Interruption,
-    resume: Entry | None,
+    run: Run, data: TensorDataModule, model: SupervisedModule, resume: Entry | None
 ) -> Progress:
-    """The phases that are left; what the run has come to."""
+    """Train the remaining phases; return the progress reached."""
     before = Progress() if resume is None else resume.before
     path = None
-    if resume is not None and resume.step > before.steps:  # in the middle of a phase
-        path = folder / "checkpoints" / resume.file
-    phases = plan_phases(config)
-    for phase in phases:  # what is wrong with the last shows before the first is trained
-        model.begin_phase(phase, before)
+    if resume is not None and resume.step > before.steps:  # it is in the middle of a phase
+        path = run.folder / "checkpoints" / resume.file
+    phases = plan_phases(run.config)
+    for phase in phases:  # so that a fault of the last one shows before the first is trained
+        model.freeze_to(phase.freeze_to, train_norm=phase.train_norm)
         plan_parameters(model, phase.optim)
-    launchers = []  # the first phase's starts the processes of all
+    launchers = []  # the launcher of the first phase starts the processes of all phases
     for phase in phases[before.phase :]:
-        trainer = build_trainer(config, folder, trackers, interruption, phase, before)
-        record.device = _device(trainer)
-        record.deterministic = (
-            torch.are_deterministic_algorithms_enabled()
-            and not torch.is_deterministic_algorithms_warn_only_enabled()
-        )
-        model.begin_phase(phase, before)
-        data.first_epoch = before.epochs
-        data.batches_per_execution = phase.steps.batches_per_execution
-        terminal_tables.show_groups(model)
-        with _timed(record, "fit"):
-            launchers.append(trainer.strategy.launcher)
-            try:
-                trainer.fit(model, datamodule=data, ckpt_path=path)
-            except BaseException as error:
-                raise_cause(error, launchers, interruption, folder)
+        before = _train_phase(run, data, model, phase, before, path, launchers)
         path = None
-        if trainer.should_stop and trainer.current_epoch < (trainer.max_epochs or 0):
-            terminal.say(f"{phase.name}: stopped early, after epoch {trainer.current_epoch}")
-        before = Progress(before.phase + 1, model.total_steps, model.total_epochs)
         if is_main_process():
-            Manifest(folder / "checkpoints").end_phase(before)
-        interruption.raise_if_requested()
+            Manifest(run.folder / "checkpoints").end_phase(before)
+        run.interruption.raise_if_requested()
     return before
 
 
-def _choose(config: Config, folder: Path, record: RunRecord) -> Entry:
-    """The checkpoint that is tested and kept as the run's result."""
-    chosen = chosen_checkpoint(config, folder)
-    last = Manifest(folder / "checkpoints").entries()[-1]
-    monitor = config.monitor
+def _train_phase(
+    run: Run,
+    data: TensorDataModule,
+    model: SupervisedModule,
+    phase: PhasePlan,
+    before: Progress,
+    path: Path | None,
+    launchers: list[Any],
+) -> Progress:
+    """Train one phase, from the checkpoint at ``path`` if there is one."""
+    trainer = build_trainer(run.config, run.folder, run.trackers, run.interruption, phase, before)
+    run.record.device = _device(trainer)
+    run.record.deterministic = (
+        torch.are_deterministic_algorithms_enabled()
+        and not torch.is_deterministic_algorithms_warn_only_enabled()
+    )
+    model.begin_phase(phase, before)
+    data.begin_phase(before.epochs, phase.steps.batches_per_execution)
+    with run.timed("fit"):
+        launchers.append(trainer.strategy.launcher)
+        try:
+            trainer.fit(model, datamodule=data, ckpt_path=path)
+        except BaseException as error:
+            raise_cause(error, launchers, run.interruption, run.folder)
+    if trainer.should_stop and trainer.current_epoch < (trainer.max_epochs or 0):
+        terminal.say(f"{phase.name}: stopped early, after epoch {trainer.current_epoch}")
+    return Progress(before.phase + 1, model.total_steps, model.total_epochs)
+
+
+def _choose_checkpoint(run: Run) -> Entry:
+    """Return the checkpoint that is tested and kept as the run's result."""
+    chosen = chosen_checkpoint(run.config, run.folder)
+    last = Manifest(run.folder / "checkpoints").entries()[-1]
+    monitor = run.config.monitor
     if monitor is not None and monitor not in last.metrics:
-        terminal.say(f"step {last.step}, the last, was not validated")
+        terminal.say(f"Step {last.step}, the last one, was not validated.")
     if chosen != last:
-        terminal.say(f"tested is step {chosen.step} of {last.step}, the best by {monitor}")
-    record.checkpoints = {"chosen": chosen.file, "last": last.file}
-    record.metrics["last"] = last.metrics
-    record.metrics["chosen"] = chosen.metrics
+        terminal.say(f"Testing step {chosen.step} of {last.step}, the best by {monitor}.")
+    run.record.checkpoints = {"chosen": chosen.file, "last": last.file}
+    run.record.metrics["last"] = last.metrics
+    run.record.metrics["chosen"] = chosen.metrics
     return chosen
 
 
 def _device(trainer: Trainer) -> str:
-    """``cpu x 1``, ``cuda:0 x 2 (NVIDIA H100)``: of rank 0, times how many processes."""
+    """Return rank 0's device and the number of processes: ``cuda:0 x 2 (NVIDIA H100)``."""
     device = trainer.strategy.root_device
     name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
     return f"{device} x {trainer.world_size}{name}"
-
-
-def _attach(trackers: list[Tracker], config: Config, folder: Path, record: RunRecord) -> None:
-    commit = record.git.get("commit", "")[:10]
-    wandb_id = record.trackers.get("WandbTracker", {}).get("id")
-    info = RunInfo(
-        folder=folder,
-        name=label_of(record.plan["variant"], record.plan["settings"]) or config.name
-        if record.plan
-        else config.name,
-        group=record.plan.get("name", config.name),
-        tags=(f"seed={config.seed}", *([f"commit={commit}"] if commit else [])),
-        config=record.config,
-        wandb_id=wandb_id,
-        in_plan=bool(record.plan),
-    )
-    for tracker in trackers:
-        tracker.attach(info)
-    record.trackers = {type(t).__name__: t.description for t in trackers}
-    if is_main_process():
-        record.write(folder)  # a killed run is continued under the same W&B id
-
-
-@contextmanager
-def _timed(record: RunRecord, part: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        record.seconds[part] = record.seconds.get(part, 0.0) + time.perf_counter() - started

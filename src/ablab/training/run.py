@@ -1,246 +1,151 @@
-"""What a task does with its config and folder; a fit gets a record that tells its true end."""
+"""A run: one object for its folder, config, record, trackers and the signals that stop it."""
 
 import functools
 import logging
-import os
-import signal
 import time
-import warnings
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
 
 from ablab import terminal
 from ablab.config.schema import Config
+from ablab.config.written import label_of
+from ablab.data.module import TensorDataModule
 from ablab.errors import RunFolderError
 from ablab.report.refresh import refresh_tables
-from ablab.runs.checkpoints import Entry, Manifest, Progress
 from ablab.runs.clock import seconds_since_start
-from ablab.runs.find import saved_config
 from ablab.runs.record import FILE_NAME, RunRecord, replace_record
-from ablab.runs.resume import lengthen, refuse_changes, refuse_to_lengthen
-from ablab.safety.folder_lock import claimed
-from ablab.safety.signals import Interruption, RunInterrupted, end_with_parent
-from ablab.trackers import Tracker
-from ablab.training.build import build_trackers
-from ablab.training.evaluation import predict, test_again
-from ablab.training.fit import fit, read_data
+from ablab.runs.resume import describe_parts, refuse_other_data
+from ablab.safety.signals import Interruption, RunInterrupted
+from ablab.trackers import RunInfo, Tracker
+from ablab.training.build import build_data, build_trackers
 from ablab.training.ranks import is_main_process
 
 log = logging.getLogger(__name__)
-_OF_HYDRA = ("run.log", ".hydra")  # it writes them into the folder of a run that has not begun
 
 
-def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
-    """Do what ``config.task`` says. Returns the objective of a fit, the best validation metric.
+@dataclass
+class Run:
+    """A fit and everything that is kept of it; only rank 0 writes."""
 
-    Args:
-        folder: where a new run lives, or the run that ``config.run`` names.
-        overrides: what was said on the command line, for the record.
+    folder: Path
+    config: Config
+    record: RunRecord
+    interruption: Interruption
+    trackers: list[Tracker] = field(default_factory=list)
 
-    Raises:
-        UserError: for what the user can mend.
-    """
-    _quieten_libraries()
-    match config.task:
-        case "lr_find":
+    def __post_init__(self) -> None:
+        self._starting = seconds_since_start()
+        self._started = time.perf_counter() - self._starting
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Add the seconds that the block takes to ``record.seconds[part]``."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = self.record.seconds
+            seconds[part] = seconds.get(part, 0.0) + time.perf_counter() - started
+
+    def read_data(self) -> TensorDataModule:
+        """Read the data of the run and describe them in its record.
+
+        Raises:
+            RunFolderError: these are not the rows with which the run began.
+        """
+        with self.timed("data"):
+            data = build_data(self.config)
+            parts = describe_parts(data.parts)
+            refuse_other_data(self.record.data_parts, parts)
+            self.record.data, self.record.data_parts = (summary := data.summary()), parts
+            self.record.baselines = data.baselines()
+        terminal.say(summary)
+        return data
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Write the record and finish the trackers when the block ends, with its true end."""
+        record = self.record
+        record.begin()
+        record.seconds["start"] = record.seconds.get("start", 0.0) + self._starting
+        self.trackers = build_trackers(self.config)
+        exit_code = 1
+        try:
             if is_main_process():
-                from ablab.training.range_test.task import run_range_test  # imports matplotlib
+                replace_record(self.folder, record)
+                if "error" in record.git:
+                    _warn_of_no_commit(record.git["error"])
+            yield
+            record.end("done", exit_code := 0)
+        except BaseException as error:
+            stop = self.interruption.stop_behind(error)
+            if stop is None:
+                record.end("failed", exit_code, error)
+            else:
+                exit_code = stop.exit_code
+                record.end("interrupted", exit_code)
+                say_how_to_continue(stop, self.folder)
+            raise
+        finally:
+            self.interruption.deferred = True  # a signal waits until the record is written
+            self._finish_trackers(exit_code)
+            if is_main_process():
+                before = record.seconds.pop("total", 0.0)  # put back last, where people look for it
+                record.seconds["total"] = before + time.perf_counter() - self._started
+                self._write(failed=exit_code != 0)
+        if is_main_process():
+            terminal.say(f"\nrun folder: {self.folder}  ({record.seconds['total']:.1f} s in all)")
 
-                run_range_test(config, folder, overrides)
-        case "test":
-            test_again(folder)
-        case "predict":
-            predict(folder)
-        case "fit":
-            if not is_main_process():  # of no use without the others, whom it may wait for
-                end_with_parent(os.getppid(), signal.SIGKILL)
-                return _fit_anew_or_on(config, folder, overrides)
-            with claimed(folder):
-                if config.run is None:
-                    _refuse_a_second_run(folder)
-                return _fit_anew_or_on(config, folder, overrides)
-    return None
-
-
-def continue_run(folder: Path) -> float | None:
-    """Begin or continue the run in ``folder``, as its record says; as ``run`` for ``task=fit``."""
-    _quieten_libraries()
-    with claimed(folder), Interruption() as interruption:
-        return _continue_fit(folder, interruption)
-
-
-def _quieten_libraries() -> None:
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # our own tables say what a run is
-    # between lightning 2.6 and torch 2.14; harmless, and nothing a user can mend
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
-    # reports go by optimiser steps over the whole run, so short epochs lose none
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
-    # norms of frozen groups are meant to be
-    warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
-    # of what is reported: all processes have the same already
-    warnings.filterwarnings("ignore", message="It is recommended to use .self.log.*sync_dist")
-    if not torch.cuda.is_available():
-        # Lightning has torch ask NVML whether there is a GPU, and optimisers ask before each step
-        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
-
-
-def _refuse_a_second_run(folder: Path) -> None:
-    """Raise RunFolderError if ``folder``, named with hydra.run.dir, is in use.
-
-    A config can name any folder, and a run replaces files such as config.yaml.
-    """
-    if (folder / FILE_NAME).is_file():
-        raise RunFolderError(
-            f"{folder}: a run is there already; continue it with task=fit run={folder}, or name "
-            f"another folder"
+    def attach_trackers(self, from_step: int) -> None:
+        """Open the trackers; what they logged after ``from_step`` will be logged again."""
+        record, config = self.record, self.config
+        commit = record.git.get("commit", "")[:10]
+        label = label_of(record.plan["variant"], record.plan["settings"]) if record.plan else ""
+        info = RunInfo(
+            folder=self.folder,
+            name=label or config.name,
+            group=record.plan.get("name", config.name),
+            tags=(f"seed={config.seed}", *([f"commit={commit}"] if commit else [])),
+            config=record.config,
+            earlier=record.trackers,
+            in_plan=bool(record.plan),
         )
-    names = sorted(path.name for path in folder.iterdir() if path.suffix != ".part")
-    others = [name for name in names if name not in _OF_HYDRA]
-    if others:
-        raise RunFolderError(
-            f"{folder}: holds other files ({others[0]}); name a new folder with hydra.run.dir=…"
-        )
+        for tracker in self.trackers:
+            tracker.attach(info)
+        record.trackers = {type(t).__name__: t.description for t in self.trackers}
+        if is_main_process():
+            record.write(self.folder)  # so that a killed run continues under the same W&B id
+        for tracker in self.trackers:
+            tracker.truncate_after(from_step)
+
+    def _finish_trackers(self, exit_code: int) -> None:
+        closing = time.perf_counter()
+        for tracker in self.trackers:
+            try:
+                tracker.finish(exit_code)
+            except Exception as error:  # a tracker's fault must not cost the record
+                log.warning("%s could not be finished: %s", type(tracker).__name__, error)
+        self.record.trackers |= {type(t).__name__: t.description for t in self.trackers}
+        self.record.seconds["trackers_end"] = time.perf_counter() - closing
+
+    def _write(self, *, failed: bool) -> None:
+        try:
+            self.record.write(self.folder)
+        except RunFolderError as error:
+            if not failed:
+                raise
+            log.error("%s", error)  # and not raised, so that the run's own error is the one shown
+        if self.record.plan:
+            refresh_tables(self.folder.parent)
 
 
-def _fit_anew_or_on(config: Config, folder: Path, overrides: list[str]) -> float | None:
-    with Interruption() as interruption:
-        if config.run is not None:
-            return _continue_fit(folder, interruption, _epochs_said(config, overrides))
-        record = RunRecord.planned(config.model_dump(mode="json"), overrides)
-        return _recorded_fit(config, folder, record, interruption)
-
-
-def _recorded_fit(
-    config: Config,
-    folder: Path,
-    record: RunRecord,
-    interruption: Interruption,
-    resume: Entry | None = None,
-    longer: int | None = None,
-) -> float | None:
-    """A fit whose record and trackers tell its true end, however it ends.
-
-    ``longer``: to how many epochs a run that goes on becomes longer.
-    """
-    starting = seconds_since_start()
-    started = time.perf_counter() - starting
-    # other rows are refused before anything of a run is changed
-    data = None if resume is None else read_data(config, record)
-    if longer is not None:
-        config = lengthen(folder, record, longer)
-        resume = resume and replace(resume, before=Progress())  # in its one phase, open again
-    record.begin()
-    record.seconds["start"] = record.seconds.get("start", 0.0) + starting
-    trackers = build_trackers(config)
-    main_process = is_main_process()
-    exit_code = 1
-    try:
-        if main_process:
-            replace_record(folder, record)
-            if "error" in record.git:
-                _tell_of_no_commit(record.git["error"])
-        if data is None:
-            data = read_data(config, record)
-        objective = fit(config, folder, record, data, trackers, interruption, resume)
-        record.end("done", exit_code := 0)
-    except BaseException as error:
-        stop = interruption.stop_behind(error)
-        if stop is None:
-            record.end("failed", exit_code, error)
-        else:
-            exit_code = stop.exit_code
-            record.end("interrupted", exit_code)
-            _say_how_to_continue(stop, folder)
-        raise
-    finally:
-        interruption.deferred = True  # the record is written first
-        _close(record, trackers, exit_code, closing=time.perf_counter())
-        if main_process:
-            before = record.seconds.pop("total", 0.0)  # so that it stays the last
-            record.seconds["total"] = before + time.perf_counter() - started
-            _write(record, folder, also_failed=exit_code != 0)
-    if main_process:
-        terminal.say(f"\nrun folder: {folder}  ({record.seconds['total']:.1f} s in all)")
-    return objective
-
-
-@functools.cache  # one line a process, however many runs it makes
-def _tell_of_no_commit(error: str) -> None:
+@functools.cache  # so that a process with many runs says it once
+def _warn_of_no_commit(error: str) -> None:
     log.warning("%s will not name the commit of the code: %s", FILE_NAME, error)
 
 
-def _say_how_to_continue(stop: RunInterrupted, folder: Path) -> None:
+def say_how_to_continue(stop: RunInterrupted, folder: Path) -> None:
+    """Print the command that continues the run in ``folder``."""
     terminal.say(f"{stop}; continue with: python train.py task=fit run={folder}")
-
-
-def _write(record: RunRecord, folder: Path, *, also_failed: bool) -> None:
-    try:
-        record.write(folder)
-    except RunFolderError as error:
-        if not also_failed:
-            raise
-        log.error("%s", error)  # what has ended the run is told after it
-    if record.plan:
-        refresh_tables(folder.parent)
-
-
-def _close(record: RunRecord, trackers: list[Tracker], exit_code: int, *, closing: float) -> None:
-    for tracker in trackers:
-        try:
-            tracker.finish(exit_code)
-        except Exception as error:  # one tracker's fault must not cost the record
-            log.warning("%s could not be finished: %s", type(tracker).__name__, error)
-    record.trackers |= {type(t).__name__: t.description for t in trackers}
-    record.seconds["trackers_end"] = time.perf_counter() - closing
-
-
-def _epochs_said(config: Config, overrides: list[str]) -> int | None:
-    """To how many a run is to be continued, if that was said beside its folder."""
-    said = any(o.lstrip("+").startswith("trainer.max_epochs=") for o in overrides)
-    return config.trainer.get("max_epochs") if said else None
-
-
-def _continue_fit(
-    folder: Path, interruption: Interruption, epochs: int | None = None
-) -> float | None:
-    """``epochs``: how long the run shall be; None for as long as it was to be."""
-    record = RunRecord.read(folder)
-    try:
-        return _continued(folder, record, interruption, epochs)
-    except BaseException as error:
-        stop = interruption.stop_behind(error)
-        if stop is not None and record.status == "running" and is_main_process():
-            # it was killed before, and is stopped now before its record has begun again
-            record.end("interrupted", stop.exit_code)
-            record.write(folder)
-            _say_how_to_continue(stop, folder)
-        raise
-
-
-def _continued(
-    folder: Path, record: RunRecord, interruption: Interruption, epochs: int | None
-) -> float | None:
-    if is_main_process():
-        refuse_changes(folder, record)
-    config = saved_config(folder)
-    longer = None if epochs == config.trainer.get("max_epochs") else epochs
-    if longer is not None:
-        refuse_to_lengthen(record, config, longer)
-    elif record.status == "done":
-        terminal.say(f"{folder}: the run is finished; nothing is left to do")
-        return record.metrics.get("chosen", {}).get(config.monitor or "")
-    if record.status == "planned":
-        return _recorded_fit(config, folder, record, interruption)
-    resume = Manifest(folder / "checkpoints").newest_that_verifies()
-    if resume is None:
-        record.data_parts = {}  # nothing is left of what their rows have taught
-    at = (
-        "from the beginning: it has no undamaged checkpoint"
-        if resume is None
-        else f"at step {resume.step}"
-    )
-    terminal.say(f"continuing {folder} {at}")
-    return _recorded_fit(config, folder, record, interruption, resume, longer)

@@ -5,23 +5,24 @@ import time
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from rich.table import Table
+from torch.optim import Optimizer
 
 from ablab.config.schema import Objective
-from ablab.optim.optimizers import build_optimizer, describe_groups
+from ablab.optim.optimizers import describe_groups
 from ablab.terminal import _console, say
 from ablab.training.checkpointing import epoch_metrics
 from ablab.training.module import SupervisedModule
+from ablab.training.phases import PhasePlan
 
 
 @rank_zero_only
-def show_groups(model: SupervisedModule) -> None:
-    """The parameter groups as the phase will have them: rates, decay and what is frozen."""
-    phase = model.phase
+def show_groups(phase: PhasePlan, optimizer: Optimizer) -> None:
+    """Print the parameter groups of a phase: their rates, their weight decay, what is frozen."""
     title = f"{phase.name}: {phase.optim.name}, schedule {phase.schedule.name}"
     table = Table(title=title, title_justify="left")
     for column in ("group", "parameters", "lr", "weight decay", "frozen"):  # 80 columns hold them
         table.add_column(column, justify="left" if column == "group" else "right", no_wrap=True)
-    for row in describe_groups(build_optimizer(model, phase.optim)):
+    for row in describe_groups(optimizer):
         table.add_row(
             row.name,
             f"{row.parameters:,}",
@@ -85,6 +86,8 @@ class EpochLines(Callback):
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, SupervisedModule)
+        show_groups(pl_module.phase, trainer.optimizers[0])
         self._started = time.perf_counter()
         self._epoch = trainer.current_epoch
         self._validated_at = -1

@@ -224,7 +224,7 @@ def test_a_class_within_another_is_what_its_argument_says(
         "    def __init__(self, rules: 'dict[str, Rule] | None' = None, head=None): ..."
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "their_parts")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "their_parts")
     stop = "callbacks.stop={_target_: their_parts.Stop, %s}"
     rules = "rules: {a: {_target_: their_parts.Sharper, by: 0.5}}"
     head = "head: {_target_: their_parts.Head, in_features: 2, out_features: 3}"

@@ -25,7 +25,7 @@ from ablab.config.check import check
 from ablab.config.schema import Config
 from ablab.config.source_reading.signatures import signature_of
 from ablab.errors import ConfigError, UserError
-from ablab.training.run import run
+from ablab.training.tasks import run_task
 from tests.ablab.fuzz.cases import DELETED, change, changed, examples, odd_leaf, odd_text, paths_of
 
 _TINY = ["trainer.accelerator=cpu", "trainer.max_epochs=1", "+trainer.limit_train_batches=2"]
@@ -201,7 +201,7 @@ def test_a_run_ends_with_a_record_of_its_end(config: Config) -> None:
         folder.mkdir()
         status = "done"
         try:
-            run(config, folder, [])
+            run_task(config, folder, [])
         except Exception as error:
             told = as_user_error(error)
             if told is None:

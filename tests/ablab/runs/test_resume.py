@@ -111,7 +111,7 @@ def test_a_run_whose_lengthening_was_stopped_between_its_writes_can_be_continued
     with pytest.raises(RunInterrupted):
         go_on(copy, "trainer.max_epochs=4")
     monkeypatch.undo()
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     go_on(copy)
     assert_same_run(whole, copy)
     assert (copy / "config.yaml").read_bytes() == (whole / "config.yaml").read_bytes()

@@ -125,7 +125,7 @@ def test_a_signal_that_omegaconf_makes_an_error_of_its_own_stops_the_run(
 
 def killed_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that stopped after 30 steps, with the record that a SIGKILL there leaves."""
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     with pytest.raises(RunInterrupted):
         launch(
             [*TINY, "callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"],
@@ -136,7 +136,7 @@ def killed_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["ablab.training.run.saved_config", "ablab.training.run.read_data"]
+    "moment", ["ablab.training.tasks.saved_config", "ablab.training.run.Run.read_data"]
 )
 def test_a_killed_run_that_is_stopped_before_it_goes_on_is_interrupted(
     tmp_path: Path,

@@ -114,7 +114,7 @@ def test_a_config_that_hides_something_is_refused(override: str, told: str, secr
         ("job_logging: {root: {handlers: '${oc.env:HOME}'}}", "root.handlers"),
         ("hydra_logging: {handlers: {console: {class: logging.FileHandler}}}", "console.class"),
         ("hydra_logging: {loggers: {a: {handlers: [console]}}}", "loggers.a.handlers"),
-        ("job: {env_set: {LAB_ALLOWED_TARGETS: submitit}}", "must not set environment variables"),
+        ("job: {env_set: {ABLAB_ALLOWED_TARGETS: submitit}}", "must not set environment variables"),
         ("job: {env_copy: [HOME]}", "env_copy: .* must not set environment variables"),
         ("output_subdir: ../../elsewhere", "output_subdir"),
         ("output_subdir: .", "output_subdir"),
@@ -135,7 +135,7 @@ def test_a_users_callback_for_hydra_is_built(
         "from hydra.experimental.callback import Callback\nclass Hook(Callback): ..."
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "their_hook")
+    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "their_hook")
     check_hydra(composed("+hydra.callbacks.x={_target_: their_hook.Hook}", hydra=True))
 
 

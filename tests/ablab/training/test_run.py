@@ -4,7 +4,6 @@ import csv
 import itertools
 import json
 import math
-import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +20,12 @@ from ablab.errors import CheckpointError, ConfigError, RunFolderError, TrainingE
 from ablab.runs import find as saved
 from ablab.runs import record
 from ablab.runs.checkpoints import Manifest, load_checkpoint
-from ablab.runs.record import RunRecord, git_state
+from ablab.runs.record import RunRecord
 from ablab.safety.folder_lock import claimed
 from ablab.safety.signals import RunInterrupted
 from ablab.training import run
 from ablab.training.module import SupervisedModule
-from tests.launch import ROOT, TINY, launch
+from tests.launch import TINY, launch
 
 STEPS, EPOCH = 78, 26
 
@@ -70,109 +69,17 @@ def test_what_a_run_leaves(finished: Path) -> None:
     assert len(record.git.get("commit", "0" * 40)) == 40
 
 
-@pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with the code in a repository of its own, for which git is asked."""
-    project = tmp_path / "project"
-    (project / "src" / "ablab").mkdir(parents=True)
-    (project / "src" / "ablab" / "record.py").write_text("# code")
-    (project / ".gitignore").write_text("runs/")
-    git("init", "--quiet", cwd=project)
-    git("add", ".", cwd=project)
-    author = ("-c", "user.name=N", "-c", "user.email=n@example.org")
-    git(*author, "commit", "--quiet", "--message", "First", cwd=project)
-    monkeypatch.setattr(record, "_PROJECT", project)
-    monkeypatch.setattr(record, "__file__", str(project / "src" / "ablab" / "record.py"))
-    monkeypatch.setattr(record, "git_state", git_state.__wrapped__)
-    return project
-
-
-def git(*arguments: str, cwd: Path) -> str:
-    done = subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def test_a_clean_clone_has_its_commit(clone: Path) -> None:
-    (clone / "runs").mkdir()
-    (clone / "runs" / "run.json").touch()  # ignored
-    commit = git("rev-parse", "HEAD", cwd=clone)
-    assert record.git_state() == {"commit": commit, "dirty": False}
-
-
-@pytest.mark.parametrize("name", ["model.py", "conf/model/mine.yaml", "src/ablab/runs/record.py"])
-def test_a_file_that_the_commit_does_not_have_as_it_is_makes_it_dirty(
-    clone: Path, name: str
+def test_it_is_said_once_why_the_commit_is_not_known(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (clone / name).parent.mkdir(parents=True, exist_ok=True)
-    (clone / name).write_text("# new")
-    assert record.git_state()["dirty"] is True
-
-
-def test_an_untracked_file_beside_the_project_does_not(
-    clone: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(record, "_PROJECT", clone / "src")
-    (clone / "notes.txt").touch()
-    assert record.git_state()["dirty"] is False
-
-
-@pytest.mark.parametrize("variable", ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"])
-def test_the_environment_does_not_send_git_elsewhere(
-    clone: Path, tmp_path: Path, variable: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = record.git_state()
-    monkeypatch.setenv(variable, str(tmp_path / "elsewhere"))
-    assert record.git_state() == expected
-
-
-@pytest.mark.parametrize("way", ["repository", "environment", "user"])
-def test_no_monitor_of_files_is_run(
-    clone: Path, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran, program = tmp_path / "ran", tmp_path / "monitor"
-    program.write_text(f"#!/bin/sh\ntouch {ran}\n")
-    program.chmod(0o755)
-    if way == "environment":
-        monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
-        monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.fsmonitor")
-        monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(program))
-    else:
-        where = "--local" if way == "repository" else "--global"
-        git("config", where, "core.fsmonitor", str(program), cwd=clone)
-    assert "commit" in record.git_state()
-    assert not ran.exists()
-
-
-def test_a_repository_around_the_project_is_not_taken_for_its_own(clone: Path) -> None:
-    git("rm", "--cached", "--quiet", "src/ablab/runs/record.py", cwd=clone)
-    assert "record.py" in record.git_state()["error"]
-
-
-def test_it_is_told_once_why_the_commit_is_not_known(
-    clone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (clone / ".git").rename(tmp_path / "elsewhere")
-    run._tell_of_no_commit.cache_clear()  # which another test may have had it say
+    monkeypatch.setattr(record, "git_state", lambda: {"error": "fatal: not a git repository"})
+    run._warn_of_no_commit.cache_clear()  # another test may have made it say so
     for name in ("first", "second"):
         launch([*TINY, "trainer.max_epochs=1"], tmp_path / name)
     (message,) = [m for m in caplog.messages if "commit" in m]
-    assert "run.json will not name the commit of the code: fatal: not a git repository" in message
-    told = "not a git repository"
-    assert all(told in RunRecord.read(tmp_path / n).git["error"] for n in ("first", "second"))
-
-
-def test_a_machine_without_git_has_no_commit(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(clone))
-    assert record.git_state() == {"error": "git is not installed"}
-
-
-@pytest.mark.skipif(not (ROOT / ".git" / "index").is_file(), reason="is no clone")
-def test_asking_for_the_commit_leaves_the_index_alone() -> None:
-    """A run that is killed while git writes it leaves a lock that stops the next commit."""
-    (ROOT / "LICENSE").touch()  # something that git would note down
-    before = (ROOT / ".git" / "index").stat()
-    assert git_state()["commit"]
-    assert (ROOT / ".git" / "index").stat().st_ino == before.st_ino  # not replaced
+    assert message.endswith("will not name the commit of the code: fatal: not a git repository")
+    for name in ("first", "second"):
+        assert "not a git repository" in RunRecord.read(tmp_path / name).git["error"]
 
 
 def test_the_history_has_every_report_once(finished: Path) -> None:

@@ -30,7 +30,7 @@ def send_table(folder: Path, jobs: Sequence[JobFolder], *, complete: bool) -> No
             group=plan["name"],
             tags=(),
             config={key: value for key, value in plan.items() if key != "process"},
-            wandb_id=plan["report_id"],
+            earlier={"WandbTracker": {"id": plan["report_id"]}},
             job_type="report",
             in_plan=True,
         )

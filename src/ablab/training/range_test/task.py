@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ablab import terminal
 from ablab.config.schema import Config
+from ablab.optim.optimizers import build_optimizer
 from ablab.runs.checkpoints import Progress
 from ablab.runs.record import write_config
 from ablab.training import terminal_tables
@@ -28,7 +29,7 @@ def run_range_test(config: Config, folder: Path, overrides: list[str]) -> None:
     name = ladder.pop("phase")
     phase = next(p for p in plan_phases(config) if name in (None, p.name))
     model.begin_phase(phase, Progress())
-    terminal_tables.show_groups(model)
+    terminal_tables.show_groups(phase, build_optimizer(model, phase.optim))
     device = evaluator_for(config).strategy.root_device
     curve = find_lr(model, data.train_loader(), phase.optim, **ladder, device=device)
     write_config(folder, config.model_dump(mode="json"))

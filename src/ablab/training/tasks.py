@@ -1,0 +1,168 @@
+"""What each task does: fit, test, predict, or look for a learning rate."""
+
+import logging
+import os
+import signal
+import warnings
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ablab import terminal
+from ablab.config.schema import Config
+from ablab.errors import RunFolderError
+from ablab.runs.checkpoints import Manifest, Progress
+from ablab.runs.find import saved_config
+from ablab.runs.record import FILE_NAME, RunRecord
+from ablab.runs.resume import lengthen, refuse_changes, refuse_to_lengthen
+from ablab.safety.folder_lock import claimed
+from ablab.safety.signals import Interruption, end_with_parent
+from ablab.training.evaluation import predict, test_again
+from ablab.training.fit import fit
+from ablab.training.ranks import is_main_process
+from ablab.training.run import Run, say_how_to_continue
+
+_OF_HYDRA = ("run.log", ".hydra")  # it writes them into the folder of a run that has not begun
+
+
+def run_task(config: Config, folder: Path, overrides: list[str]) -> float | None:
+    """Do what ``config.task`` says.
+
+    Args:
+        folder: the folder of a new run, or of the run that ``config.run`` names.
+        overrides: the arguments of the command line, for the record.
+
+    Returns:
+        The best validation metric of a fit.
+
+    Raises:
+        UserError: for what the user can fix.
+    """
+    _quieten_libraries()
+    match config.task:
+        case "lr_find":
+            if is_main_process():
+                from ablab.training.range_test.task import run_range_test  # imports matplotlib
+
+                run_range_test(config, folder, overrides)
+        case "test":
+            test_again(folder)
+        case "predict":
+            predict(folder)
+        case "fit":
+            if not is_main_process():  # it would wait for the others forever if rank 0 died
+                end_with_parent(os.getppid(), signal.SIGKILL)
+            with (
+                claimed(folder) if is_main_process() else nullcontext(),
+                Interruption() as interruption,
+            ):
+                if config.run is not None:
+                    return _continue(folder, interruption, _epochs_asked_for(config, overrides))
+                if is_main_process():
+                    _refuse_a_second_run(folder)
+                record = RunRecord.planned(config.model_dump(mode="json"), overrides)
+                return _fit_new(Run(folder, config, record, interruption))
+    return None
+
+
+def continue_run(folder: Path) -> float | None:
+    """Begin or continue the run whose record lies in ``folder``.
+
+    Returns and raises: as ``run_task``.
+    """
+    _quieten_libraries()
+    with claimed(folder), Interruption() as interruption:
+        return _continue(folder, interruption)
+
+
+def _fit_new(run: Run) -> float | None:
+    with run.recorded():
+        return fit(run, run.read_data(), None)
+
+
+def _continue(folder: Path, interruption: Interruption, epochs: int | None = None) -> float | None:
+    """Continue a run, to ``epochs`` epochs if that is given."""
+    record = RunRecord.read(folder)
+    try:
+        return _continue_recorded(folder, record, interruption, epochs)
+    except BaseException as error:
+        stop = interruption.stop_behind(error)
+        if stop is not None and record.status == "running" and is_main_process():
+            # The run was killed earlier, and this process is stopped before it could begin.
+            record.end("interrupted", stop.exit_code)
+            record.write(folder)
+            say_how_to_continue(stop, folder)
+        raise
+
+
+def _continue_recorded(
+    folder: Path, record: RunRecord, interruption: Interruption, epochs: int | None
+) -> float | None:
+    if is_main_process():
+        refuse_changes(folder, record)
+    config = saved_config(folder)
+    longer = None if epochs == config.trainer.get("max_epochs") else epochs
+    if longer is not None:
+        refuse_to_lengthen(record, config, longer)
+    elif record.status == "done":
+        terminal.say(f"{folder}: the run is finished; nothing is left to do")
+        return record.metrics.get("chosen", {}).get(config.monitor or "")
+    run = Run(folder, config, record, interruption)
+    if record.status == "planned":
+        return _fit_new(run)
+    resume = Manifest(folder / "checkpoints").newest_that_verifies()
+    if resume is None:
+        terminal.say(f"continuing {folder} from the beginning: it has no undamaged checkpoint")
+        record.data_parts = {}  # nothing is left of what its former rows have taught
+        if longer is not None:
+            run.config = lengthen(folder, record, longer)
+        return _fit_new(run)
+    terminal.say(f"continuing {folder} at step {resume.step}")
+    data = run.read_data()  # here, so that other rows are refused before the run is changed
+    if longer is not None:
+        run.config = lengthen(folder, record, longer)
+        resume = replace(resume, before=Progress())  # its only phase is open again
+    with run.recorded():
+        return fit(run, data, resume)
+
+
+def _epochs_asked_for(config: Config, overrides: list[str]) -> int | None:
+    """Return the number of epochs asked for on the command line, or None."""
+    asked = any(o.lstrip("+").startswith("trainer.max_epochs=") for o in overrides)
+    return config.trainer.get("max_epochs") if asked else None
+
+
+def _quieten_libraries() -> None:
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # our own tables say what a run is
+    # between lightning 2.6 and torch 2.14; harmless, and nothing a user can mend
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+    # reports go by optimiser steps over the whole run, so short epochs lose none
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
+    # norms of frozen groups are meant to be
+    warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
+    # of what is reported: all processes have the same already
+    warnings.filterwarnings("ignore", message="It is recommended to use .self.log.*sync_dist")
+    if not torch.cuda.is_available():
+        # Lightning has torch ask NVML whether there is a GPU, and optimisers ask before each step
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+
+
+def _refuse_a_second_run(folder: Path) -> None:
+    """Raise RunFolderError if ``folder``, named with hydra.run.dir, is in use.
+
+    A config can name any folder, and a run replaces files such as config.yaml.
+    """
+    if (folder / FILE_NAME).is_file():
+        raise RunFolderError(
+            f"{folder}: a run is there already; continue it with task=fit run={folder}, or name "
+            f"another folder"
+        )
+    names = sorted(path.name for path in folder.iterdir() if path.suffix != ".part")
+    others = [name for name in names if name not in _OF_HYDRA]
+    if others:
+        raise RunFolderError(
+            f"{folder}: holds other files ({others[0]}); name a new folder with hydra.run.dir=…"
+        )
