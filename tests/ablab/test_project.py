@@ -8,6 +8,8 @@ import pytest
 from ablab import project
 from tests.launch import ROOT
 
+AUTHOR = ("-c", "user.name=N", "-c", "user.email=n@example.org")
+
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -19,8 +21,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / ".gitignore").write_text("runs/")
     git("init", "--quiet", cwd=folder)
     git("add", ".", cwd=folder)
-    author = ("-c", "user.name=N", "-c", "user.email=n@example.org")
-    git(*author, "commit", "--quiet", "--message", "First", cwd=folder)
+    git(*AUTHOR, "commit", "--quiet", "--message", "First", cwd=folder)
     monkeypatch.setattr(project, "_current", project.Project(folder))
     monkeypatch.setattr(project, "git_state", project.git_state.__wrapped__)
     return folder
@@ -52,6 +53,7 @@ def test_an_untracked_file_beside_the_project_does_not(
 ) -> None:
     (clone / "src" / "train.py").touch()
     git("add", ".", cwd=clone)
+    git(*AUTHOR, "commit", "--quiet", "--message", "Second", cwd=clone)
     monkeypatch.setattr(project, "_current", project.Project(clone / "src"))
     (clone / "notes.txt").touch()
     assert project.git_state()["dirty"] is False

@@ -12,7 +12,7 @@ _CANNOT_BE_USED = {  # of Lightning's callbacks, and why
         "gradient_accumulation_scheduler.GradientAccumulationScheduler": _TRAINS_ALONE,
         "stochastic_weight_avg.StochasticWeightAveraging": _TRAINS_ALONE,
         "lr_finder.LearningRateFinder": f"{_TRAINS_ALONE}; use task=lr_find",
-        "batch_size_finder.BatchSizeFinder": f"{_TRAINS_ALONE}; set data.batch_size",
+        "batch_size_finder.BatchSizeFinder": f"{_TRAINS_ALONE}; set loading.batch_size",
         "on_exception_checkpoint.OnExceptionCheckpoint": (
             "would list its checkpoint as one of the run's; use checkpoints.every_n_steps"
         ),

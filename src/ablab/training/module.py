@@ -23,6 +23,7 @@ from ablab.optim.optimizers import build_optimizer
 from ablab.optim.schedules import GroupScheduler, momentum_of
 from ablab.runs.checkpoints import Progress
 from ablab.training.losses import activation_of, sum_and_count
+from ablab.training.metrics import Quotient
 from ablab.training.nonfinite import (
     NonFiniteLossError,
     describe_loss,
@@ -33,7 +34,6 @@ from ablab.training.phases import PhasePlan
 from ablab.training.running_loss import RunningLoss
 from ablab.training.sharding import FullySharded, shard
 from ablab.training.steps import StepTaker, step_taker
-from lesson5.tables.metrics import Quotient
 
 _HALF = (torch.float16, torch.bfloat16)
 _STEP_COUNT = "epoch_loop.manual_optimization.optim_step_progress"  # in Lightning's checkpoints

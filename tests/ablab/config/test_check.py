@@ -320,7 +320,7 @@ def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:
         ("trainer.model_registry=theirs", "uploads none"),
         (
             "callbacks.x._target_=lightning.pytorch.callbacks.BatchSizeFinder",
-            "callbacks.x: .* set data.batch_size",
+            "callbacks.x: .* set loading.batch_size",
         ),
         (
             "callbacks.x._target_=lightning.pytorch.callbacks.LearningRateFinder",

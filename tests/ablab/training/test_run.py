@@ -23,7 +23,7 @@ from ablab.runs.checkpoints import Manifest, load_checkpoint
 from ablab.runs.record import RunRecord
 from ablab.safety.folder_lock import claimed
 from ablab.safety.signals import RunInterrupted
-from ablab.training import run
+from ablab.training import evaluation, run
 from ablab.training.module import SupervisedModule
 from tests.launch import TINY, launch
 
@@ -127,7 +127,7 @@ def test_test_metrics_do_not_depend_on_the_batches(finished: Path, precision: st
     for batch_size in (7, 10_000):
         model, data = ablab.load(finished)
         data.eval_batch_size = batch_size
-        of_batches.append(saved.test_metrics(config, model, data))
+        of_batches.append(evaluation.test_metrics(config, model, data))
     small, whole = of_batches
     # bf16 has 8 bits for the loss of a batch; metrics are given float32
     close = 1e-6 if precision == "32-true" else 2e-3
