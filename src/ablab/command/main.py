@@ -15,6 +15,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ablab import project
 from ablab.command.import_torchmetrics import import_torchmetrics
@@ -22,6 +23,7 @@ from ablab.command.library_errors import as_user_error
 from ablab.command.overrides import (
     force_overrides,
     name_experiment,
+    only_shows,
     refuse_new_phases,
     refuse_other_settings,
     refuse_unknown_options,
@@ -31,11 +33,13 @@ from ablab.config.hydra_nodes import check_hydra
 from ablab.config.schema import Config
 from ablab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
 from ablab.runs import clock
+from ablab.runs.record import RunRecord
 from ablab.safety.folder_lock import refuse_links
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted, refuse_secrets
 from ablab.safety.signals import RunInterrupted
-from ablab.training.launcher_environment import RANK_VARIABLES, rank_of_environment
+from ablab.safety.surroundings import settle_surroundings, train_unheeded
+from ablab.training.launched import forget_ranks, rank_of_environment, settle_ranks
 
 _OF_ALL_RANKS = (ConfigError, TrainingError, RankError)
 
@@ -49,9 +53,25 @@ def check_what_hydra_builds() -> None:
     def composed(*arguments: Any, **settings: Any) -> DictConfig:
         cfg = compose(*arguments, **settings)
         check_hydra(cfg)
+        if cfg.hydra.mode != RunMode.MULTIRUN:
+            settle_ranks(_trainer_of(cfg))
         return cfg
 
     ConfigLoaderImpl.load_configuration = composed  # Hydra has no place for a check of one's own
+
+
+def _trainer_of(cfg: DictConfig) -> dict[str, Any]:
+    """Return the trainer's settings, of a run folder's record where one is named.
+
+    They are not checked yet: what is no trainer is none here, and is refused later.
+    """
+    trainer: Any = None
+    with contextlib.suppress(OmegaConfBaseException, RunFolderError):
+        if cfg.run is not None:
+            trainer = RunRecord.read(Path(cfg.run)).config.get("trainer")
+        elif isinstance(cfg.trainer, DictConfig):
+            trainer = OmegaConf.to_container(cfg.trainer, resolve=True)
+    return trainer if isinstance(trainer, dict) else {"devices": 1}
 
 
 def run_folder(runs: str, name: str, run: str | None) -> str:
@@ -155,15 +175,15 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
     """Run a ``hydra.main`` function; what the user can mend is one line and exit status 2."""
     show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise what it would print in its own words
+    settle_surroundings()
     register_resolvers()
     sys.argv[1:] = force_overrides(sys.argv[1:])
-    if {"-m", "--multirun"} & set(
-        sys.argv
-    ):  # a sweep is nobody's rank, and its jobs start their own
-        for name in RANK_VARIABLES:
-            os.environ.pop(name, None)
     try:
+        if {"-m", "--multirun"} & set(sys.argv):  # its jobs start their own ranks
+            forget_ranks()
         refuse_unknown_options(sys.argv[1:])
+        if not only_shows(sys.argv[1:]):
+            train_unheeded()
         refuse_secrets(sys.argv[1:])
         check_what_hydra_builds()
         main()
@@ -178,7 +198,8 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
         error = failure.__cause__ or failure if isinstance(failure, JobFailed) else failure
         told = as_user_error(error)
         if told is None or show_traceback:
-            print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201
+            shown = printable(redacted("".join(traceback.format_exception(error))))
+            print(shown, file=sys.stderr)  # noqa: T201
             sys.exit(1 if told is None else told.exit_status)
         # what all ranks meet, and what another has met, is rank 0's to tell
         if not (rank_of_environment() and isinstance(told, _OF_ALL_RANKS)):

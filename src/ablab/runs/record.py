@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import platform
+import re
 import resource
 import sys
 import traceback
@@ -21,6 +22,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from ablab.config.schema import NAME
 from ablab.errors import RankError, RunFolderError
 from ablab.project import git_state
 from ablab.runs.identity import config_hash
@@ -34,6 +36,7 @@ SCHEMA_VERSION = 1
 # ``running`` while nobody holds the folder is a run that was killed
 Status = Literal["planned", "running", "done", "failed", "interrupted"]
 
+_NAME = re.compile(NAME)
 _NO_ERROR = {"type": "", "message": ""}
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
 
@@ -155,6 +158,12 @@ def _checked(record: RunRecord) -> RunRecord:
     ]
     if lacking:
         raise ValueError(f"it lacks {', '.join(lacking)}")
+    # Others, such as what a callback has logged, may have any name, and are escaped where shown.
+    for section, key in ((record.config, "phases"), (record.config.get("objective"), "metrics")):
+        names = section.get(key) if isinstance(section, dict) else None
+        for name in names if isinstance(names, dict) else ():
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"config: {key} has {name!r}, which is no name")
     return record
 
 

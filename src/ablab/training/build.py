@@ -10,10 +10,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.profilers import Profiler
+from torch import Tensor
 
+from ablab import terminal
 from ablab.config.schema import Config
 from ablab.data.module import TensorDataModule
-from ablab.errors import ConfigError, first_line
+from ablab.errors import ConfigError, DataError, first_line
 from ablab.runs.checkpoints import AtomicCheckpointIO, Progress
 from ablab.safety.signals import Interruption
 from ablab.trackers import Tracker
@@ -22,6 +24,7 @@ from ablab.training.checkpointing import RunCheckpoints
 from ablab.training.gradient_clipping import GradientClipping
 from ablab.training.module import SupervisedModule
 from ablab.training.phases import PhasePlan
+from ablab.training.ranks import launched_by
 from ablab.training.trial import _check_fits, _own_sizes, _refuse_smaller_sizes
 
 
@@ -48,13 +51,43 @@ def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
     _check_fits(config, sizes)
     model: SupervisedModule = instantiate({**config.model}, **sizes, _convert_="all")
     objective = config.objective
-    model.prepare_training(
-        loss=instantiate(objective.loss, _convert_="all"),
-        metrics={name: instantiate(m, _convert_="all") for name, m in objective.metrics.items()},
-        order_seed=config.seeds.order,
-        error_if_nonfinite=config.error_if_nonfinite,
-    )
+    loss = instantiate(objective.loss, _convert_="all")
+    metrics = {name: instantiate(m, _convert_="all") for name, m in objective.metrics.items()}
+    try:
+        model.prepare_training(
+            loss=loss,
+            metrics=metrics,
+            order_seed=config.seeds.order,
+            error_if_nonfinite=config.error_if_nonfinite,
+        )
+    except KeyError as error:  # torch's, for a name that each module has for something else
+        told = f"a metric cannot have this name ({error.args[0]}); choose another"
+        raise ConfigError(f"objective.metrics: {told}") from error
     return model
+
+
+def _look_at_targets(model: SupervisedModule, targets: Tensor) -> None:
+    """Say if no prediction can reach some of the targets, or if most of its range is not needed.
+
+    Raises:
+        DataError: all targets are the same.
+    """
+    if targets.numel() == 0:
+        return
+    least, most = (end.item() for end in targets.aminmax())
+    if least == most:
+        raise DataError(
+            f"all {len(targets):,} training targets are {least:g}; there is nothing to learn"
+        )
+    if model.output_range is None:
+        return
+    ends = torch.tensor(model.output_range, dtype=torch.float32)
+    low, high = sorted(model.activation(ends).tolist())
+    if least < low or most > high or most - least < (high - low) / 4:
+        terminal.say(
+            f"the model predicts from {low:g} to {high:g}, but the training targets go from "
+            f"{least:g} to {most:g}; choose a range for it that is a little wider than the targets"
+        )
 
 
 def build_trackers(config: Config) -> list[Tracker]:
@@ -105,7 +138,7 @@ def build_trainer(
         trainer = build(
             callbacks=[*callbacks, terminal_tables.EpochLines(), checkpoints],
             logger=trackers,
-            plugins=[AtomicCheckpointIO({checkpoints.folder: checkpoints.retained})],
+            plugins=[AtomicCheckpointIO({checkpoints.folder: checkpoints.retained}), launched_by()],
             default_root_dir=folder,
         )
     except (

@@ -22,6 +22,7 @@ from ablab.training.ranks import is_main_process
 from ablab.training.run import Run
 from ablab.training.sharding import is_sharded
 from ablab.training.trial import try_out
+from ablab.training.waiting import watched_fit
 
 
 def fit(run: Run, data: TensorDataModule, resume: Entry | None) -> float | None:
@@ -123,7 +124,8 @@ def _train_phase(
     with run.timed("fit"):
         launchers.append(trainer.strategy.launcher)
         try:
-            trainer.fit(model, datamodule=data, ckpt_path=path)
+            with watched_fit(run, trainer):
+                trainer.fit(model, datamodule=data, ckpt_path=path)
         except BaseException as error:
             raise_cause(error, launchers, run.interruption, run.folder)
     if trainer.should_stop and trainer.current_epoch < (trainer.max_epochs or 0):

@@ -1,9 +1,12 @@
 """What has ended a fit: its own error, or what has happened to another of its processes."""
 
+import os
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ablab.errors import TrainingError
+import torch
+
+from ablab.errors import TrainingError, UserError, first_line
 from ablab.runs.checkpoints import Manifest
 from ablab.safety.signals import Interruption
 from ablab.training.ranks import as_lost_rank, hand_over, take_over
@@ -17,6 +20,12 @@ def raise_cause(
     Args:
         launchers: Lightning's, of the fits of this process so far.
     """
+    distributed = torch.distributed
+    if isinstance(error, distributed.DistError) and not distributed.is_initialized():
+        raise UserError(
+            f"the processes of this run could not meet at {os.environ.get('MASTER_ADDR')}:"
+            f"{os.environ.get('MASTER_PORT')}: {first_line(error)}"
+        ) from error
     lost = as_lost_rank(error, take_over(launchers))
     if lost is not None:
         if lost.word is None:  # killed, or told to stop by the signal that this process has got

@@ -81,6 +81,12 @@ class SupervisedModule(LightningModule):
         said = {name: "max" if up else "min" for name, up in higher.items() if up is not None}
         return {"loss": "min", **said}
 
+    @property
+    def output_range(self) -> tuple[float, float] | None:
+        """The ends of what ``forward`` can return, if it has any; they are compared with the
+        targets before training."""
+        return None
+
     def load_pretrained(self) -> None:
         """Take over weights from elsewhere; called once, before the first step of a new run."""
         return

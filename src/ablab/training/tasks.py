@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import warnings
 from contextlib import nullcontext
 from dataclasses import replace
@@ -18,10 +17,10 @@ from ablab.runs.find import saved_config
 from ablab.runs.record import FILE_NAME, RunRecord
 from ablab.runs.resume import lengthen, refuse_changes, refuse_to_lengthen
 from ablab.safety.folder_lock import claimed
-from ablab.safety.signals import Interruption, end_with_parent
+from ablab.safety.signals import Interruption
 from ablab.training.evaluation import predict, test_again
 from ablab.training.fit import fit
-from ablab.training.ranks import is_main_process
+from ablab.training.ranks import end_with_launcher, is_main_process
 from ablab.training.run import Run, say_how_to_continue
 
 _OF_HYDRA = ("run.log", ".hydra")  # it writes them into the folder of a run that has not begun
@@ -48,12 +47,13 @@ def run_task(config: Config, folder: Path, overrides: list[str]) -> float | None
 
                 run_range_test(config, folder, overrides)
         case "test":
-            test_again(folder)
+            if is_main_process():
+                test_again(folder)
         case "predict":
-            predict(folder)
+            if is_main_process():
+                predict(folder)
         case "fit":
-            if not is_main_process():  # it would wait for the others forever if rank 0 died
-                end_with_parent(os.getppid(), signal.SIGKILL)
+            end_with_launcher()
             with (
                 claimed(folder) if is_main_process() else nullcontext(),
                 Interruption() as interruption,
@@ -143,6 +143,8 @@ def _quieten_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     # norms of frozen groups are meant to be
     warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
+    # Lightning looks for srun, though a run on SLURM may well be of one process.
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     # of what is reported: all processes have the same already
     warnings.filterwarnings("ignore", message="It is recommended to use .self.log.*sync_dist")
     if not torch.cuda.is_available():

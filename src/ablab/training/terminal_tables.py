@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from ablab.config.schema import Objective
 from ablab.optim.optimizers import describe_groups
+from ablab.safety.printable import as_cell
 from ablab.terminal import _console, say
 from ablab.training.checkpointing import epoch_metrics
 from ablab.training.module import SupervisedModule
@@ -19,12 +20,12 @@ from ablab.training.phases import PhasePlan
 def show_groups(phase: PhasePlan, optimizer: Optimizer) -> None:
     """Print the parameter groups of a phase: their rates, their weight decay, what is frozen."""
     title = f"{phase.name}: {phase.optim.name}, schedule {phase.schedule.name}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=as_cell(title), title_justify="left")
     for column in ("group", "parameters", "lr", "weight decay", "frozen"):  # 80 columns hold them
         table.add_column(column, justify="left" if column == "group" else "right", no_wrap=True)
     for row in describe_groups(optimizer):
         table.add_row(
-            row.name,
+            as_cell(row.name),
             f"{row.parameters:,}",
             f"{row.lr:.3g}",
             f"{row.weight_decay:.3g} {row.mode}" if row.weight_decay else "none",
@@ -43,9 +44,9 @@ def show_test(
     table = Table()
     table.add_column("on the test part")
     for name in metrics:
-        table.add_column(name, justify="right")
+        table.add_column(as_cell(name), justify="right")
     for label, values in {model: metrics, **baselines}.items():
-        table.add_row(label, *(f"{values[m]:.4f}" if m in values else "" for m in metrics))
+        table.add_row(as_cell(label), *(f"{values[m]:.4f}" if m in values else "" for m in metrics))
     _console.print(table)
 
 

@@ -11,6 +11,7 @@ from ablab.config.schema import Config
 from ablab.config.source_reading.signatures import signature_of
 from ablab.data.module import TensorDataModule
 from ablab.errors import ConfigError, first_line
+from ablab.training.build import _look_at_targets
 from ablab.training.module import SupervisedModule, uncompiled
 
 
@@ -56,6 +57,7 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
     Raises:
         ConfigError: the model is not for rows like these, or the objective is not for what the
             model and these data give.
+        DataError: all training targets are the same.
     """
     *inputs, target = (part[:2] for part in data.parts["train"])
     model.eval()
@@ -87,6 +89,7 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
     finally:
         model.evaluation_metrics.reset()
         model.train()
+    _look_at_targets(model, data.parts["train"][-1])
 
 
 def _computed(model: SupervisedModule) -> dict[str, Any]:

@@ -40,6 +40,10 @@ class CollabFilter(SupervisedModule):
         self.biases = biases
         self.y_range = y_range
 
+    @property
+    def output_range(self) -> tuple[float, float] | None:
+        return self.y_range
+
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """users (B,), items (B,), indices -> predicted ratings (B,)."""
         score = (self.u_weight(users) * self.i_weight(items)).sum(dim=1)

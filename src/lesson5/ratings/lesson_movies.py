@@ -19,6 +19,7 @@ from ablab.errors import RunFolderError, UserError
 from ablab.findings import FOLDER
 from ablab.report.table.collect import collect
 from ablab.report.table.rows import Spread
+from ablab.safety.printable import printable
 
 FILE = f"{FOLDER}/items_by_bias.csv"
 MIN_RATINGS = 15  # in training; the lesson takes the 1,000 most rated movies, and 993 have these
@@ -113,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not found:
             raise RunFolderError(f"no finished run has {FILE}; python -m ablab.interpret makes it")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
     console = Console()
     table = Table(title=f"of the lesson's 15, {len(found)} runs", title_justify="left")
@@ -128,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     for end in ("best", "worst"):
         missed = Counter(movie for overlap in found for movie in overlap[end].missed)
         named = ", ".join(f"{movie} {n}" for movie, n in missed.most_common())
-        console.print(Text(f"missed of the {end}, in how many runs: {named or 'none'}"))
+        console.print(Text(printable(f"missed of the {end}, in how many runs: {named or 'none'}")))
     return 0
 
 

@@ -96,6 +96,10 @@ class EntityEmbedding(SupervisedModule):
         columns = zip(self.embeddings, categories.unbind(dim=1), strict=True)
         return torch.cat([layer(column) for layer, column in columns], dim=1)
 
+    @property
+    def output_range(self) -> tuple[float, float] | None:
+        return self.y_range
+
     def forward(self, categories: Tensor, continuous: Tensor) -> Tensor:
         """categories (B, n_categorical) int64, continuous (B, n_continuous) float32 -> (B,)."""
         vectors = self.embedding_dropout(self.embed(categories))

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from ablab.ablation.launch.devices import Needs, gpus_here, needs_of
+from ablab.ablation.launch.devices import Needs, needs_of
 from ablab.errors import ConfigError
+from ablab.training.machine import gpus_here
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from ablab.ablation.launch.devices import Needs, cores_here, gpus_here, needs_of
+from ablab.ablation.launch.devices import Needs, needs_of
 from ablab.ablation.launch.launch import end_job, killed_on_error, start_job, stop_jobs
 from ablab.ablation.launch.live_table import LiveTable
 from ablab.ablation.plan.listing import JobLines
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import Interruption
+from ablab.training.machine import cores_here, gpus_here
 
 _POLL = 0.05  # seconds
 

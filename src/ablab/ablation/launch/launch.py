@@ -17,7 +17,7 @@ from ablab import project
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import end_with_parent
-from ablab.training.launcher_environment import RANK_VARIABLES
+from ablab.training.launched import RANK_VARIABLES
 
 _GRACE = 10.0  # seconds; a job that is told twice stops without a checkpoint
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from ablab.ablation.plan.listing import duration
 from ablab.ablation.search.study import SearchStudy
 from ablab.report.write import console
+from ablab.safety.printable import as_cell, printable
 
 _BEST = 5
 _SEEDS = "seed=0,1,2,3,4"
@@ -62,7 +63,7 @@ def show_end(
         told = trial.user_attrs["error"] if trial in failed else stopped[trial.number]
         name = trial.user_attrs.get("folder")
         log = f"\n    log: {where}/{name}/run.log" if name else ""
-        out.print(Text(f"  trial {trial.number}: {told}{log}"), soft_wrap=True)
+        out.print(Text(printable(f"  trial {trial.number}: {told}{log}")), soft_wrap=True)
     counts = [
         *([f"{len(failed)} failed (hydra.sweeper.trials=… adds others)"] if failed else []),
         *(
@@ -85,9 +86,9 @@ def command(study: SearchStudy, trial: FrozenTrial, said: list[str]) -> str:
 def _best_table(study: SearchStudy, metric: str) -> Table:
     table = Table()
     for name in ("trial", *(p.key for p in study.space), metric, "folder"):
-        table.add_column(name, justify="left" if name == "folder" else "right")
+        table.add_column(as_cell(name), justify="left" if name == "folder" else "right")
     for trial in study.best()[:_BEST]:
         drawn = [p.text(trial.params[p.key]) for p in study.space]
         cells = [str(trial.number), *drawn, f"{trial.value:.4f}", trial.user_attrs["folder"]]
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(as_cell, cells))
     return table

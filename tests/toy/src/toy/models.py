@@ -26,6 +26,10 @@ class Factors(SupervisedModule):
         self.i_bias = _small(n_items, 1, BiasEmbedding)
         self.y_range = y_range
 
+    @property
+    def output_range(self) -> tuple[float, float] | None:
+        return self.y_range
+
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Users (B,), items (B,), indices -> ratings (B,)."""
         score = (self.u_weight(users) * self.i_weight(items)).sum(dim=1)
