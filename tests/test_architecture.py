@@ -74,6 +74,25 @@ def test_rooms_form_no_circle() -> None:
         pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
 
 
+def test_modules_form_no_circle() -> None:
+    """Of imports at the top of a module: one inside a function is made when all are loaded."""
+    all_modules = {**modules("ablab"), **modules("lesson5")}
+    graph = {
+        module: {
+            imported
+            for node in tree.body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for imported in imports_of(ast.Module([node], []))
+            if imported in all_modules
+        }
+        for module, tree in all_modules.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
 def test_the_engine_imports_no_lesson() -> None:
     lesson = {path.name for path in SRC.iterdir() if path.is_dir()} - {"ablab", "hydra_plugins"}
     found = {

@@ -50,4 +50,5 @@ class RankError(UserError):
 
 
 def first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]
+    """Return the first line of the error's message, or the name of its class if it has none."""
+    return str(error).strip().split("\n")[0] or type(error).__name__

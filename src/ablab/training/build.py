@@ -10,12 +10,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.profilers import Profiler
-from torch import Tensor
 
-from ablab import terminal
 from ablab.config.schema import Config
 from ablab.data.module import TensorDataModule
-from ablab.errors import ConfigError, DataError, first_line
+from ablab.errors import ConfigError, first_line
 from ablab.runs.checkpoints import AtomicCheckpointIO, Progress
 from ablab.safety.signals import Interruption
 from ablab.trackers import Tracker
@@ -64,30 +62,6 @@ def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
         told = f"a metric cannot have this name ({error.args[0]}); choose another"
         raise ConfigError(f"objective.metrics: {told}") from error
     return model
-
-
-def _look_at_targets(model: SupervisedModule, targets: Tensor) -> None:
-    """Say if no prediction can reach some of the targets, or if most of its range is not needed.
-
-    Raises:
-        DataError: all targets are the same.
-    """
-    if targets.numel() == 0:
-        return
-    least, most = (end.item() for end in targets.aminmax())
-    if least == most:
-        raise DataError(
-            f"all {len(targets):,} training targets are {least:g}; there is nothing to learn"
-        )
-    if model.output_range is None:
-        return
-    ends = torch.tensor(model.output_range, dtype=torch.float32)
-    low, high = sorted(model.activation(ends).tolist())
-    if least < low or most > high or most - least < (high - low) / 4:
-        terminal.say(
-            f"the model predicts from {low:g} to {high:g}, but the training targets go from "
-            f"{least:g} to {most:g}; choose a range for it that is a little wider than the targets"
-        )
 
 
 def build_trackers(config: Config) -> list[Tracker]:

@@ -1,4 +1,4 @@
-"""Test a run, and predict with it, from its folder alone."""
+"""Load, test and predict with a run from its folder alone."""
 
 import csv
 import io
@@ -22,12 +22,14 @@ from ablab.training.module import SupervisedModule
 
 
 def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
-    """Model (best checkpoint, eval mode, on the CPU) and data of a run, from its folder alone.
+    """Load the model (best checkpoint, in eval mode, on the CPU) and the data of a run.
 
-    Of a folder of runs, that of the newest finished one.
+    Args:
+        folder: a run folder, or a folder of runs, of which the newest finished one is taken.
 
     Raises:
-        RunFolderError, CheckpointError: there is no run, or it has no undamaged checkpoint.
+        RunFolderError: there is no run.
+        CheckpointError: it has no undamaged checkpoint.
     """
     folder = newest_run(folder)
     config = saved_config(folder)
@@ -45,7 +47,7 @@ def load_weights(model: SupervisedModule, config: Config, folder: Path, entry: E
     """
     state = load_checkpoint(folder / "checkpoints" / entry.file).get("state_dict")
     if str(config.trainer.get("precision")) in ("64", "64-true"):
-        model.double()  # ahead of the load, which would round to the model's precision
+        model.double()  # first, since loading rounds to the model's precision
     try:
         load_state(model, state, finite=model.error_if_nonfinite != "none")
     except CheckpointError as error:
@@ -53,7 +55,7 @@ def load_weights(model: SupervisedModule, config: Config, folder: Path, entry: E
 
 
 def test_again(folder: Path) -> None:
-    """Shows the test metrics of a run beside its data's baselines."""
+    """Test a run again; print its metrics beside the baselines of its data."""
     config = saved_config(folder)
     model, data = load(folder)
     terminal.say(data.summary())
@@ -63,7 +65,7 @@ def test_again(folder: Path) -> None:
 
 
 def predict(folder: Path) -> None:
-    """Writes ``predictions.csv``: the data's own columns and ``prediction``, a row per test row."""
+    """Write ``predictions.csv``: for each test row the data's own columns and ``prediction``."""
     config = saved_config(folder)
     model, data = load(folder)
     batches = evaluator_for(config).predict(model, datamodule=data)
@@ -80,20 +82,21 @@ def predict(folder: Path) -> None:
 def test_metrics(
     config: Config, model: SupervisedModule, data: TensorDataModule
 ) -> dict[str, float]:
+    """Return the loss and metrics of the test part, by name."""
     evaluator = evaluator_for(config)
     evaluator.test(model, datamodule=data, verbose=False)
     return {k.removeprefix("test/"): float(v) for k, v in evaluator.callback_metrics.items()}
 
 
 def evaluator_for(config: Config) -> Trainer:
-    """On one device: several would repeat samples to even out their shares."""
-    # Lightning looks for srun where this process may well be alone on SLURM
+    """Return a Trainer on one device; several would repeat rows to get equal shares."""
+    # Lightning warns if it finds srun, though this process may well be alone on SLURM.
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     return Trainer(
         accelerator=config.trainer.get("accelerator", "auto"),
         devices=1,
         precision=config.trainer.get("precision"),
-        plugins=[LightningEnvironment()],  # whatever has started this process
+        plugins=[LightningEnvironment()],  # this process is alone, whatever has started it
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

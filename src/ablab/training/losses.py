@@ -1,8 +1,7 @@
-"""Losses, and how a model's raw output becomes a prediction under each.
+"""Losses, and the activation that turns a model's raw output into predictions.
 
-A loss takes the output as the last layer leaves it: ``CrossEntropyLoss`` takes logits and holds the
-softmax itself, so a model has none. Metrics and predictions take the output through the activation
-that belongs to the loss.
+A loss takes the raw output: ``CrossEntropyLoss`` takes logits and contains the softmax, so a model
+has none. Metrics and predictions use the output after the activation that belongs to the loss.
 """
 
 import copy
@@ -16,8 +15,10 @@ Activation = Callable[[Tensor], Tensor]
 
 
 def activation_of(loss: nn.Module) -> Activation:
-    """What turns outputs (B, …) into predictions (B, …): the loss's own ``activation`` if it has
-    one; softmax over classes, sigmoid or exp for torch's losses on logits or logs; else nothing.
+    """Return the function from outputs (B, …) to predictions (B, …).
+
+    It is the loss's own ``activation`` if it has one; for torch's losses on logits or logs the
+    softmax over classes, the sigmoid or exp; otherwise the identity.
     """
     own: Activation | None = getattr(loss, "activation", None)
     if own is not None:
@@ -33,11 +34,13 @@ def activation_of(loss: nn.Module) -> Activation:
 
 
 def sum_and_count(loss: nn.Module, value: Tensor, target: Tensor) -> tuple[Tensor, Tensor | int]:
-    """Return the sum that ``value``, the loss of a batch, is the mean of, and what it is divided by
-    for the mean: rows, or for torch's losses with class weights or an ignored class the weights of
-    the rows that count. Over batches, all sums over all counts are the loss of all rows at once.
+    """Return the sum and the count of which ``value``, the loss of a batch, is the mean.
+
+    The count is the number of rows; for torch's losses with class weights or an ignored class it is
+    the weight of the rows that count. The sums of all batches over their counts are the loss of all
+    rows at once.
     """
-    value = value.float()  # 16 bits would round the product
+    value = value.float()  # in 16 bits the product would be rounded
     if getattr(loss, "reduction", "mean") == "sum":
         return value, len(target)
     if not isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) or target.is_floating_point():
@@ -49,9 +52,9 @@ def sum_and_count(loss: nn.Module, value: Tensor, target: Tensor) -> tuple[Tenso
 
 
 def loss_per_row(loss: nn.Module, output: Tensor, target: Tensor) -> Tensor:
-    """output (B, …), target (B, …) -> (B,): ``loss`` unreduced, or of each row as a batch of one.
+    """Output (B, …), target (B, …) -> losses (B,), unreduced or of each row as a batch of one.
 
-    Class weights multiply a row's loss, as ``reduction="none"`` has it.
+    Class weights multiply a row's loss, as with ``reduction="none"``.
     """
     if hasattr(loss, "reduction"):
         unreduced: Any = copy.copy(loss)

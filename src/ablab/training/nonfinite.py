@@ -1,8 +1,8 @@
-"""Losses, gradients and parameters that are not finite: what is told of them, and when.
+"""Errors for losses, gradients and parameters that are not finite.
 
-``error_if_nonfinite: loss`` looks at the losses when they are reported and at the parameters
-before they are saved; ``gradients`` also at the gradients of each step, before it is taken, for
-which a GPU has to be waited for; ``none`` looks at nothing.
+``error_if_nonfinite: loss`` checks the losses when they are reported and the parameters before they
+are saved. ``gradients`` also checks the gradients before each step, for which the process has to
+wait for a GPU. ``none`` checks nothing.
 """
 
 import math
@@ -17,10 +17,10 @@ from ablab.errors import TrainingError
 from ablab.training.ranks import gathered
 
 _REMEDY = (
-    "a lower optim.lr or trainer.gradient_clip_val may help, or the data hold what the loss cannot "
-    "take"
+    "a lower optim.lr or trainer.gradient_clip_val may help, or the data hold values that the loss "
+    "cannot take"
 )
-_SHOWN = 5  # parameters
+_SHOWN = 5  # parameters named in a message
 
 
 class NonFiniteLossError(Exception):
@@ -32,7 +32,7 @@ class NonFiniteLossError(Exception):
 
 
 def describe_loss(error: NonFiniteLossError, optimizer: Optimizer, now: int) -> TrainingError:
-    """The loss, and what it or its cause has led to by step ``now``."""
+    """Return an error that names the loss and what it has made non-finite by step ``now``."""
     lines = [f"the training loss is {error.value} at step {error.step}; {_REMEDY}"]
     parameters = list(_nonfinite(optimizer, gradients=False))
     gradients = list(_nonfinite(optimizer, gradients=True))
@@ -44,7 +44,7 @@ def describe_loss(error: NonFiniteLossError, optimizer: Optimizer, now: int) -> 
 
 
 def refuse_nonfinite_gradients(optimizer: Optimizer, step: int, loss: Tensor) -> None:
-    """Raises TrainingError, on all ranks, if ``step`` would make a parameter so; none is yet."""
+    """Raise TrainingError, on all ranks, if taking ``step`` would make a parameter non-finite."""
     gradients = [
         _values(p.grad)
         for group in optimizer.param_groups
@@ -64,24 +64,26 @@ def refuse_nonfinite_gradients(optimizer: Optimizer, step: int, loss: Tensor) ->
 
 
 def refuse_nonfinite_state(module: nn.Module, optimizer: Optimizer, step: int) -> None:
-    """Raises TrainingError, on all ranks, if a checkpoint would hold it: in parameters, in what the
-    optimiser keeps of them, or nan in a buffer (a mask may well be infinite)."""
+    """Raise TrainingError, on all ranks, if a checkpoint would hold a number that is not finite.
+
+    Checked are parameters and the optimiser's state, and buffers for nan (a mask may be infinite).
+    """
     kept = [t for state in optimizer.state.values() for t in state.values() if _is_real(t)]
     nan = [n for n, b in module.named_buffers() if _is_real(b) and bool(b.isnan().any())]
     told = None
     if found := list(_nonfinite(optimizer, gradients=False)):
         told = f"parameters: {_listed(found)}"
     elif not all(map(_is_finite, kept)):
-        told = "what the optimiser keeps of its gradients"
+        told = "the optimiser's state"
     elif nan:
         told = f"buffers: {', '.join(nan[:_SHOWN])}"
     if any(bad for (bad,) in gathered([float(told is not None)])):
-        told = told or "what another process holds"
+        told = told or "the state of another process"
         raise TrainingError(f"after step {step} there are numbers that are not finite in {told}")
 
 
 def _nonfinite(optimizer: Optimizer, *, gradients: bool) -> Iterator[tuple[str, str, Tensor]]:
-    """Group, name and values of each parameter, or gradient, that is not finite."""
+    """Yield group, name and values of each parameter, or gradient, that is not finite."""
     for group in optimizer.param_groups:
         for name, parameter in zip(group["param_names"], group["params"], strict=True):
             tensor = parameter.grad if gradients else parameter.detach()
@@ -90,7 +92,7 @@ def _nonfinite(optimizer: Optimizer, *, gradients: bool) -> Iterator[tuple[str, 
 
 
 def _listed(found: list[tuple[str, str, Tensor]]) -> str:
-    """``lin1.weight of group hidden (nan, in 3 of 40 values), …``."""
+    """Return ``lin1.weight of group hidden (nan, in 3 of 40), …``."""
     shown = []
     for group, name, values in found[:_SHOWN]:
         bad = values[~values.isfinite()]
@@ -102,7 +104,7 @@ def _listed(found: list[tuple[str, str, Tensor]]) -> str:
 
 
 def _values(tensor: Tensor) -> Tensor:
-    """Those that there are on this rank."""
+    """Return the values that are on this rank."""
     if isinstance(tensor, DTensor):
         return tensor.to_local()
     return tensor

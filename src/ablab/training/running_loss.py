@@ -1,4 +1,4 @@
-"""The training loss since the last report, and over the epoch; both go on in a resumed run."""
+"""The training loss since the last report and over the epoch; a resumed run continues both."""
 
 import math
 from typing import Any
@@ -10,38 +10,46 @@ from ablab.errors import CheckpointError
 from ablab.training.nonfinite import NonFiniteLossError
 from ablab.training.ranks import gathered
 
-_HELD = 1000  # losses, of which a GPU keeps half a kilobyte each
+_HELD = 1000  # losses that stay on the device; each takes half a kilobyte of a GPU
 
 
 class RunningLoss:
-    """Means over rows, and over the ranks. Within a window the losses stay on the device, each for
-    itself: nobody waits for them, and the first that is not finite can be named.
+    """Mean losses over rows and over ranks, since the last report (the window) and over the epoch.
 
-    Kept beside the module's attributes, which are slow to assign: torch looks through each.
+    Within a window the losses stay on the device, one by one, so that no step waits for them and
+    the first one that is not finite can be named.
+
+    The values are not attributes of the module, since torch makes assigning those slow.
     """
 
     def __init__(self, *, error_if_nonfinite: bool = True) -> None:
         self.error_if_nonfinite = error_if_nonfinite
         self._held: list[tuple[Tensor, int, int]] = []  # loss, rows, step
-        self._window = 0.0  # of this rank alone, as everything but the epoch's sums
+        self._window = 0.0  # sum over the rows of this rank; only the epoch's sums cover all ranks
         self._window_rows = 0
         self._first_nonfinite: tuple[int, float] | None = None  # its step, its value
         self._epoch = 0.0
         self._epoch_rows = 0
 
     def add(self, loss: Tensor, rows: int, step: int) -> None:
-        """``loss`` is the mean over ``rows``, a scalar without a graph; ``step`` minimises it."""
+        """Add the loss of a batch.
+
+        Args:
+            loss: the mean over the batch, a scalar without a graph.
+            rows: number of rows in the batch.
+            step: the optimiser step that minimises it.
+        """
         self._held.append((loss, rows, step))
         if len(self._held) == _HELD:
-            self._look()
+            self._add_up()
 
     def check(self) -> list[list[float]]:
-        """Sum and rows of the open window, by rank; all of them call it together.
+        """Return sum and rows of the open window for each rank; all ranks call it together.
 
         Raises:
-            NonFiniteLossError: a loss was not finite; the first is told, on every rank.
+            NonFiniteLossError: a loss was not finite; every rank raises it for the first such loss.
         """
-        self._look()
+        self._add_up()
         windows = gathered([self._window, float(self._window_rows)])
         if self.error_if_nonfinite and not all(math.isfinite(total) for total, _ in windows):
             step, value = self._first_nonfinite or (-1, 0.0)
@@ -51,7 +59,7 @@ class RunningLoss:
         return windows
 
     def close_window(self) -> float:
-        """The mean since the last call, over all ranks. Raises as ``check`` does."""
+        """Return the mean since the last call, over all ranks. Raises as ``check`` does."""
         windows = self.check()
         total, rows = (sum(column) for column in zip(*windows, strict=True))
         self._epoch += total
@@ -60,13 +68,13 @@ class RunningLoss:
         return total / max(rows, 1)
 
     def close_epoch(self) -> float:
-        """The mean of the windows closed since the last call."""
+        """Return the mean of the windows closed since the last call."""
         mean = self._epoch / max(self._epoch_rows, 1)
         self._epoch, self._epoch_rows = 0.0, 0
         return mean
 
     def state_dict(self) -> dict[str, Any]:
-        """The same on all ranks. Raises as ``check`` does."""
+        """Return the state, which is the same on all ranks. Raises as ``check`` does."""
         return {
             "windows": self.check(),
             "epoch": self._epoch,
@@ -74,20 +82,19 @@ class RunningLoss:
         }
 
     def load_state_dict(self, state: dict[str, Any], rank: int) -> None:
-        """Raises CheckpointError if it is that of an earlier version."""
+        """Load the state. Raises CheckpointError if an earlier version wrote it."""
         if "windows" not in state:
             raise CheckpointError(
-                "the checkpoint is of an earlier version of this package, under which its run can "
-                "be continued; here, begin a new one"
+                "the checkpoint was written by an earlier version of this package; continue the run "
+                "with that version, or begin a new run"
             )
         self._held.clear()
         window, rows = state["windows"][rank]
         self._window, self._window_rows = window, int(rows)
         self._epoch, self._epoch_rows = state["epoch"], state["epoch_rows"]
 
-    def _look(self) -> None:
-        """Fetch what is held from the device; in the order in which it came, so that a run that is
-        continued within a window adds up the same."""
+    def _add_up(self) -> None:
+        """Add up the held losses, in their order, so that a resumed run gets the same sum."""
         if not self._held:
             return
         losses = torch.stack([loss for loss, _, _ in self._held]).tolist()

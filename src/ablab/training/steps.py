@@ -1,8 +1,8 @@
-"""Backward and optimiser step: through Lightning's hooks, or without them where nobody listens.
+"""Backward pass and optimiser step, with Lightning's hooks only where one of them does something.
 
-For each step Lightning calls its hooks on the module and on every callback, each inside a
-profiler's context. Of a step of half a millisecond that is a tenth and more, and in most runs no
-hook does anything.
+At each step Lightning calls its hooks on the module and on every callback, each inside a profiler's
+context. That takes a tenth or more of a step of half a millisecond, and in most runs no hook does
+anything.
 """
 
 from typing import Any, Protocol, cast
@@ -19,7 +19,7 @@ _STEP_HOOKS = ("on_before_backward", "on_after_backward", "on_before_optimizer_s
 
 
 class StepTaker(Protocol):
-    """What a training step asks of its surroundings."""
+    """The operations of a training step."""
 
     @property
     def optimizer(self) -> Optimizer: ...
@@ -32,14 +32,14 @@ class StepTaker(Protocol):
 
 
 def step_taker(module: LightningModule) -> StepTaker:
-    """The shortest way that leaves nothing out, for the module's fit as it stands now."""
+    """Return the fastest StepTaker that leaves out no hook of the module's current fit."""
     optimizer = cast(LightningOptimizer, module.optimizers())
-    if _nothing_listens(module.trainer, module):
+    if _no_hook_is_used(module.trainer, module):
         return _Direct(module.trainer, optimizer.optimizer)
     return _ThroughLightning(module, optimizer)
 
 
-def _nothing_listens(trainer: Trainer, module: LightningModule) -> bool:
+def _no_hook_is_used(trainer: Trainer, module: LightningModule) -> bool:
     precision = trainer.precision_plugin
     scales = not (
         type(precision) is Precision
@@ -55,7 +55,8 @@ def _nothing_listens(trainer: Trainer, module: LightningModule) -> bool:
 
 
 def _overrides(instance: Any, base: type, hooks: tuple[str, ...]) -> bool:
-    """Also by an attribute of the instance, as callbacks made of functions have them."""
+    """Return whether ``instance`` overrides one of ``hooks``, in its class or as an attribute of
+    its own (as callbacks that are made of functions do)."""
     return any(
         name in vars(instance) or getattr(type(instance), name) is not getattr(base, name)
         for name in hooks
@@ -63,7 +64,7 @@ def _overrides(instance: Any, base: type, hooks: tuple[str, ...]) -> bool:
 
 
 class _ThroughLightning:
-    """Scales gradients, exchanges them between processes, calls hooks, counts the step."""
+    """Steps that scale gradients, exchange them between processes and call the hooks."""
 
     def __init__(self, module: LightningModule, optimizer: LightningOptimizer) -> None:
         self._lightning_optimizer = optimizer
@@ -76,7 +77,7 @@ class _ThroughLightning:
 
 
 class _Direct:
-    """torch's own calls, and the counter that Lightning's ``global_step`` reads."""
+    """Steps by torch's own calls, which also count for Lightning's ``global_step``."""
 
     def __init__(self, trainer: Trainer, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
@@ -84,7 +85,7 @@ class _Direct:
         self._progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
 
     def zero_grad(self) -> None:
-        for parameter in self._parameters:  # torch does as much, inside a profiler's context
+        for parameter in self._parameters:  # as torch does, but outside a profiler's context
             parameter.grad = None
 
     def backward(self, loss: Tensor) -> None:

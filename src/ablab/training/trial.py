@@ -1,4 +1,4 @@
-"""Check that model, objective and data fit, before the first step."""
+"""Check that model, objective and data go together, before the first step."""
 
 import warnings
 from collections.abc import Mapping
@@ -6,24 +6,25 @@ from contextlib import suppress
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from ablab import terminal
 from ablab.config.schema import Config
 from ablab.config.source_reading.signatures import signature_of
 from ablab.data.module import TensorDataModule
-from ablab.errors import ConfigError, first_line
-from ablab.training.build import _look_at_targets
+from ablab.errors import ConfigError, DataError, first_line
 from ablab.training.module import SupervisedModule, uncompiled
 
 
 def _own_sizes(config: Config, data: TensorDataModule) -> dict[str, Any]:
-    """Sizes that the config sets, and would otherwise be the data's."""
+    """Return the sizes that the config sets, and that would otherwise be the data's."""
     return {key: config.model[key] for key in data.sizes if key in config.model}
 
 
 def _refuse_smaller_sizes(own: dict[str, Any], sizes: dict[str, Any]) -> None:
-    """Raises ConfigError for a size with which some of the data would be out of range."""
+    """Raise ConfigError for a size that leaves some of the data out of range."""
     faults = [
-        f"model.{key}: {value} is not enough for these data, which have {sizes[key]}; leave it out"
+        f"model.{key}: {value} is too small: the data have {sizes[key]}; leave the setting out"
         for key, value in own.items()
         if not _at_least(value, sizes[key])
     ]
@@ -38,7 +39,7 @@ def _at_least(own: Any, size: Any) -> bool:
 
 
 def _check_fits(config: Config, sizes: dict[str, Any]) -> None:
-    """Raises ConfigError unless the model takes the data's sizes, and needs no others."""
+    """Raise ConfigError unless the model takes the data's sizes and needs no others."""
     target = config.model["_target_"]
     signature = signature_of(target)
     unknown = sizes.keys() - signature.types.keys()
@@ -46,23 +47,23 @@ def _check_fits(config: Config, sizes: dict[str, Any]) -> None:
     if missing or (unknown and not signature.accepts_any):
         wants = f"needs {', '.join(sorted(missing))}" if missing else "does not take them"
         raise ConfigError(
-            f"model: {target} is not for this data, which has {', '.join(sorted(sizes))}; "
-            f"it {wants}; choose another with model=NAME"
+            f"model: {target} does not fit these data, which have {', '.join(sorted(sizes))}; "
+            f"it {wants}; choose another model with model=NAME"
         )
 
 
 def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> None:
-    """Try model, loss and metrics on two training rows; the model is left as it was.
+    """Try model, loss and metrics on two training rows, and leave the model as it was.
 
     Raises:
-        ConfigError: the model is not for rows like these, or the objective is not for what the
-            model and these data give.
+        ConfigError: the model cannot take these rows, or the objective cannot take the model's
+            outputs and these targets.
         DataError: all training targets are the same.
     """
     *inputs, target = (part[:2] for part in data.parts["train"])
     model.eval()
     try:
-        with torch.no_grad(), uncompiled(model):  # two rows are not worth a compilation
+        with torch.no_grad(), uncompiled(model):  # compiling for two rows would not pay
             output = model(*inputs)
     except RuntimeError as error:
         own = {k: v for k, v in _own_sizes(config, data).items() if v != data.sizes[k]}
@@ -70,8 +71,8 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
             raise
         said = ", ".join(f"{key}={value}" for key, value in own.items())
         raise ConfigError(
-            f"model: with {said} it is not for these data, which have "
-            f"{', '.join(f'{key} {data.sizes[key]}' for key in own)}; leave it out "
+            f"model: with {said} it does not fit these data, which have "
+            f"{', '.join(f'{key} {data.sizes[key]}' for key in own)}; leave the setting out "
             f"({first_line(error)})"
         ) from error
     try:
@@ -79,10 +80,9 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
             loss = model.loss_function(output, target)
             model.evaluation_metrics.update(model.activation(output), target)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
-            f"objective: is not for outputs {_described(output)} and targets {_described(target)} "
-            f"({told}); choose another with objective=…"
+            f"objective: does not fit outputs {_described(output)} and targets "
+            f"{_described(target)} ({first_line(error)}); choose another with objective=…"
         ) from error
     else:
         _refuse_several_numbers({"loss": loss, **_computed(model)})
@@ -93,7 +93,7 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
 
 
 def _computed(model: SupervisedModule) -> dict[str, Any]:
-    """What each metric is of two rows; without those for which that is too few."""
+    """Return the value of each metric on two rows; those that need more rows are left out."""
     values = {}
     with warnings.catch_warnings(action="ignore"):
         for name, metric in model.evaluation_metrics.items():
@@ -103,7 +103,7 @@ def _computed(model: SupervisedModule) -> dict[str, Any]:
 
 
 def _refuse_several_numbers(values: Mapping[str, Any]) -> None:
-    """Raises ConfigError for a loss or a metric that is more than one number."""
+    """Raise ConfigError for a loss or a metric that is more than one number."""
     for name, value in values.items():
         try:
             float(value)
@@ -111,11 +111,35 @@ def _refuse_several_numbers(values: Mapping[str, Any]) -> None:
             tensor = isinstance(value, torch.Tensor)
             given = f"{value.numel()} numbers" if tensor else f"a {type(value).__name__}"
             raise ConfigError(
-                f"objective.{name}: gives {given} for two rows, where it should give one number; "
-                f"have it average over them"
+                f"objective.{name}: returns {given} for two rows, but must return one number; set "
+                f"it to average over rows"
             ) from error
 
 
 def _described(tensor: torch.Tensor) -> str:
     kind = str(tensor.dtype).removeprefix("torch.")
     return f"of {kind}" + (f" for {tensor.shape[1]} classes" if tensor.dim() > 1 else ", one a row")
+
+
+def _look_at_targets(model: SupervisedModule, targets: Tensor) -> None:
+    """Say if no prediction can reach some of the targets, or if most of its range is not needed.
+
+    Raises:
+        DataError: all targets are the same.
+    """
+    if targets.numel() == 0:
+        return
+    least, most = (end.item() for end in targets.aminmax())
+    if least == most:
+        raise DataError(
+            f"all {len(targets):,} training targets are {least:g}; there is nothing to learn"
+        )
+    if model.output_range is None:
+        return
+    ends = torch.tensor(model.output_range, dtype=torch.float32)
+    low, high = sorted(model.activation(ends).tolist())
+    if least < low or most > high or most - least < (high - low) / 4:
+        terminal.say(
+            f"the model predicts from {low:g} to {high:g}, but the training targets go from "
+            f"{least:g} to {most:g}; choose a range for it that is a little wider than the targets"
+        )
