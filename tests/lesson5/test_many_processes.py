@@ -128,7 +128,7 @@ def test_a_rank_that_dies_ends_the_run_with_its_error(
     elif launcher == "lightning":
         assert record.error is not None
         assert (record.status, record.error["type"]) == ("failed", "RankError")
-        assert ended.stderr == "error: rank 1 was ended by SIGKILL, without a word\n"
+        assert ended.stderr == "error: rank 1 ended by SIGKILL and left no message\n"
     else:  # torchrun tells it, and its SIGTERM to rank 0 may have come first
         assert record.status in ("failed", "interrupted")
         assert "SIGKILL" in ended.stderr

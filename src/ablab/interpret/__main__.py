@@ -119,7 +119,7 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
     from ablab.runs.record import RunRecord
     from ablab.safety.folder_lock import refuse_links
     from ablab.training.evaluation import load
-    from ablab.training.interpretations import misfit, take
+    from ablab.training.interpretations import reason_against, run_step
 
     given = settings.pop("run")
     run = newest_run(given)
@@ -132,11 +132,13 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
         print(printable(told), file=sys.stderr)  # noqa: T201
     step = get_method(_targets()[kind])
     model, data = load(run)
-    told = misfit(step, model, data)
+    told = reason_against(step, model, data)
     if told:
-        fitting = [k for k, t in _targets().items() if not misfit(get_method(t), model, data)]
+        fitting = [
+            k for k, t in _targets().items() if not reason_against(get_method(t), model, data)
+        ]
         raise UserError(f"{kind}: {told}; for it there are {', '.join(fitting)}")
-    findings = take(functools.partial(step, **settings), model, data, run)
+    findings = run_step(functools.partial(step, **settings), model, data, run)
     findings.show()
     for path in findings.write(run / FOLDER):
         print(printable(str(path)))  # noqa: T201

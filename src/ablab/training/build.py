@@ -19,11 +19,11 @@ from ablab.safety.signals import Interruption
 from ablab.trackers import Tracker
 from ablab.training import terminal_tables
 from ablab.training.checkpointing import RunCheckpoints
-from ablab.training.gradient_clipping import GradientClipping
 from ablab.training.module import SupervisedModule
 from ablab.training.phases import PhasePlan
 from ablab.training.ranks import launched_by
-from ablab.training.trial import _check_fits, _own_sizes, _refuse_smaller_sizes
+from ablab.training.steps import GradientClipping
+from ablab.training.trial import check_fits, own_sizes, refuse_smaller_sizes
 
 
 def build_data(config: Config) -> TensorDataModule:
@@ -43,10 +43,10 @@ def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seeds.init)
-    own = _own_sizes(config, data)
-    _refuse_smaller_sizes(own, data.sizes)
+    own = own_sizes(config, data)
+    refuse_smaller_sizes(own, data.sizes)
     sizes = {key: value for key, value in data.sizes.items() if key not in own}
-    _check_fits(config, sizes)
+    check_fits(config, sizes)
     model: SupervisedModule = instantiate({**config.model}, **sizes, _convert_="all")
     objective = config.objective
     loss = instantiate(objective.loss, _convert_="all")

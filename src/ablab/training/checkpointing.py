@@ -1,4 +1,4 @@
-"""When a run writes checkpoints, and which of them stay."""
+"""The callback that writes a run's checkpoints and decides which are kept."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -15,8 +15,10 @@ from ablab.safety.signals import Interruption
 
 
 def epoch_metrics(trainer: Trainer, validated_at: int) -> dict[str, float]:
-    """What was measured of the last epoch: neither the loss since the last report within it, nor
-    what validation said at an earlier step than the current one."""
+    """Return the metrics of the epoch that ends.
+
+    Left out are the loss since the last report and validation metrics of an earlier step.
+    """
     current = trainer.global_step == validated_at
     return {
         name: float(value)
@@ -26,10 +28,10 @@ def epoch_metrics(trainer: Trainer, validated_at: int) -> dict[str, float]:
 
 
 class RunCheckpoints(Checkpoint):
-    """Checkpoints after each epoch, every ``every_n_steps``, and when a signal asks to stop.
+    """Write a checkpoint after each epoch, every ``every_n_steps``, and when a signal asks to stop.
 
-    The newest ``keep`` stay, and the best by ``monitor``. A stop that falls on the last batch of an
-    epoch waits for the epoch's end, so that its validation is part of what is saved.
+    The newest ``keep`` are kept, and the best by ``monitor``. A stop on the last batch of an epoch
+    waits for the end of the epoch, so that the checkpoint includes its validation.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class RunCheckpoints(Checkpoint):
         self.before = before
         self._metrics: dict[str, float] = {}
         self._validated_at = -1
-        if getattr(rank_zero_only, "rank", 0) == 0:  # the only one that writes
+        if getattr(rank_zero_only, "rank", 0) == 0:  # no other rank writes
             _prepare(folder)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -76,7 +78,7 @@ class RunCheckpoints(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer, epoch_metrics(trainer, self._validated_at))
-        if not trainer.should_stop:  # the run itself asks when the phase has been closed
+        if not trainer.should_stop:  # otherwise the run stops when it has closed the phase
             self.interruption.raise_if_requested()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -90,22 +92,26 @@ class RunCheckpoints(Checkpoint):
 
     def _save(self, trainer: Trainer, metrics: dict[str, float]) -> None:
         if trainer.world_size > 1 and self.interruption.requested is not None:
-            return  # ranks may stand at different steps, and saving waits for all of them
+            return  # saving waits for all ranks, and they may be at different steps
         self._metrics = metrics
         step = self.before.steps + trainer.global_step
         trainer.save_checkpoint(self.folder / f"step={step:08d}.ckpt")
 
     def retained(self, entries: list[Entry]) -> list[Entry]:
+        """Return those of ``entries``, oldest first, that are kept."""
         best = best_of(entries, self.monitor, self.mode) if self.monitor else None
         return [*(e for e in entries[: -self.keep] if e == best), *entries[-self.keep :]]
 
 
 def _prepare(folder: Path) -> None:
-    """Raises RunFolderError if checkpoints cannot be written there."""
+    """Make the folder. Raise RunFolderError if checkpoints cannot be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
         (folder / ".writable").touch()
         (folder / ".writable").unlink()
     except OSError as error:
-        raise RunFolderError(f"{folder}: cannot be written ({error.strerror})") from error
+        raise RunFolderError(
+            f"{folder}: checkpoints cannot be written there ({error.strerror}); choose another "
+            f"folder with paths.runs=…"
+        ) from error

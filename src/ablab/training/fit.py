@@ -14,11 +14,10 @@ from ablab.runs.find import chosen_checkpoint
 from ablab.training import terminal_tables
 from ablab.training.build import build_model, build_trainer
 from ablab.training.evaluation import load_weights, test_metrics
-from ablab.training.fit_errors import raise_cause
-from ablab.training.interpretations import look_inside, steps_of
+from ablab.training.interpretations import build_steps, interpret
 from ablab.training.module import SupervisedModule
 from ablab.training.phases import PhasePlan, plan_phases
-from ablab.training.ranks import is_main_process
+from ablab.training.ranks import is_main_process, raise_cause
 from ablab.training.run import Run
 from ablab.training.sharding import is_sharded
 from ablab.training.trial import try_out
@@ -46,7 +45,7 @@ def fit(run: Run, data: TensorDataModule, resume: Entry | None) -> float | None:
         if resume is None:
             model.load_pretrained()
         try_out(config, model, data)
-        steps = steps_of(config.interpret, model, data)
+        steps = build_steps(config.interpret, model, data)
     run.attach_trackers(from_step=0 if resume is None else resume.step)
     if not config.has_validation:
         terminal.say(
@@ -77,7 +76,7 @@ def fit(run: Run, data: TensorDataModule, resume: Entry | None) -> float | None:
     for tracker in run.trackers:
         tracker.log_summary({f"test/{k}": v for k, v in record.metrics.get("test", {}).items()})
     with run.timed("interpret"):
-        look_inside(steps, model.eval(), data, run.folder, run.trackers, test=config.test)
+        interpret(steps, model.eval(), data, run.folder, run.trackers, test=config.test)
     return chosen.metrics.get(config.monitor or "")
 
 

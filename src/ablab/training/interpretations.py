@@ -1,8 +1,8 @@
-"""Interpretations as steps: who they are for, and what they are handed.
+"""Interpretations as the last steps of a run: which fit a model, and how they are called.
 
-An interpretation is a function of some of ``model``, ``data`` and ``folder`` (of the run), by these
-names, and of settings of its own that have defaults; it returns ``Findings``. The annotations of
-``model`` and ``data`` say for which classes it is.
+An interpretation is a function that returns ``Findings``. It takes any of ``model``, ``data`` and
+``folder`` (of the run), by these names, and settings of its own that have defaults. The annotations
+of ``model`` and ``data`` say which classes it is for.
 """
 
 import functools
@@ -30,20 +30,20 @@ log = logging.getLogger(__name__)
 Step = Callable[..., Findings]
 
 
-def steps_of(
+def build_steps(
     nodes: Mapping[str, Node | None], model: SupervisedModule, data: TensorDataModule
 ) -> dict[str, Step]:
-    """The steps of a config, by name.
+    """Return the steps of a config, by name.
 
     Raises:
-        ConfigError: one is for other models or data.
+        ConfigError: a step is for other models or data.
     """
     steps: dict[str, Step] = {}
     for name, node in nodes.items():
         if node is None:
             continue
         step = instantiate({**node, "_partial_": True}, _convert_="all")
-        told = misfit(step, model, data)
+        told = reason_against(step, model, data)
         if told:
             raise ConfigError(
                 f"interpret.{name}: {told}; leave it out with interpret.{name}=null, or choose "
@@ -53,7 +53,7 @@ def steps_of(
     return steps
 
 
-def look_inside(
+def interpret(
     steps: Mapping[str, Step],
     model: SupervisedModule,
     data: TensorDataModule,
@@ -62,11 +62,11 @@ def look_inside(
     *,
     test: bool,
 ) -> None:
-    """Take ``steps`` after a fit; one that fails costs nothing of what was measured.
+    """Run ``steps`` after a fit, show and write their findings; a step that fails is only logged.
 
     Args:
-        test: false where the test part is to stay unread: it is out of the steps' reach, and those
-            that can look at another part are handed the validation part.
+        test: whether steps may read the test part. If not, it is hidden from them, and steps that
+            have a setting ``part`` get the validation part.
     """
     written: list[Path] = []
     parts = data.parts
@@ -75,26 +75,26 @@ def look_inside(
         steps = {name: _of_validation(step) for name, step in steps.items()}
     for name, step in steps.items():
         try:
-            findings = take(step, model, data, folder)
+            findings = run_step(step, model, data, folder)
             findings.show()
             written += findings.write(folder / FOLDER)
             for tracker in trackers:
                 tracker.log_findings(findings, folder / FOLDER)
         except Exception as error:
             if not test and (isinstance(error, UserError) or error.args == ("test",)):
-                told = error if isinstance(error, UserError) else "it is of the test part"
-                terminal.say(f"interpret.{name} is left out, with test=false: {told}")
+                told = error if isinstance(error, UserError) else "it reads the test part"
+                terminal.say(f"interpret.{name} is skipped, since test=false: {told}")
                 continue
             log.warning(
-                "interpret.%s failed, nothing else is lost (%s: %s); once it is mended: "
-                "python -m ablab.interpret %s %s",
+                "interpret.%s failed (%s: %s); nothing else of the run is lost. Once it is fixed: "
+                "ablab interpret %s %s",
                 *(name, type(error).__name__, error, name, folder),
                 exc_info=None if isinstance(error, UserError) else error,
             )
     data.parts = parts
     if written:
         names = ", ".join(path.name for path in written)
-        terminal.say(f"what was learned: {folder / FOLDER}: {names}")
+        terminal.say(f"interpretation: {folder / FOLDER}: {names}")
 
 
 def _of_validation(step: Step) -> Step:
@@ -102,12 +102,12 @@ def _of_validation(step: Step) -> Step:
     return functools.partial(step, part="val") if can else step
 
 
-def misfit(step: Step, model: SupervisedModule, data: TensorDataModule) -> str | None:
-    """Why ``step`` is not for this model or data; None if it is."""
+def reason_against(step: Step, model: SupervisedModule, data: TensorDataModule) -> str | None:
+    """Return why ``step`` cannot be used with this model or these data, or None if it can."""
     function = step.func if isinstance(step, functools.partial) else step
     try:
         hints = typing.get_type_hints(function)
-    except NameError:  # imported for type checkers alone
+    except NameError:  # an annotation that only type checkers import
         return None
     for name, value in (("model", model), ("data", data)):
         wanted = hints.get(name)
@@ -116,9 +116,11 @@ def misfit(step: Step, model: SupervisedModule, data: TensorDataModule) -> str |
     return None
 
 
-def take(step: Step, model: SupervisedModule, data: TensorDataModule, folder: Path) -> Findings:
-    """What ``step`` finds; it is handed what it has parameters for."""
-    if model.dtype != torch.float32:  # of trainer.precision=64-true, say; the data are in 32 bits
+def run_step(step: Step, model: SupervisedModule, data: TensorDataModule, folder: Path) -> Findings:
+    """Return the findings of ``step``; it gets the arguments that it has parameters for."""
+    if (
+        model.dtype != torch.float32
+    ):  # with trainer.precision=64-true, say, while the data have 32 bits
         model.float()
     handed = {"model": model, "data": data, "folder": folder}
     wanted = inspect.signature(step).parameters

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from ablab.errors import TrainingError
-from ablab.training.ranks import gathered
+from ablab.training.ranks import gather
 
 _REMEDY = (
     "a lower optim.lr or trainer.gradient_clip_val may help, or the data hold values that the loss "
@@ -53,7 +53,7 @@ def refuse_nonfinite_gradients(optimizer: Optimizer, step: int, loss: Tensor) ->
     ]
     gradients = [values for values in gradients if values.numel()]
     norm = float(torch.nn.utils.get_total_norm(gradients, math.inf))
-    norms, losses = zip(*gathered([norm, float(loss)]), strict=True)
+    norms, losses = zip(*gather([norm, float(loss)]), strict=True)
     if not all(map(math.isfinite, norms)):
         loss_told = next((x for x in losses if not math.isfinite(x)), sum(losses) / len(losses))
         raise TrainingError(
@@ -77,7 +77,7 @@ def refuse_nonfinite_state(module: nn.Module, optimizer: Optimizer, step: int) -
         told = "the optimiser's state"
     elif nan:
         told = f"buffers: {', '.join(nan[:_SHOWN])}"
-    if any(bad for (bad,) in gathered([float(told is not None)])):
+    if any(bad for (bad,) in gather([float(told is not None)])):
         told = told or "the state of another process"
         raise TrainingError(f"after step {step} there are numbers that are not finite in {told}")
 

@@ -1,8 +1,8 @@
-"""Phases of a run: each is a fit of its own, with fresh optimiser and schedule.
+"""The phases of a run: each is a fit of its own, with a new optimiser and a new schedule.
 
-Freezing is ``requires_grad``, set before a fit, and every parameter is in the optimiser from its
-first step. That is fastai's meaning of ``freeze_to``, it keeps the schedule's groups constant, and
-it is the only one that is right under DDP, which registers gradients when it wraps the model.
+Freezing sets ``requires_grad`` before a fit, and the optimiser holds every parameter from the first
+step. That is what ``freeze_to`` means in fastai; it keeps the schedule's groups constant; and under
+DDP, which registers gradients when it wraps the model, nothing else would be right.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,10 @@ from ablab.config.schema import Config, Optim, Phase, Schedule
 
 @dataclass(frozen=True)
 class StepPlan:
-    """How batches become optimiser steps, and steps become executions, the units of Lightning's
-    work (Keras's ``steps_per_execution``)."""
+    """The number of batches of an optimiser step, and of steps of an execution.
+
+    Lightning is given one execution at a time (``steps_per_execution`` of Keras).
+    """
 
     steps_per_execution: int = 1
     batches_per_step: int = 1
@@ -23,13 +25,13 @@ class StepPlan:
         return self.steps_per_execution * self.batches_per_step
 
     def steps_in(self, batches: int) -> int:
-        """Of an epoch; its last step takes what batches are left."""
+        """Return the steps of an epoch of ``batches``; its last step may have fewer batches."""
         return -(-batches // self.batches_per_step)
 
 
 @dataclass(frozen=True)
 class PhasePlan:
-    """A phase with every setting filled in; ``epochs`` is None where the trainer says how long."""
+    """A phase with all its settings; ``epochs`` is None if the trainer gives its length."""
 
     name: str
     epochs: int | None
@@ -41,7 +43,7 @@ class PhasePlan:
 
 
 def plan_phases(config: Config) -> list[PhasePlan]:
-    """The phases in their order; a config without any is one phase over all parameters."""
+    """Return the phases in their order; a config without any has one, over all parameters."""
     if not config.phases:
         return [PhasePlan("fit", None, 0, True, config.optim, config.schedule, _steps(config))]
     return [_plan(config, name, phase) for name, phase in config.phases.items()]

@@ -1,4 +1,4 @@
-"""The processes of one run: which this one is, and what they tell each other."""
+"""The processes of one run: which one this is, and how they share values and failures."""
 
 import contextlib
 import json
@@ -8,7 +8,8 @@ import subprocess
 import traceback
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -18,21 +19,21 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
-from ablab.errors import RankError
-from ablab.safety.signals import end_with_parent
+from ablab.errors import RankError, TrainingError, UserError, first_line
+from ablab.runs.checkpoints import Manifest
+from ablab.safety.signals import Interruption, end_with_parent
 from ablab.training.launched import MAIN_PROCESS
 
 
 def is_main_process() -> bool:
-    """Rank 0; also before the processes of a run know each other (Lightning reads the launcher's
-    environment when it is imported)."""
+    """Return whether this is rank 0; known as soon as Lightning has been imported."""
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def launched_by() -> ClusterEnvironment:
-    """Return Lightning's view of the launcher whose variables ``settle_ranks`` has kept.
+    """Return Lightning's description of the launcher whose variables ``settle_ranks`` has kept.
 
-    Lightning's own guess takes SLURM's variables for its ranks wherever they come from.
+    Lightning's own guess would take any variables of SLURM for those of this run's ranks.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return TorchElasticEnvironment()
@@ -44,10 +45,10 @@ def launched_by() -> ClusterEnvironment:
 
 
 def end_with_launcher() -> None:
-    """On Linux, have this process end when the one ends that has started it for this run.
+    """Make this process end when the process that started it ends (on Linux).
 
-    Rank 0 is asked to, and writes its record; the others are of no use without it and may wait in
-    a place where they can be asked nothing.
+    Rank 0 gets SIGTERM, so that it writes its record. The other ranks are killed: without rank 0
+    they would wait forever, in a place where no signal handler runs.
     """
     if MAIN_PROCESS in os.environ:
         end_with_parent(int(os.environ[MAIN_PROCESS]), signal.SIGKILL)
@@ -59,8 +60,11 @@ def end_with_launcher() -> None:
         end_with_parent(os.getppid(), signal.SIGTERM)
 
 
-def gathered(values: list[float]) -> list[list[float]]:
-    """``values`` of every rank, by rank; all have as many, and call it together."""
+def gather(values: list[float]) -> list[list[float]]:
+    """Return the ``values`` of every rank, in the order of ranks.
+
+    All ranks call it together, with equally many values.
+    """
     distributed = torch.distributed
     if not distributed.is_initialized():
         return [values]
@@ -73,11 +77,11 @@ def gathered(values: list[float]) -> list[list[float]]:
     return [t.tolist() for t in everyone]
 
 
-_FAILURE = "lab/failure"  # in the store through which the ranks have met
+_FAILURE = "ablab/failure"  # a key of the store through which the ranks have met
 
 
-def hand_over(error: BaseException) -> None:
-    """Leave word for the others of why this rank ends; the first one's word stays."""
+def publish_failure(error: BaseException) -> None:
+    """Publish why this rank failed; the first message wins."""
     if not torch.distributed.is_initialized():
         return
     word = {
@@ -86,30 +90,32 @@ def hand_over(error: BaseException) -> None:
         "message": str(error),
         "traceback": "".join(traceback.format_exception(error)),
     }
-    with contextlib.suppress(RuntimeError):  # rank 0, which keeps it, may have ended before
+    with contextlib.suppress(RuntimeError):  # rank 0, which holds the store, may have ended already
         _store().compare_set(_FAILURE, "", json.dumps(word))
 
 
-def take_over(launchers: Iterable[Any]) -> list[subprocess.Popen[Any]]:
-    """The processes of ranks 1, 2, … that Lightning's launchers have started, if they have any.
+def take_processes(launchers: Iterable[Any]) -> list[subprocess.Popen[Any]]:
+    """Return the processes of ranks 1, 2, … that Lightning's launchers have started.
 
-    From here on they are not watched any more: when one ends, Lightning's observer kills this
-    process, which may be writing the record of what has happened.
+    Lightning stops watching them: otherwise it would kill this process as soon as one of them ends,
+    perhaps while the record of the failure is being written.
     """
     taken = []
     for launcher in launchers:
         processes = getattr(launcher, "procs", [])
         taken += processes
-        processes.clear()  # the observer has the same list
+        processes.clear()  # Lightning's observer holds the same list
     return taken
 
 
-def as_lost_rank(error: BaseException, processes: list[subprocess.Popen[Any]]) -> RankError | None:
-    """What has happened to another rank, if that is why a collective operation has failed here.
+def lost_rank_error(
+    error: BaseException, processes: list[subprocess.Popen[Any]]
+) -> RankError | None:
+    """Return the failure of another rank if it is the cause of ``error``, else None.
 
     Args:
-        error: what this rank has met.
-        processes: of the ranks from 1 on, as far as this one has started them.
+        error: raised on this rank, perhaps by a collective operation that another rank left.
+        processes: those of ranks 1, 2, … that this process has started.
     """
     if not isinstance(error, RuntimeError) or not torch.distributed.is_initialized():
         return None
@@ -126,14 +132,49 @@ def as_lost_rank(error: BaseException, processes: list[subprocess.Popen[Any]]) -
                 how = (
                     f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
                 )
-                return RankError(f"rank {rank} was ended {how}, without a word")
-    return RankError("another rank has died without a word; what started it may say more")
+                return RankError(f"rank {rank} ended {how} and left no message")
+    return RankError(
+        "another rank ended and left no message; the output of its launcher may say why"
+    )
 
 
 def _store() -> Any:
-    """A connection of its own: that of the process group is nobody else's to use."""
+    """Return a connection to the ranks' store; the process group does not share its own."""
     return torch.distributed.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         timeout=timedelta(seconds=5),
     )
+
+
+def raise_cause(
+    error: BaseException, launchers: list[Any], interruption: Interruption, folder: Path
+) -> NoReturn:
+    """Raise the root cause of ``error``: another rank's failure if there is one, else ``error``.
+
+    Args:
+        launchers: Lightning's launchers of this process's fits so far.
+    """
+    distributed = torch.distributed
+    if isinstance(error, distributed.DistError) and not distributed.is_initialized():
+        raise UserError(
+            f"the processes of this run could not meet at {os.environ.get('MASTER_ADDR')}:"
+            f"{os.environ.get('MASTER_PORT')}: {first_line(error)}"
+        ) from error
+    lost = lost_rank_error(error, take_processes(launchers))
+    if lost is not None:
+        if lost.word is None:  # it was killed, or stopped by the signal that this process got too
+            interruption.raise_if_requested()
+        raise lost from error
+    if isinstance(error, Exception):
+        publish_failure(error)
+    if isinstance(error, TrainingError):
+        raise TrainingError(f"{error}\n{_last_checkpoint(folder)}") from error
+    raise error
+
+
+def _last_checkpoint(folder: Path) -> str:
+    newest = Manifest(folder / "checkpoints").newest_that_verifies()
+    if newest is None:
+        return "there is no checkpoint yet"
+    return f"the last checkpoint is finite: {folder / 'checkpoints' / newest.file}"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ablab.errors import CheckpointError
 from ablab.training.nonfinite import NonFiniteLossError
-from ablab.training.ranks import gathered
+from ablab.training.ranks import gather
 
 _HELD = 1000  # losses that stay on the device; each takes half a kilobyte of a GPU
 
@@ -25,7 +25,7 @@ class RunningLoss:
     def __init__(self, *, error_if_nonfinite: bool = True) -> None:
         self.error_if_nonfinite = error_if_nonfinite
         self._held: list[tuple[Tensor, int, int]] = []  # loss, rows, step
-        self._window = 0.0  # sum over the rows of this rank; only the epoch's sums cover all ranks
+        self._window = 0.0  # over the rows of this rank; only the epoch's sums cover all ranks
         self._window_rows = 0
         self._first_nonfinite: tuple[int, float] | None = None  # its step, its value
         self._epoch = 0.0
@@ -50,10 +50,10 @@ class RunningLoss:
             NonFiniteLossError: a loss was not finite; every rank raises it for the first such loss.
         """
         self._add_up()
-        windows = gathered([self._window, float(self._window_rows)])
+        windows = gather([self._window, float(self._window_rows)])
         if self.error_if_nonfinite and not all(math.isfinite(total) for total, _ in windows):
             step, value = self._first_nonfinite or (-1, 0.0)
-            found = [tuple(pair) for pair in gathered([float(step), value])]
+            found = [tuple(pair) for pair in gather([float(step), value])]
             step, value = min(pair for pair in found if pair[0] >= 0)
             raise NonFiniteLossError(int(step), value)
         return windows
@@ -85,8 +85,8 @@ class RunningLoss:
         """Load the state. Raises CheckpointError if an earlier version wrote it."""
         if "windows" not in state:
             raise CheckpointError(
-                "the checkpoint was written by an earlier version of this package; continue the run "
-                "with that version, or begin a new run"
+                "the checkpoint was written by an earlier version of this package; continue "
+                "the run with that version, or begin a new run"
             )
         self._held.clear()
         window, rows = state["windows"][rank]

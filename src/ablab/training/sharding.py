@@ -1,4 +1,4 @@
-"""FSDP2: each process holds a share of every parameter, of its gradient and its optimiser state."""
+"""FSDP2: each process holds a shard of every parameter, its gradient and its optimiser state."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,10 +13,10 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 class FullySharded(ModelParallelStrategy):
-    """Lightning's strategy for FSDP2, whose checkpoints are those of a run of one process.
+    """Lightning's strategy for FSDP2, with checkpoints like those of a run of one process.
 
-    Rank 0 has them put together and writes them as any other, through the run's own CheckpointIO;
-    Lightning would read them past it, without looking at their digest.
+    Rank 0 writes whole checkpoints through the run's own CheckpointIO. They are read through it
+    too: Lightning would not check their digests.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class FullySharded(ModelParallelStrategy):
         super().setup_environment()
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:
-        from torch.distributed.checkpoint.state_dict import (  # slow, and seldom wanted
+        from torch.distributed.checkpoint.state_dict import (  # slow to import, and rarely needed
             StateDictOptions,
             set_model_state_dict,
             set_optimizer_state_dict,
@@ -47,19 +47,20 @@ class FullySharded(ModelParallelStrategy):
 
 
 def is_sharded(model: nn.Module) -> bool:
+    """Return whether the parameters of ``model`` are shards."""
     return any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Share out the layers of ``model``, each for itself; once, as often as it is called.
+    """Shard each layer of ``model``; calling it again does nothing.
 
-    The model as a whole is left alone unless it has parameters of its own: a loss that is computed
-    past its ``forward`` would not find them.
+    The model as a whole is sharded only if it has parameters of its own: a loss that is computed
+    without its ``forward`` would not find them gathered.
     """
     if is_sharded(model):
         return
     for parameter in model.parameters():
-        parameter.data = parameter.data.contiguous()  # channels_last is not to be had of shares
+        parameter.data = parameter.data.contiguous()  # a shard cannot be in channels_last format
     for layer in _layers(model):
         fully_shard(layer, mesh=mesh)
     if any(True for _ in model.parameters(recurse=False)):

@@ -18,6 +18,22 @@ from torch.optim import Optimizer
 _STEP_HOOKS = ("on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
 
+class GradientClipping(Callback):
+    """Clip gradients before each optimiser step, after they have been unscaled.
+
+    Lightning leaves clipping to a module that takes its steps itself. It is a callback and not a
+    hook of the module, so that a model may use the hook.
+    """
+
+    def __init__(self, value: float, algorithm: str) -> None:
+        self.value, self.algorithm = value, algorithm
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        pl_module.clip_gradients(optimizer, self.value, self.algorithm)
+
+
 class StepTaker(Protocol):
     """The operations of a training step."""
 

@@ -16,12 +16,12 @@ from ablab.errors import ConfigError, DataError, first_line
 from ablab.training.module import SupervisedModule, uncompiled
 
 
-def _own_sizes(config: Config, data: TensorDataModule) -> dict[str, Any]:
+def own_sizes(config: Config, data: TensorDataModule) -> dict[str, Any]:
     """Return the sizes that the config sets, and that would otherwise be the data's."""
     return {key: config.model[key] for key in data.sizes if key in config.model}
 
 
-def _refuse_smaller_sizes(own: dict[str, Any], sizes: dict[str, Any]) -> None:
+def refuse_smaller_sizes(own: dict[str, Any], sizes: dict[str, Any]) -> None:
     """Raise ConfigError for a size that leaves some of the data out of range."""
     faults = [
         f"model.{key}: {value} is too small: the data have {sizes[key]}; leave the setting out"
@@ -38,7 +38,7 @@ def _at_least(own: Any, size: Any) -> bool:
     return isinstance(own, int) and own >= size
 
 
-def _check_fits(config: Config, sizes: dict[str, Any]) -> None:
+def check_fits(config: Config, sizes: dict[str, Any]) -> None:
     """Raise ConfigError unless the model takes the data's sizes and needs no others."""
     target = config.model["_target_"]
     signature = signature_of(target)
@@ -66,7 +66,7 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
         with torch.no_grad(), uncompiled(model):  # compiling for two rows would not pay
             output = model(*inputs)
     except RuntimeError as error:
-        own = {k: v for k, v in _own_sizes(config, data).items() if v != data.sizes[k]}
+        own = {k: v for k, v in own_sizes(config, data).items() if v != data.sizes[k]}
         if not own:
             raise
         said = ", ".join(f"{key}={value}" for key, value in own.items())
