@@ -246,7 +246,7 @@ class SupervisedModule(LightningModule):
         """Learning rate of each group, and the momentum (Adam's β₁) that they share."""
         groups = self._optimizer.param_groups
         rates = {f"lr/{group['name']}": group["lr"] for group in groups}
-        momentum = momentum_of(groups[0])
+        momentum = momentum_of(self._optimizer)
         return rates if momentum is None else {**rates, "momentum": momentum}
 
     # -- evaluation ------------------------------------------------------------------------------
@@ -271,7 +271,9 @@ class SupervisedModule(LightningModule):
         self._evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
-        self._report(self._evaluation_result("val"))
+        result = self._evaluation_result("val")
+        if not self.trainer.sanity_checking:  # those are a few batches, before the first step
+            self._report(result)
 
     def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         self._evaluate(batch)
