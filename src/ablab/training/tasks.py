@@ -45,7 +45,7 @@ def run_task(config: Config, folder: Path, overrides: list[str]) -> float | None
             if is_main_process():
                 from ablab.training.range_test.task import run_range_test  # imports matplotlib
 
-                run_range_test(config, folder, overrides)
+                run_range_test(config, folder)
         case "test":
             if is_main_process():
                 test_again(folder)

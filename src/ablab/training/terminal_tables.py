@@ -69,17 +69,6 @@ def warn_of_baselines(
         )
 
 
-@rank_zero_only
-def show_suggestions(suggestions: dict[str, float | None]) -> None:
-    """Learning rates that a range test suggests, by the rule that found them."""
-    table = Table()
-    table.add_column("suggestion")
-    table.add_column("lr of the last group", justify="right")
-    for name, rate in suggestions.items():
-        table.add_row(name, "none" if rate is None else f"{rate:.2g}")
-    _console.print(table)
-
-
 class EpochLines(Callback):
     """A line for each epoch: what was measured, and how long it took.
 

@@ -1,8 +1,8 @@
-"""The learning-rate range test (Smith 2015, arXiv 1506.01186), and what its curve suggests.
+"""The learning-rate range test (Smith 2015, arXiv 1506.01186), and the rate that it suggests.
 
-The test trains a copy of the model while the learning rate grows geometrically, a rung for each
-batch. It is this project's own because Lightning's loses what a search is for (2.6.6): the ratios
-between groups, half of the first loss to wrong debiasing, and the first rung.
+The test trains a copy of the model while the learning rate grows by a constant factor from batch to
+batch. Lightning's own test (2.6.6) loses the ratios between layer groups, half of the first loss
+(by a wrong debiasing) and the first rate.
 """
 
 import copy
@@ -23,23 +23,24 @@ from ablab.optim.decay import weight_penalty
 from ablab.optim.optimizers import build_optimizer
 from ablab.training.module import SupervisedModule
 
-SKIP_LAST = 5  # points that suggestions do not read: the blow-up itself (fastai's number)
+SKIP_LAST = 5  # points at the end that the suggestion leaves out: the divergence (fastai's number)
+_WINDOW = 40  # the smoothing has a standard deviation of a 40th of all steps
 
 
 @dataclass(frozen=True)
 class LrCurve:
-    """The losses met on the way up; the three lists are equally long, a finite number a rung.
+    """The losses of a range test; the three lists are equally long and hold finite numbers.
 
-    ``losses[i]`` is that of the batch at rung i before its own step, so it answers for the rates up
-    to ``lrs[i - 1]``; pairing it with ``lrs[i]`` is the convention of the method.
+    ``losses[i]`` is the loss of batch i before its own step, so it shows the effect of the rates up
+    to ``lrs[i - 1]``; the method pairs it with ``lrs[i]`` by convention.
     """
 
-    lrs: list[float]  # of the last group
-    losses: list[float]  # training loss of each batch, weight penalty aside as in train/loss
-    smoothed: list[float]
-    steps: int  # rungs of the whole ladder
-    diverged: bool  # ended before the top of the ladder
-    base_lr: float  # of the last group as it was configured
+    lrs: list[float]  # rates of the last layer group
+    losses: list[float]  # training loss of each batch, without weight penalty, as in train/loss
+    smoothed: list[float]  # weighted means of the losses around each rate
+    steps: int  # number of rates of the whole test
+    diverged: bool  # whether the test ended before the last rate
+    base_lr: float  # configured rate of the last layer group
 
 
 def find_lr(
@@ -51,29 +52,29 @@ def find_lr(
     last: float,
     steps: int,
     divergence: float = 4.0,
-    smoothing: float = 0.98,
+    smoothing: float = 0.9,
     device: torch.device | str = "cpu",
 ) -> LrCurve:
     """Train a copy of ``model`` from rate ``first`` to ``last`` and return the losses.
 
-    At rung λ the last group learns at λ and every other at its configured ratio to it; momentum is
-    as configured. ``smoothed`` is the debiased exponential mean Σ β^(i-j) l_j / Σ β^(i-j). The test
-    ends where that is over ``divergence`` times its best, or a loss is not finite.
+    At each rate of the last layer group, every other group has its configured ratio to it; momentum
+    is as configured. The test ends where the debiased exponential mean of the losses so far,
+    Σ β^(i-j) l_j / Σ β^(i-j), is over ``divergence`` times its best, or where a loss is not finite.
 
-    Model, loader and random generators are left bitwise as they were, also by an exception, and
-    the curve does not depend on the generators. Train and eval modes stay as they are, as in a fit.
+    Model, loader and random generators are left bitwise as they were, also after an exception, and
+    the curve does not depend on the generators. Train and eval modes stay as they are.
 
     Args:
         model: prepared for training (``prepare_training``).
-        loader: gives batches ``(*inputs, target)``; read from its position on, and over again.
-        first, last, steps: the ladder, ends included; see ``lr_ladder``.
-        smoothing: β, the weight of the past.
+        loader: yields batches ``(*inputs, target)``; read from its position on, again and again.
+        first, last, steps: the rates, both ends included; see ``lr_ladder``.
+        smoothing: β, the weight of the past in the mean that ends the test.
 
     Raises:
         ConfigError: every parameter is frozen.
         DataError: there is no batch, or the loss is not finite before the first step.
     """
-    # A copy, not a snapshot to put back: nothing that a kill or a bug leaves behind is the model's
+    # The copy is trained and thrown away, so that neither a kill nor a bug can leave traces.
     trial = copy.deepcopy(model).to(device)
     if not any(p.requires_grad for p in trial.parameters()):
         raise ConfigError("lr_find: every parameter of the model is frozen; nothing would learn")
@@ -83,15 +84,14 @@ def find_lr(
     ratios = [group["base_lr"] / base_lr for group in groups]
     lrs: list[float] = []
     losses: list[float] = []
-    smoothed: list[float] = []
     mean, best, diverged = 0.0, math.inf, False
     with _seeded(model.order_seed), _rewound(loader), torch.enable_grad():
         ladder = lr_ladder(first, last, steps)
         for rate, batch in zip(ladder, _cycle(loader), strict=False):
             for group, ratio in zip(groups, ratios, strict=True):
-                # A rung asks "what if optim.lr were this": then it is the peak, base_lr, as well.
-                # Against the configured one, independent decay (lr / base_lr · λ) would grow up the
-                # ladder and blow up weights that no run with this rate shrinks so.
+                # The question is "what if optim.lr were this rate", so the peak base_lr is set too.
+                # Otherwise independent decay (lr / base_lr · λ) would grow with the rate, to values
+                # that no run has.
                 group["lr"] = group["base_lr"] = rate * ratio
             *inputs, target = (tensor.to(device) for tensor in batch)
             loss = trial.training_loss(inputs, target)
@@ -104,7 +104,6 @@ def find_lr(
             mean += (1 - smoothing) / (1 - smoothing ** (len(losses) + 1)) * (value - mean)
             lrs.append(rate)
             losses.append(value)
-            smoothed.append(mean)
             best = min(best, mean)
             if mean > best + (divergence - 1) * abs(best):  # a loss may be negative
                 diverged = True
@@ -117,7 +116,18 @@ def find_lr(
             "lr_find: the loss is not finite before the first step, so no learning rate mends it; "
             "look for such values in the data, or for a loss that does not fit the model"
         )
-    return LrCurve(lrs, losses, smoothed, steps, diverged, base_lr)
+    return LrCurve(lrs, losses, _smoothed(losses, steps / _WINDOW), steps, diverged, base_lr)
+
+
+def _smoothed(losses: Sequence[float], deviation: float) -> list[float]:
+    """Return Gaussian means of the losses around each point.
+
+    A mean of the past, as the stop uses it, lags behind: it would still be high where the losses
+    have long been low.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(np.asarray(losses, float), deviation, mode="nearest").tolist()
 
 
 def lr_ladder(first: float, last: float, steps: int) -> list[float]:
@@ -170,32 +180,26 @@ def _rewound(loader: Any) -> Iterator[None]:
             generator.set_state(before)
 
 
-# -- suggestions: pure functions of a curve's points, None where they find nothing to say ----------
+# -- the suggestion: a pure function of the curve's points --------------------------------------
 
 
-def suggest(curve: LrCurve) -> dict[str, float | None]:
-    """Suggested rates of the last group by name, the one to try first at the head.
+def suggest(curve: LrCurve) -> float | None:
+    """Return the suggested rate of the last layer group, or None if the loss never falls.
 
-    They read the curve without its first ``steps // 10`` points, where the mean has hardly begun,
-    and without the last ``SKIP_LAST``. The slope is taken of the raw loss: the mean moves by 1/n of
-    the noise at its n-th point, so its own slope is steepest where it is young.
+    Left out are the first ``steps // 10`` points, in which the loss has hardly moved, and the last
+    ``SKIP_LAST``, in which it diverges.
     """
     kept = slice(curve.steps // 10, max(len(curve.lrs) - SKIP_LAST, 0))
-    lrs, smoothed = curve.lrs[kept], curve.smoothed[kept]
-    return {
-        "valley": valley(lrs, smoothed),
-        "minimum / 10": minimum_over_ten(lrs, smoothed),
-        "steepest": steepest(lrs, curve.losses[kept]),
-    }
+    return valley(curve.lrs[kept], curve.smoothed[kept])
 
 
 def valley(lrs: Sequence[float], losses: Sequence[float]) -> float | None:
-    """About half way down the longest decreasing subsequence (fastai v2's default).
+    """Return the rate about half way down the longest decreasing subsequence (fastai v2's default).
 
-    Of its length n, the point n//3 + n//6 after its start, which is n points before its end, as if
-    it had no gaps: that is how fastai counts.
+    In a subsequence of n points it is the point n//3 + n//6 after the start, where the start is
+    taken to be n points before the end, as if there were no gaps: that is how fastai counts.
     """
-    if not _descends(losses):
+    if len(losses) < 3 or min(losses) >= losses[0]:
         return None
     lengths: list[int] = []  # of the longest decreasing subsequence that ends at each point
     for i, loss in enumerate(losses):
@@ -204,26 +208,3 @@ def valley(lrs: Sequence[float], losses: Sequence[float]) -> float | None:
     length = max(lengths)
     start = max(lengths.index(length) - length, 0)
     return lrs[start + length // 3 + length // 6]
-
-
-def minimum_over_ten(lrs: Sequence[float], losses: Sequence[float]) -> float | None:
-    """A tenth of the rate with the lowest loss."""
-    return lrs[losses.index(min(losses))] / 10 if _descends(losses) else None
-
-
-def steepest(lrs: Sequence[float], losses: Sequence[float]) -> float | None:
-    """Where d loss / d ln lr is lowest: the middle of the steepest line fitted to a fifth of it.
-
-    Not d loss / d lr, as in Lightning since 2.5.3: on a geometric ladder that favours low rates.
-    """
-    if not _descends(losses):
-        return None
-    half = max(len(losses) // 10, 1)
-    offsets = np.arange(-half, half + 1)  # equal steps of ln lr
-    slopes = np.correlate(np.asarray(losses), offsets, "valid")  # of least squares, but for scale
-    return lrs[half + int(slopes.argmin())] if slopes.min() < 0 else None
-
-
-def _descends(losses: Sequence[float]) -> bool:
-    """Whether there are points enough for a slope, and any below the first."""
-    return len(losses) >= 3 and min(losses) < losses[0]

@@ -1,4 +1,4 @@
-"""``task=lr_find``: a learning-rate range test of a run that is not yet one."""
+"""``task=lr_find``: a learning-rate range test of a config."""
 
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from ablab.training.range_test.report import report_curve
 from ablab.training.trial import try_out
 
 
-def run_range_test(config: Config, folder: Path, overrides: list[str]) -> None:
-    """A range test on one device, its curve and suggestions. Its folder holds no ``run.json``:
-    nothing was trained that could be tested, continued or reported, and what reads records need
-    not learn to pass it over."""
+def run_range_test(config: Config, folder: Path) -> None:
+    """Run a range test on one device; write its curve and print the suggested rate.
+
+    The folder gets no ``run.json``, since nothing was trained that could be tested or continued.
+    """
     data = build_data(config)
     terminal.say(data.summary())
     model = build_model(config, data)
@@ -33,4 +34,4 @@ def run_range_test(config: Config, folder: Path, overrides: list[str]) -> None:
     device = evaluator_for(config).strategy.root_device
     curve = find_lr(model, data.train_loader(), phase.optim, **ladder, device=device)
     write_config(folder, config.model_dump(mode="json"))
-    report_curve(curve, config, phase, folder, overrides)
+    report_curve(curve, config, phase, folder)
