@@ -34,6 +34,7 @@ from ablab.config.schema import Config
 from ablab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
 from ablab.runs import clock
 from ablab.runs.record import RunRecord
+from ablab.safety.atomic_files import is_there
 from ablab.safety.folder_lock import refuse_links
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted, refuse_secrets
@@ -84,7 +85,7 @@ def run_folder(runs: str, name: str, run: str | None) -> str:
         return str(Path(runs) / name)
     if run is None:
         return str(Path(runs) / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f"))
-    if not (Path(run) / "run.json").is_file():
+    if not is_there(Path(run) / "run.json"):
         raise RunFolderError(f"run={run}: no run is there (no file run.json)")
     return run
 

@@ -115,7 +115,7 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
     from hydra.utils import get_method  # imports torch with what it finds
 
     from ablab.findings import FOLDER
-    from ablab.runs.find import newest_run
+    from ablab.runs.find import clear_write_errors, newest_run
     from ablab.runs.record import RunRecord
     from ablab.safety.folder_lock import refuse_links
     from ablab.training.evaluation import load
@@ -140,7 +140,9 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
         raise UserError(f"{kind}: {told}; for it there are {', '.join(fitting)}")
     findings = run_step(functools.partial(step, **settings), model, data, run)
     findings.show()
-    for path in findings.write(run / FOLDER):
+    with clear_write_errors(run / FOLDER):
+        written = findings.write(run / FOLDER)
+    for path in written:
         print(printable(str(path)))  # noqa: T201
 
 

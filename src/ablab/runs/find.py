@@ -1,6 +1,7 @@
 """Runs that are on disk: loaded, tested and used for predictions from their folder alone."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -10,6 +11,7 @@ from ablab.config.schema import Config
 from ablab.errors import CheckpointError, RunFolderError
 from ablab.runs.checkpoints import Entry, Manifest
 from ablab.runs.record import FILE_NAME, RunRecord, run_folders
+from ablab.safety.atomic_files import is_there
 
 
 def newest_run(folder: Path | str) -> Path:
@@ -19,7 +21,7 @@ def newest_run(folder: Path | str) -> Path:
         RunFolderError: there is none.
     """
     folder = Path(folder)
-    if (folder / FILE_NAME).is_file():
+    if is_there(folder / FILE_NAME):
         return folder
     found: dict[Path, RunRecord] = {}
     for path in sorted(run_folders(folder)):
@@ -55,4 +57,21 @@ def chosen_checkpoint(config: Config, folder: Path) -> Entry:
 def saved_config(folder: Path) -> Config:
     """The config that the run's record holds. Raises RunFolderError, ConfigError."""
     record = RunRecord.read(folder)
-    return check(OmegaConf.create(record.config))
+    try:
+        return check(OmegaConf.create(record.config))
+    except RecursionError as error:
+        raise RunFolderError(
+            f"{folder / FILE_NAME}: is not a run record (its config is nested too deeply)"
+        ) from error
+
+
+@contextmanager
+def clear_write_errors(path: Path) -> Iterator[None]:
+    """Raise RunFolderError for an OSError in the block, which adds ``path`` to a run's folder."""
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(
+            f"{path}: cannot be written ({error.strerror}); copy the run "
+            f"folder to a place where you can write, and use the copy"
+        ) from error

@@ -14,7 +14,7 @@ from ablab.config.schema import Config
 from ablab.data.module import TensorDataModule
 from ablab.errors import CheckpointError
 from ablab.runs.checkpoints import Entry, load_checkpoint, load_state
-from ablab.runs.find import chosen_checkpoint, newest_run, saved_config
+from ablab.runs.find import chosen_checkpoint, clear_write_errors, newest_run, saved_config
 from ablab.safety.atomic_files import atomic_write
 from ablab.training import terminal_tables
 from ablab.training.build import build_data, build_model
@@ -74,9 +74,10 @@ def predict(folder: Path) -> None:
     writer = csv.writer(text)
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    with atomic_write(folder / "predictions.csv") as file:
+    path = folder / "predictions.csv"
+    with clear_write_errors(path), atomic_write(path) as file:
         file.write(text.getvalue().encode())
-    terminal.say(f"{len(columns['prediction'])} predictions: {folder / 'predictions.csv'}")
+    terminal.say(f"{len(columns['prediction'])} predictions: {path}")
 
 
 def test_metrics(

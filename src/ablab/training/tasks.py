@@ -16,6 +16,7 @@ from ablab.runs.checkpoints import Manifest, Progress
 from ablab.runs.find import saved_config
 from ablab.runs.record import FILE_NAME, RunRecord
 from ablab.runs.resume import lengthen, refuse_changes, refuse_to_lengthen
+from ablab.safety.atomic_files import is_there, remove_leftovers
 from ablab.safety.folder_lock import claimed
 from ablab.safety.signals import Interruption
 from ablab.training.evaluation import predict, test_again
@@ -85,6 +86,8 @@ def _fit_new(run: Run) -> float | None:
 def _continue(folder: Path, interruption: Interruption, epochs: int | None = None) -> float | None:
     """Continue a run, to ``epochs`` epochs if that is given."""
     record = RunRecord.read(folder)
+    if is_main_process():
+        remove_leftovers(folder)
     try:
         return _continue_recorded(folder, record, interruption, epochs)
     except BaseException as error:
@@ -157,7 +160,7 @@ def _refuse_a_second_run(folder: Path) -> None:
 
     A config can name any folder, and a run replaces files such as config.yaml.
     """
-    if (folder / FILE_NAME).is_file():
+    if is_there(folder / FILE_NAME):
         raise RunFolderError(
             f"{folder}: a run is there already; continue it with task=fit run={folder}, or name "
             f"another folder"

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ablab.ablation.plan.listing import JobLines, describe, duration
 from ablab.runs.record import RunRecord
+from ablab.safety.atomic_files import read_file
 from ablab.safety.printable import as_cell
 
 _INTERVAL = 0.5  # seconds between two drawings
@@ -71,8 +72,8 @@ def position(folder: Path, config: Mapping[str, Any]) -> str:
     """``epoch 3/10, step 78``: that of the newest checkpoint."""
     manifest = folder / "checkpoints" / "manifest.json"
     try:
-        newest = json.loads(manifest.read_text())["checkpoints"][-1]
-    except (OSError, ValueError, LookupError):
+        newest = json.loads(read_file(manifest))["checkpoints"][-1]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return "starting"
     of = sum(phase["epochs"] for phase in config["phases"].values())
     of = of or config["trainer"].get("max_epochs")

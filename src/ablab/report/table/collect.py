@@ -9,6 +9,7 @@ from ablab.errors import RunFolderError
 from ablab.report.table.plan_file import PLAN_FILE, PlanFile
 from ablab.runs.identity import identity
 from ablab.runs.record import RunRecord, run_folders
+from ablab.safety.atomic_files import is_there
 
 SEED_KEYS = ("seed", "seeds.init", "seeds.order")  # the last ones follow
 
@@ -35,7 +36,7 @@ def collect(folders: list[Path]) -> list[Run]:
     jobs = {
         plan: {job.folder for job in PlanFile.read(plan).jobs}
         for plan in {path.parent for path in paths}
-        if (plan / PLAN_FILE).is_file()
+        if is_there(plan / PLAN_FILE)
     }
     paths = [path for path in paths if path.name in jobs.get(path.parent, {path.name})]
     paths = list({path.resolve(): path for path in paths}.values())  # folders may overlap

@@ -12,6 +12,7 @@ from ablab.errors import RunFolderError, UserError
 from ablab.report.table.collect import SEED_KEYS, Run, collect, varying_keys
 from ablab.report.table.plan_file import PLAN_FILE, PlanFile
 from ablab.runs.record import FILE_NAME, RunRecord
+from ablab.safety.atomic_files import is_there
 from ablab.safety.folder_lock import is_claimed
 
 Variant = tuple[tuple[str, str], ...]
@@ -67,7 +68,7 @@ def compare(
         RunFolderError: a folder does not exist, holds no run, or holds a damaged record or plan.
         UserError: no run has a setting of ``average`` or a metric of ``metrics``.
     """
-    is_plan = len(folders) == 1 and (folders[0] / PLAN_FILE).is_file()
+    is_plan = len(folders) == 1 and is_there(folders[0] / PLAN_FILE)
     found = (
         _of_plan(folders[0], average, metrics, baseline)
         if is_plan
@@ -205,7 +206,7 @@ def _state(folder: Path) -> tuple[str, RunRecord | None]:
     try:
         record = RunRecord.read(folder)
     except RunFolderError:
-        return "unreadable" if (folder / FILE_NAME).exists() else "missing", None
+        return "unreadable" if is_there(folder / FILE_NAME) else "missing", None
     return _status(folder, record), record
 
 
