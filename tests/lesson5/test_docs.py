@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ablab.config.test_check import checked
+from tests.checks import checked
 from tests.launch import ROOT
 from tests.lesson5.pages import PAGES, README, Block, blocks_of, commands_of, prints, script_of
 

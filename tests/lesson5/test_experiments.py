@@ -12,7 +12,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from ablab import project
 from ablab.runs.record import RunRecord
-from tests.ablab.config.test_check import checked
+from tests.checks import checked
 from tests.launch import launch
 
 EXPERIMENTS = sorted(path.stem for path in (project.current().conf / "experiment").glob("*.yaml"))

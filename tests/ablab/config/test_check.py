@@ -5,35 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from ablab import project
-from ablab.command.library_errors import as_user_error
-from ablab.command.main import register_resolvers
-from ablab.command.overrides import force_overrides, name_experiment, refuse_unknown_options
+from ablab.command.overrides import name_experiment, refuse_unknown_options
 from ablab.config.check import check
-from ablab.config.schema import Config
 from ablab.errors import ConfigError, UserError
+from tests.checks import checked
 
 BASE = ["experiment=collab"]
 WITH_VALIDATION = [*BASE, "data.validation_fraction=0.1"]
-
-
-def checked(overrides: list[str]) -> Config:
-    """What `python train.py OVERRIDES` would run; raises what it would print."""
-    register_resolvers()
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(project.current().conf), version_base="1.3"):
-            return check(compose("config", overrides=force_overrides(overrides)))
-    except Exception as error:
-        told = as_user_error(error)
-        if told is None:
-            raise
-        raise told from error
-
 
 # override -> what the message must name (the place, and what would be right)
 REFUSED = {

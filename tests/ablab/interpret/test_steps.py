@@ -11,7 +11,7 @@ from ablab.findings import Findings
 from ablab.runs.record import RunRecord
 from lesson5.ratings.collab_filter import CollabFilter
 from lesson5.ratings.module import RatingsDataModule
-from tests.ablab.config.test_check import BASE, checked
+from tests.checks import checked
 from tests.launch import TINY, launch
 
 BY_BIAS = "interpret.step._target_=lesson5.ratings.interpret.items_by_bias.items_by_bias"
@@ -27,7 +27,7 @@ BY_BIAS = "interpret.step._target_=lesson5.ratings.interpret.items_by_bias.items
 )
 def test_a_setting_that_is_wrong_is_refused(override: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        checked([*BASE, BY_BIAS, override])
+        checked(["experiment=collab", BY_BIAS, override])
 
 
 def test_a_step_for_other_models_is_refused_before_training(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ablab.errors import ConfigError, TrainingError
 from ablab.runs.checkpoints import Manifest, load_checkpoint
 from ablab.runs.record import RunRecord
 from lesson5.digits.models import MnistNN
-from tests.ablab.config.test_check import BASE, checked
+from tests.checks import checked
 from tests.launch import launch
 
 DIGITS = [  # 18 steps an epoch
@@ -128,9 +128,9 @@ def test_switched_off_the_run_goes_to_its_end(
 
 def test_the_switch_is_checked() -> None:
     with pytest.raises(ConfigError, match="error_if_nonfinite: 'grads' is not known"):
-        checked([*BASE, "error_if_nonfinite=grads"])
+        checked(["experiment=collab", "error_if_nonfinite=grads"])
     with pytest.raises(ConfigError, match="16-mixed are scaled up until"):
-        checked([*BASE, "error_if_nonfinite=gradients", "trainer.precision=16-mixed"])
+        checked(["experiment=collab", "error_if_nonfinite=gradients", "trainer.precision=16-mixed"])
 
 
 @pytest.mark.parametrize(("said", "recorded"), [("true", True), ("warn", False), ("false", False)])

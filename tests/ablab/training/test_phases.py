@@ -14,7 +14,7 @@ from ablab.runs.checkpoints import Manifest, load_checkpoint
 from ablab.runs.identity import config_hash
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import RunInterrupted
-from tests.ablab.config.test_check import checked
+from tests.checks import checked
 from tests.launch import launch, train
 
 DIGITS = [

@@ -16,8 +16,8 @@ from ablab.runs.record import RunRecord
 from ablab.training.range_test.curve import LrCurve, lr_ladder
 from ablab.training.range_test.plot import plot_curve
 from ablab.training.range_test.report import settings_for
-from tests.ablab.config.test_check import checked
 from tests.ablab.optim.test_optimizers import config
+from tests.checks import checked
 from tests.launch import TINY, launch, train
 
 

@@ -13,7 +13,7 @@ from ablab.runs.record import RunRecord
 from ablab.safety.signals import RunInterrupted
 from ablab.training.terminal_tables import EpochLines
 from lesson5.ratings.collab_filter import CollabFilter
-from tests.ablab.config.test_check import BASE, checked
+from tests.checks import checked
 from tests.launch import TINY, launch, train
 
 EPOCH = 26  # steps: not a multiple of the executions below
@@ -86,7 +86,7 @@ def test_validation_within_an_epoch_comes_after_as_many_batches(tmp_path: Path) 
     within = ["trainer.val_check_interval=8"]
     run_both([*RATINGS, *within], tmp_path, 4)
     with pytest.raises(ConfigError, match=r"val_check_interval: should be a multiple of .* 5"):
-        checked([*BASE, *within, "steps_per_execution=5"])
+        checked(["experiment=collab", *within, "steps_per_execution=5"])
     with pytest.raises(ConfigError, match="an epoch has 26 batches"):
         launch([*RATINGS, "trainer.val_check_interval=32"], tmp_path / "too_long")
 
@@ -111,7 +111,7 @@ _AVERAGING = f"callbacks.a._target_={_LIGHTNING}.StochasticWeightAveraging"
 )
 def test_what_does_not_go_together_is_refused(overrides: list[str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        checked([*BASE, *overrides])
+        checked(["experiment=collab", *overrides])
 
 
 def test_a_model_may_have_the_hook_before_a_step_for_itself(

@@ -10,8 +10,8 @@ import ablab
 from ablab.optim.groups import plan_parameters
 from ablab.runs.record import RunRecord
 from lesson5.digits.models import MnistLogistic, MnistNN
-from tests.ablab.config.test_check import checked
 from tests.ablab.training.test_run import weights
+from tests.checks import checked
 from tests.launch import ROOT, launch
 
 DIGITS = [

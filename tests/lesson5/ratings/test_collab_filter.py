@@ -106,7 +106,7 @@ def test_a_range_that_is_not_for_the_targets_is_said_before_training(
 ) -> None:
     from ablab.training.build import build_data, build_model
     from ablab.training.trial import try_out
-    from tests.ablab.config.test_check import checked
+    from tests.checks import checked
 
     config = checked([*overrides, "logger=csv"])
     data = build_data(config)
@@ -119,7 +119,7 @@ def test_training_ratings_that_are_all_equal_are_refused() -> None:
     from ablab.errors import DataError
     from ablab.training.build import build_data, build_model
     from ablab.training.trial import try_out
-    from tests.ablab.config.test_check import checked
+    from tests.checks import checked
 
     config = checked(TINY)
     data = build_data(config)
