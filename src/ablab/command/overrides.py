@@ -33,6 +33,15 @@ def force_overrides(arguments: list[str]) -> list[str]:
     ]
 
 
+def options_first(arguments: list[str]) -> list[str]:
+    """Return ``arguments`` with Hydra's options, such as ``-m``, before all else.
+
+    Hydra's parser takes the overrides from one place only, and calls those after ``-m`` unknown.
+    """
+    overrides = get_args_parser().parse_known_intermixed_args(arguments)[0].overrides
+    return [*(a for a in arguments if a not in overrides), *overrides]
+
+
 def refuse_unknown_options(arguments: list[str]) -> None:
     """Raises ConfigError for ``--max_epochs=3``, at which Hydra prints its whole usage."""
     _, rest = get_args_parser().parse_known_args(arguments)

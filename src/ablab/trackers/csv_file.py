@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 
 from ablab.config.schema import Text
+from ablab.config.written import pasteable
 from ablab.errors import ConfigError, RunFolderError
 from ablab.runs.history import FILE_NAME, read_history
 from ablab.safety.atomic_files import atomic_write
@@ -87,5 +88,5 @@ class CSVTracker(Tracker):
     def _cannot_write(self, error: OSError) -> RunFolderError:
         return RunFolderError(
             f"{self.path}: cannot be written ({error.strerror}); make room, then continue with "
-            f"python train.py task=fit run={self._file.parent}"
+            f"python train.py task=fit {pasteable('run', str(self._file.parent))}"
         )

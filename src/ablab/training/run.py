@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ablab import terminal
 from ablab.config.schema import Config
-from ablab.config.written import label_of
+from ablab.config.written import label_of, pasteable
 from ablab.data.module import TensorDataModule
 from ablab.errors import RunFolderError
 from ablab.report.refresh import refresh_tables
@@ -148,4 +148,5 @@ def _warn_of_no_commit(error: str) -> None:
 
 def say_how_to_continue(stop: RunInterrupted, folder: Path) -> None:
     """Print the command that continues the run in ``folder``."""
-    terminal.say(f"{stop}; continue with: python train.py task=fit run={folder}")
+    command = f"python train.py task=fit {pasteable('run', str(folder))}"
+    terminal.say(f"{stop}; continue with: {command}")

@@ -11,6 +11,7 @@ import torch
 
 from ablab import terminal
 from ablab.config.schema import Config
+from ablab.config.written import pasteable
 from ablab.errors import RunFolderError
 from ablab.runs.checkpoints import Manifest, Progress
 from ablab.runs.find import saved_config
@@ -162,8 +163,8 @@ def _refuse_a_second_run(folder: Path) -> None:
     """
     if is_there(folder / FILE_NAME):
         raise RunFolderError(
-            f"{folder}: a run is there already; continue it with task=fit run={folder}, or name "
-            f"another folder"
+            f"{folder}: a run is there already; continue it with task=fit "
+            f"{pasteable('run', str(folder))}, or name another folder"
         )
     names = sorted(path.name for path in folder.iterdir() if path.suffix != ".part")
     others = [name for name in names if name not in _OF_HYDRA]

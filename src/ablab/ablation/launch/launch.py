@@ -14,6 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from ablab import project
+from ablab.config.written import assignment
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import end_with_parent
@@ -24,8 +25,7 @@ _GRACE = 10.0  # seconds; a job that is told twice stops without a checkpoint
 
 def run_override(folder: Path) -> str:
     """``run=FOLDER`` in Hydra's grammar, whatever the folder's name holds."""
-    escaped = str(folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
-    return f"run='{escaped}'"
+    return assignment("run", str(folder.absolute()))
 
 
 def folder_of(overrides: Sequence[str]) -> Path:

@@ -14,6 +14,7 @@ from ablab.ablation.plan.compose import CommandLine, Compose, compose_jobs
 from ablab.ablation.plan.folder import JobFolder, PlanFolder, State
 from ablab.ablation.plan.listing import action_due, counted, show_failures, show_jobs
 from ablab.ablation.plan.plan import Plan, expand
+from ablab.config.written import pasteable
 from ablab.errors import PlanError, RunFolderError, UserError
 from ablab.report.write import console, print_plan, write_reports
 from ablab.safety.folder_lock import claimed
@@ -149,8 +150,9 @@ def _remedy(folder: PlanFolder) -> str:
 
 
 def _again(folder: PlanFolder) -> str:
-    option = "" if folder.found_again else f" with hydra.sweep.dir={os.path.relpath(folder.path)}"
-    return f"the same command{option}"
+    if folder.found_again:
+        return "the same command"
+    return f"the same command with {pasteable('hydra.sweep.dir', os.path.relpath(folder.path))}"
 
 
 def _end(folder: PlanFolder, jobs: list[JobFolder], ends: dict[Path, str]) -> None:
