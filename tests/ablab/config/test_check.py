@@ -38,7 +38,6 @@ REFUSED = {
     "schedule.pct_strat=0.2": ["schedule.pct_strat", "'schedule.pct_start'"],
     "seeds.ordr=1": ["seeds.ordr", "'seeds.order'"],
     "model.n_factor=3": ["model.n_factor", "'model.n_factors'"],
-    "data.batchsize=3": ["data.batchsize", "'loading.batch_size'"],
     "trainer.max_epocs=3": ["trainer.max_epocs", "'trainer.max_epochs'"],
     "++trainer.max_epocs=3": ["trainer.max_epocs", "'trainer.max_epochs'"],
     "logger.wandb.projct=x": ["logger.wandb.projct", "'logger.wandb.project'"],
