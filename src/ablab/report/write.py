@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablab.errors import RunFolderError
 from ablab.report.forms import formats, numbers
+from ablab.report.forms.notes import notes_of
 from ablab.report.table.comparison import compare
 from ablab.report.table.tables import Table, build_table
 from ablab.safety.atomic_files import atomic_write
@@ -96,7 +97,7 @@ def console() -> "Console":
 def print_plan(folder: Path, target: "Console") -> None:
     """Print the table of the plan in ``folder`` and its notes, without failures."""
     table = build_table(compare([folder]))
-    _print(table, formats.notes(table), target)
+    _print(table, notes_of(table), target)
 
 
 def print_table(table: Table, target: "Console") -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from ablab.report.forms.cells import Column, columns_of
 from ablab.report.forms.notes import Failure, failures_of, notes_of
-from ablab.report.table.grid import valley_lines
 from ablab.report.table.tables import Table
 from ablab.safety.printable import in_a_line, printable
 
@@ -63,15 +62,10 @@ def terminal(table: Table, *, width: int | None = None) -> "RichTable":
     return shown
 
 
-def notes(table: Table) -> list[str]:
-    """What stands under a table but the failures."""
-    return [*notes_of(table), *valley_lines(table)]
-
-
 def notes_and_failures(table: Table) -> list[str]:
     """What stands under a table."""
     failures = failures_of(table.comparison.jobs)
-    lines = notes(table)
+    lines = notes_of(table)
     lines += map(_failure, failures[:_MOST_FAILURES])
     if len(failures) > _MOST_FAILURES:
         lines.append(f"and {len(failures) - _MOST_FAILURES} more that failed")

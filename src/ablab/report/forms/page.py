@@ -6,7 +6,6 @@ from typing import Any
 
 from ablab.report.forms.cells import Column, columns_of
 from ablab.report.forms.notes import failures_of, notes_of
-from ablab.report.table.grid import valley_lines
 from ablab.report.table.tables import Table
 
 TEMPLATE = "page.html.jinja"
@@ -30,7 +29,7 @@ def page(table: Table) -> str:
         overrides=" ".join(_common_overrides(table)),
         columns=[_shown(column) for column in columns_of(table)],
         rows=range(len(table.rows)),
-        notes=[*notes_of(table), *valley_lines(table)],
+        notes=notes_of(table),
         failures=failures_of(comparison.jobs),
         pictures=_pictures(table),
     )

@@ -9,13 +9,14 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from ablab.report.forms.cells import decimals
 from ablab.report.pictures.style import MOST_LINES, Picture, as_svg, shortened
 from ablab.report.table.grid import Group, grouped, is_grid, numeric_axes
 from ablab.report.table.tables import Table, best_rows, comparable_rows
-from ablab.report.table.valley import Array
 
+Array = NDArray[np.float64]
 _ROOM_FOR_NUMBERS = 10  # cells a side
 
 

@@ -3,15 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ablab.report.table.rows import Row
 from ablab.report.table.tables import Table
-
-if TYPE_CHECKING:
-    from ablab.report.table.valley import Array
-
-_MOST_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -70,66 +64,6 @@ def grouped(table: Table, axes: Sequence[str]) -> list[Group]:
             if group is not None:
                 group.rows.setdefault(_point(row, axes), row)
     return list(groups.values())
-
-
-def values_on_grid(group: Group, x: Sequence[float], y: Sequence[float], metric: str) -> "Array":
-    """[seeds, X, Y], nan where a cell lacks a value of any seed; no seeds where none has one.
-
-    The mean of the seeds that did not fail would be too good to be compared with its neighbours'.
-    """
-    import numpy as np
-
-    seeds = list(
-        dict.fromkeys(seed for row in group.rows.values() for seed in row.per_seed.get(metric, {}))
-    )
-    values = np.full((len(seeds), len(x), len(y)), np.nan)
-    for (at_x, at_y), row in group.rows.items():
-        if at_x in x and at_y in y:
-            for seed, value in row.per_seed.get(metric, {}).items():
-                values[seeds.index(seed), x.index(at_x), y.index(at_y)] = value
-    values[:, ~np.isfinite(values).all(axis=0)] = np.nan
-    return values
-
-
-def valley_lines(table: Table) -> list[str]:
-    """How the valley lies, a line for each metric and group; none without two numeric axes.
-
-    Only positive values of an axis count, since the scales are logarithmic.
-    """
-    axes = numeric_axes(table)[:2]
-    if len(axes) < 2:
-        return []
-    from ablab.report.table.valley import interaction_share, mean_over_seeds, valley_slope
-
-    lines = []
-    for metric, mode in table.directions.items():
-        for group in grouped(table, axes):
-            x, y = ([value for value in group.axis(i) if value > 0] for i in (0, 1))
-            values = values_on_grid(group, x, y, metric)
-            if len(x) < 3 or len(y) < 3 or not len(values):
-                continue
-            told = []
-            slope = valley_slope(x, y, values, mode)
-            if slope is not None:
-                interval = f" [{_short(slope.low)}, {_short(slope.high)}]"
-                told.append(
-                    f"slope of log best {axes[1]} on log {axes[0]} {_short(slope.value)}"
-                    f"{'' if math.isnan(slope.low) else interval} "
-                    f"({slope.points} points, {slope.on_edge} on the grid's edge)"
-                )
-            share, cells = interaction_share(mean_over_seeds(values), mode)
-            if share is not None:
-                told.append(f"interaction {100 * share:.0f} % of log {metric} in {cells} cells")
-            if told:
-                name = f" of {group.name}" if group.name else ""
-                lines.append(f"valley{name} in {metric}: {'; '.join(told)}")
-    if len(lines) > _MOST_LINES:
-        return [*lines[:_MOST_LINES], f"and {len(lines) - _MOST_LINES} more valleys"]
-    return lines
-
-
-def _short(value: float) -> str:
-    return f"{round(value, 2) + 0.0:.2f}"  # no -0.00
 
 
 def _is_number(text: str) -> bool:

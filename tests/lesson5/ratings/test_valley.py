@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ablab.report.table.comparison import compare
-from ablab.report.table.grid import valley_lines
-from ablab.report.table.tables import build_table
-from ablab.report.table.valley import Array, interaction_share, mean_over_seeds, valley_slope
+from lesson5.ratings.valley import Array, interaction_share, main, mean_over_seeds, valley_slope
 from tests.ablab.report.plan_folders import Metrics, write_plan
 
 X = np.array([10.0**k for k in range(-4, 1)])
@@ -113,7 +110,9 @@ def test_a_mean_is_that_of_the_seeds_there_are() -> None:
     assert math.isnan(mean_over_seeds(values)[0, 2])
 
 
-def test_a_cell_that_lacks_a_seed_has_no_part_in_the_valley(tmp_path: Path) -> None:
+def test_a_cell_that_lacks_a_seed_has_no_part_in_the_valley(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The mean of the seeds that did not fail would be too good."""
     grid = [{"optim.lr": x, "optim.decay": y} for x in (1, 2, 4) for y in (1, 2, 4)]
 
@@ -123,7 +122,10 @@ def test_a_cell_that_lacks_a_seed_has_no_part_in_the_valley(tmp_path: Path) -> N
             return {"rmse": 0.1} if seed == 0 else "failed"
         return {"rmse": 1.0 + 0.01 * abs(np.log2(lr / decay)) + 0.001 * seed}
 
-    table = build_table(compare([write_plan(tmp_path / "p", result, grid=grid)]))
-    (line,) = valley_lines(table)
-    assert "slope of log best optim.decay on log optim.lr 1.00 [1.00, 1.00]" in line
-    assert "in 7 cells" in line
+    assert main([str(write_plan(tmp_path / "p", result, grid=grid))]) == 0
+    assert capsys.readouterr().out.startswith(
+        "weight_decay, test/rmse: best optim.decay ∝ optim.lr^1.00 [1.00, 1.00] "
+        "(2 of 3 optima lie on the grid's edge, so extend the grid); "
+    )
+    assert main([str(write_plan(tmp_path / "q", result, grid=grid[:3]))]) == 2
+    assert "q: no grid of three" in capsys.readouterr().err
