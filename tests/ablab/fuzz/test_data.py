@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from ablab.data.files.column_folder import ColumnFolder
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -287,10 +286,8 @@ def test_caches(array: bytes, listed: bytes) -> None:
             (folder / name).write_bytes(array)
         (folder / "titles.tsv").write_bytes(b"")
         (folder / "titles.tsv.sha256").write_bytes(b"0")
-        (folder / "columns.json").write_bytes(listed)
         images = _read_cache(folder / "a.npy", (2, 3, 4, 4))
         assert images is None or images.shape == (2, 3, 4, 4)
-        assert ColumnFolder(folder).read() in (None, {})
         assert movielens_source._read_cache(folder) is None
 
 

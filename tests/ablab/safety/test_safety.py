@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from ablab.data.files.column_folder import ColumnFolder
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
@@ -257,14 +256,6 @@ def test_a_cache_of_objects_is_not_unpickled(
 
 def fail() -> None:
     raise DataError("offline")
-
-
-def test_columns_outside_their_folder_are_not_read(tmp_path: Path) -> None:
-    outside = ColumnFolder(tmp_path)
-    outside.add("x", "<i4", 2, [np.zeros(2)])
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "columns.json").write_text(json.dumps({"../x": outside._digests["x"]}))
-    assert ColumnFolder(tmp_path / "in").read() is None
 
 
 def test_an_archive_of_zeros_is_not_unpacked(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ablab.data.__main__ import main
 from ablab.errors import DataError
-from lesson5.__main__ import main
 from lesson5.digits import mnist_source as source
 from tests.lesson5.digits.small_mnist import (
     N_5K,

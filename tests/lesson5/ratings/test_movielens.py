@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lesson5.__main__ import main
 
+from ablab.data.__main__ import main
 from ablab.errors import DataError
 from lesson5.ratings import movielens_source as source
 from lesson5.ratings.movielens import MovieLens100K, lesson_split, official_fold
