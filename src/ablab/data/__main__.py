@@ -1,4 +1,4 @@
-"""``ablab data list|fetch``: which data sets the project has, and fetching them ahead of a run.
+"""``ablab data list|fetch``: list the project's data sets, or fetch them ahead of a run.
 
 A package of the project names its data sets in a module ``datasets`` of its own:
 ``DATASETS = {"movielens": Dataset(…)}``.
@@ -17,6 +17,7 @@ from ablab.safety.printable import printable
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="ablab data",
         description="List the data sets of this project, or fetch them before a run needs them.",
@@ -62,7 +63,7 @@ def _list(datasets: dict[str, Dataset], root: Path) -> None:
 def _fetch(datasets: dict[str, Dataset], names: list[str], root: Path) -> None:
     for name in names:
         if name not in datasets:
-            raise DataError(f"no data '{name}'{suggestion(name, list(datasets))}")
+            raise DataError(f"there is no data set '{name}'{suggestion(name, list(datasets))}")
     for name in names:
         started = time.perf_counter()
         _, source = datasets[name].fetch(root)

