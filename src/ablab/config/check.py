@@ -18,6 +18,7 @@ from ablab.config.combinations import combination_faults
 from ablab.config.nodes import node_faults
 from ablab.config.schema import Config
 from ablab.config.suggestions import suggestion, unknown_key
+from ablab.config.written import leaves
 from ablab.errors import ConfigError, first_line
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted, secret_faults
@@ -38,7 +39,8 @@ def check(cfg: DictConfig) -> Config:
         raise ConfigError(printable(redacted("\n".join(told)))) from error
     if unusable := list(_unusable(values)):
         raise ConfigError(printable(redacted("\n".join(unusable))))
-    faults = [f"{path}: is required, and nothing sets it" for path in _missing(values)]
+    settings = list(leaves(values))
+    faults = [f"{path}: is required, and nothing sets it" for path, v in settings if v == "???"]
     config = None
     try:
         config = Config.model_validate(values)
@@ -50,7 +52,7 @@ def check(cfg: DictConfig) -> Config:
     faults = list(dict.fromkeys(filter(None, faults)))
     places = {fault.partition(":")[0] for fault in faults}
     faults = [fault for fault in faults if _source_of(fault, cfg) not in places]
-    faults += [*secret_faults(values), *_unwritable(values)]
+    faults += [*secret_faults(settings), *_unwritable(settings)]
     if faults:
         raise ConfigError(printable(redacted("\n".join(faults))))
     assert config is not None
@@ -172,33 +174,23 @@ def _tags(model: type[BaseModel]) -> tuple[str, ...]:
     )
 
 
-def _missing(values: Any, prefix: str = "") -> Iterator[str]:
-    items = values.items() if isinstance(values, dict) else enumerate(values)
-    for key, value in items:
-        if value == "???":
-            yield f"{prefix}{key}"
-        elif isinstance(value, dict | list):
-            yield from _missing(value, f"{prefix}{key}.")
+def _unwritable(settings: list[tuple[str, Any]]) -> Iterator[str]:
+    """Yield a line for each setting that a run's record cannot hold as it is.
 
-
-def _unwritable(values: Any, prefix: str = "") -> Iterator[str]:
-    """What a record could not hold, or would be another thing when it is read.
-
-    An escaped ``${…}`` would be resolved when the node is built: to whatever, unchecked. Bytes of a
-    command line that are not UTF-8 reach Python as half a character (a surrogate).
+    An escaped ``${…}`` would be resolved, unchecked, when a component is built from the config.
+    Bytes of a command line that are not UTF-8 reach Python as half a character (a surrogate).
     """
-    items = values.items() if isinstance(values, dict) else enumerate(values)
-    for key, value in items:
-        where = printable(f"{prefix}{key}")
-        for text in (key, value):
+    for path, value in settings:
+        where = printable(path)
+        for text in (path, value):
             if isinstance(text, str) and not _is_utf8(text):
                 yield f"{where}: should be UTF-8 (it is {text!r})"
-        if isinstance(value, dict | list):
-            yield from _unwritable(value, f"{prefix}{key}.")
-        elif isinstance(value, str) and "${" in value:
+        if not isinstance(value, str):
+            continue
+        expanded = os.path.expanduser(value)  # noqa: PTH111 (pathlib raises for ~NAME of nobody)
+        if "${" in value:
             yield f"{where}: should hold no escaped '${{' (it is {value!r})"
-        # pathlib would raise for ~NAME of nobody
-        elif isinstance(value, str) and (expanded := os.path.expanduser(value)) != value:  # noqa: PTH111
+        elif expanded != value:
             yield f"{where}: nothing expands the ~ of {value!r}; write {expanded}"
 
 

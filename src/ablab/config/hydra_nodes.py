@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ablab import project
 from ablab.config.nodes import check_node
+from ablab.config.written import leaves
 from ablab.errors import ConfigError
 from ablab.safety.printable import printable
 
@@ -79,10 +80,10 @@ def _job_faults(values: dict[str, Any]) -> Iterator[str]:
 
 def _logging_faults(section: str, values: dict[str, Any]) -> Iterator[str]:
     """Yield a line unless a logging config is one of ``_LOGGING``; levels may differ."""
-    given = dict(_without_levels(values.get(section)))
+    given = _without_levels(values.get(section))
     differing: list[str] = []
     for file in _LOGGING[section]:
-        ours = dict(_without_levels(OmegaConf.to_container(OmegaConf.load(file))))
+        ours = _without_levels(OmegaConf.to_container(OmegaConf.load(file)))
         if set(given.get("root.handlers") or []) <= set(ours.get("root.handlers") or []):
             ours["root.handlers"] = given.get("root.handlers")
         keys = [key for key in {**ours, **given} if ours.get(key) != given.get(key)]
@@ -95,13 +96,13 @@ def _logging_faults(section: str, values: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def _without_levels(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a logging config; lists are values."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _without_levels(value, f"{path}.{key}" if path else str(key))
-    elif not (path.endswith(".level") and node in _LEVELS):
-        yield path, node
+def _without_levels(node: Any) -> dict[str, Any]:
+    """Return the settings of a logging config but its levels, by dotted key."""
+    return {
+        key: value
+        for key, value in leaves(node, in_lists=False)
+        if value != {} and not (key.endswith(".level") and value in _LEVELS)
+    }
 
 
 def _callback_faults(values: dict[str, Any]) -> Iterator[str]:
@@ -134,19 +135,17 @@ def _plugin_faults(section: str, values: dict[str, Any], cfg: DictConfig) -> Ite
 
 
 def _interpolations(where: str, value: Any, cfg: DictConfig | None) -> Iterator[str]:
-    """Yield a line for each value that is a node, or that can turn into one; ``cfg`` holds what
-    values may refer to, and is None where they may refer to nothing."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key == "_target_" and cfg is not None:
-                yield f"{where}._target_: '{inner}' may not be built here"
-            else:
-                yield from _interpolations(f"{where}.{key}", inner, cfg)
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _interpolations(f"{where}.{index}", inner, cfg)
-    elif isinstance(value, str) and not _is_plain_text(value, cfg):
-        yield f"{where}: should be a plain value, or refer to one (it is {value!r})"
+    """Yield a line for each value that is a component, or that can turn into one.
+
+    Args:
+        cfg: what values may refer to; None where they may refer to nothing, and where components
+            are checked by the caller.
+    """
+    for path, leaf in leaves(value, path=where):
+        if cfg is not None and "_target_" in path.removeprefix(where).split("."):
+            yield f"{path}: '{leaf}' may not be built here"
+        elif isinstance(leaf, str) and not _is_plain_text(leaf, cfg):
+            yield f"{path}: should be a plain value, or refer to one (it is {leaf!r})"
 
 
 def _is_plain_text(value: str, cfg: DictConfig | None) -> bool:

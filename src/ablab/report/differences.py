@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablab.report.table.collect import flat
+from ablab.config.written import leaves
 from ablab.report.table.comparison import shown_value
 from ablab.runs.record import RunRecord
 from ablab.safety.printable import as_cell, printable
@@ -18,10 +18,8 @@ _ABSENT = object()
 
 def config_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
     """Dotted key and both values, as written in YAML; ``(none)`` where a config lacks the key."""
-    return [
-        (key, _shown(ours), _shown(theirs))
-        for key, ours, theirs in _differing(dict(flat(a.config)), dict(flat(b.config)))
-    ]
+    ours, theirs = (dict(leaves(run.config, in_lists=False)) for run in (a, b))
+    return [(key, _shown(x), _shown(y)) for key, x, y in _differing(ours, theirs)]
 
 
 def metric_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, float, float]]:

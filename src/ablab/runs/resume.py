@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ablab.config.check import check
 from ablab.config.schema import Config, Constant
+from ablab.config.written import leaves
 from ablab.data.batches import Tensors
 from ablab.errors import RunFolderError, first_line
 from ablab.runs.checkpoints import Manifest
@@ -31,11 +32,14 @@ DataParts = dict[str, dict[str, Any]]
 
 def refuse_changes(folder: Path, record: RunRecord) -> None:
     """Raises RunFolderError if what the run computes was changed in its folder."""
-    differing = _differences(identity(record.config), identity(_for_people(folder, record)))
-    if differing:
+    ours, theirs = (
+        dict(leaves(identity(config), in_lists=False))
+        for config in (record.config, _for_people(folder, record))
+    )
+    keys = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
+    if keys:
         lines = [
-            f"{key}: {ours!r} in {FILE_NAME}, {theirs!r} in {CONFIG_FILE}"
-            for key, ours, theirs in differing
+            f"{k}: {ours.get(k)!r} in {FILE_NAME}, {theirs.get(k)!r} in {CONFIG_FILE}" for k in keys
         ]
     elif config_hash(record.config) != record.config_hash:
         lines = [f"config: {FILE_NAME} holds another than the one its config_hash was taken of"]
@@ -65,19 +69,6 @@ def _for_people(folder: Path, record: RunRecord) -> dict[str, Any]:
     if lacking := [name for name in ("data", "paths") if not is_section(config, name)]:
         raise RunFolderError(f"{path}: lacks {', '.join(lacking)}; {_REMEDY}")
     return config
-
-
-def _differences(ours: Any, theirs: Any, key: str = "") -> list[tuple[str, Any, Any]]:
-    """Dotted key and both values of each leaf in which two configs differ."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        return [
-            difference
-            for name in dict.fromkeys([*ours, *theirs])
-            for difference in _differences(
-                ours.get(name), theirs.get(name), f"{key}.{name}" if key else name
-            )
-        ]
-    return [] if ours == theirs else [(key, ours, theirs)]
 
 
 # -- data -----------------------------------------------------------------------------------------

@@ -32,19 +32,13 @@ def redacted(text: str) -> str:
     return _LOGIN.sub(rf"\1{BLANK}@", text)
 
 
-def secret_faults(values: Any) -> Iterator[str]:
-    """A line for each setting of a resolved config that holds a secret; none shows the secret."""
-    return _faults(values, "", _secret_variables())
-
-
-def _faults(values: Any, path: str, variables: dict[str, str]) -> Iterator[str]:
-    items = values.items() if isinstance(values, dict) else enumerate(values)
-    for key, value in items:
-        where = f"{path}{key}"
-        if isinstance(value, dict | list):
-            yield from _faults(value, f"{where}.", variables)
-        elif isinstance(value, str) and (told := _told(str(key), value, variables)):
-            yield f"{where}: {told}"
+def secret_faults(settings: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """Yield a line, without the secret, for each of ``(dotted key, value)`` that holds one."""
+    variables = _secret_variables()
+    for where, value in settings:
+        key = where.rpartition(".")[2]
+        if isinstance(value, str) and (fault := _secret_fault(key, value, variables)):
+            yield f"{where}: {fault}"
 
 
 def refuse_secrets(arguments: Iterable[str]) -> None:
@@ -53,10 +47,11 @@ def refuse_secrets(arguments: Iterable[str]) -> None:
     for argument in arguments:
         key, assigned, value = argument.partition("=")
         name = re.split(r"[./+~]", key)[-1]
-        if told := _told(name if assigned else "", value or argument, variables):
+        if told := _secret_fault(name if assigned else "", value or argument, variables):
             faults.append(f"{redacted(key.lstrip('+~'))}: {told}")
         elif inner := _ASSIGNED.search(value):  # hydra.job.env_set={SOME_API_KEY: …}
-            faults.append(f"{key.lstrip('+~')}.{inner[1]}: {_told(inner[1], inner[2], variables)}")
+            fault = _secret_fault(inner[1], inner[2], variables)
+            faults.append(f"{key.lstrip('+~')}.{inner[1]}: {fault}")
     if faults:
         raise ConfigError("\n".join(faults))
 
@@ -75,7 +70,7 @@ class RedactingFormatter(logging.Formatter):
         return printable(redacted(super().format(record)))
 
 
-def _told(name: str, value: str, variables: dict[str, str]) -> str | None:
+def _secret_fault(name: str, value: str, variables: dict[str, str]) -> str | None:
     remedy = "set it as an environment variable, which the library that needs it reads itself"
     if value and value != "null" and _SETTING.search(name):
         return f"is a secret, which a run's record would keep; {remedy}"

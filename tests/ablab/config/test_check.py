@@ -189,7 +189,7 @@ def test_a_remedy_can_be_pasted(text: str) -> None:
 def test_half_a_character_is_refused(values: dict[str, Any]) -> None:
     """Which a YAML file can name, and no record could hold."""
     with pytest.raises(
-        ConfigError, match=r"should be UTF-8 \(it is '(a\\udcff|\\ud800)'\)"
+        ConfigError, match=r"should be UTF-8 \(it is '(a|callbacks.)\\ud.*'\)"
     ) as told:
         check(OmegaConf.merge(checked(BASE).model_dump(mode="json"), values))  # type: ignore[arg-type]
     str(told.value).encode()

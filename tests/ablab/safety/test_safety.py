@@ -69,7 +69,6 @@ def composed(*overrides: str, hydra: bool = False, conf: Path | None = None) -> 
         # would turn into a node, or an environment variable, when the tracker is built
         (r"logger.csv.file_name='\${oc.create:{_target_:torch.load,f:x}}'", "escaped"),
         (r"data.root='\${oc.env:HOME}'", "escaped"),
-        ("interpret.x={_target_: benchmarks.rounds.on_a_terminal, command: [ls]}", "Findings"),
         ("interpret.x={_target_: ablab.report.write.save, path: x, content: y}", "Findings"),
         ("interpret.x={_target_: torch.hub.load}", "may not be built"),
         ("logger.wandb.api_key=0123456789abcdef", "logger.wandb.api_key"),

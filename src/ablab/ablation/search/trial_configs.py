@@ -7,9 +7,8 @@ from ablab.ablation.plan.compose import CommandLine, Compose, Job, compose_jobs
 from ablab.ablation.plan.plan import Plan
 from ablab.ablation.search.space import Parameter
 from ablab.config.schema import Config
-from ablab.config.written import shown
+from ablab.config.written import leaves, shown
 from ablab.errors import ConfigError
-from ablab.report.table.collect import flat
 from ablab.runs.identity import identity
 
 
@@ -60,5 +59,5 @@ class TrialConfigs:
 
 def about(config: Config, space: list[Parameter]) -> dict[str, str]:
     """What has to stay the same for trials to be compared: what runs compute, and the space."""
-    fixed = flat(identity(config.model_dump(mode="json")))
+    fixed = leaves(identity(config.model_dump(mode="json")), in_lists=False)
     return {k: shown(v) for k, v in fixed} | {p.key: str(p) for p in space}

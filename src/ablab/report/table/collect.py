@@ -1,10 +1,10 @@
 """Run records of a folder, and by which settings they differ."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablab.config.written import leaves
 from ablab.errors import RunFolderError
 from ablab.report.table.plan_file import PLAN_FILE, PlanFile
 from ablab.runs.identity import identity
@@ -43,7 +43,10 @@ def collect(folders: list[Path]) -> list[Run]:
     if not paths:
         raise RunFolderError(f"no run.json under {', '.join(map(str, folders))}")
     records = [(path, RunRecord.read(path)) for path in paths]
-    return [Run(folder, record, dict(flat(identity(record.config)))) for folder, record in records]
+    return [
+        Run(folder, record, dict(leaves(identity(record.config), in_lists=False)))
+        for folder, record in records
+    ]
 
 
 def varying_keys(runs: list[Run]) -> list[str]:
@@ -55,15 +58,6 @@ def varying_keys(runs: list[Run]) -> list[str]:
         if key not in (*SEED_KEYS, "name")
         and len({repr(run.settings.get(key)) for run in runs}) > 1
     ]
-
-
-def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and their values; an empty dict is a value."""
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _job_order(path: Path) -> list[tuple[int, str]]:
