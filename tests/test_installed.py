@@ -1,0 +1,110 @@
+"""The engine without the lesson: from a wheel in a new project, and in a clone without it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LESSON = [
+    *("src/lesson5", "tests/lesson5", "docs/lesson5", "notebooks"),
+    *(f"conf/{group}" for group in ("data", "model", "experiment", "ablation", "interpret")),
+    "conf/objective",
+]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+def run(*command: str | Path, cwd: Path, **variables: str) -> str:
+    """Run a command without the paths of this repository; return its output."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**kept, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}"
+    return done.stdout
+
+
+def copy_of_the_repository(folder: Path, *, but: list[str] | None = None) -> Path:
+    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    left_out = tuple(f"{path}/" for path in but or [])
+    for path in filter(None, listed.split("\0")):
+        if (ROOT / path).is_file() and not path.startswith(left_out):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / path, folder / path)
+    return folder
+
+
+def wheel_of(source: Path, folder: Path) -> Path:
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, source, cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def environment_with(wheel: Path, folder: Path) -> Path:
+    """Install a wheel beside the libraries of this environment; return the new interpreter."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+    (site,) = folder.glob("lib/python*/site-packages")
+    # Entries of a .pth file are not searched for .pth files, so the editable install stays unseen.
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    install(wheel, site)
+    return folder / "bin" / "python"
+
+
+def install(wheel: Path, site: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade"]
+    run(*command, "--target", site, wheel, cwd=site)
+
+
+def test_a_new_project_from_the_wheel_alone(tmp_path: Path) -> None:
+    """It trains and its tests pass; with a newer wheel they still do, and nothing was changed."""
+    source = copy_of_the_repository(tmp_path / "source")
+    (tmp_path / "first").mkdir()
+    python = environment_with(wheel_of(source, tmp_path / "first"), tmp_path / "environment")
+    run(python, "-m", "ablab", "new", "heron", cwd=tmp_path)
+    project = tmp_path / "heron"
+    where = "import ablab; print(ablab.__file__)"
+    assert str(tmp_path / "environment") in run(python, "-c", where, cwd=project)
+    output = run(python, "train.py", "trainer.max_epochs=2", cwd=project)
+    assert "accuracy" in output
+    assert "2 passed" in run(python, "-m", "pytest", "-q", cwd=project)
+    files = {p: p.read_bytes() for p in project.rglob("*.py")}
+
+    pyproject = source / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace('version = "0.2', 'version = "0.3'))
+    (tmp_path / "second").mkdir()
+    newer = wheel_of(source, tmp_path / "second")
+    assert "0.3" in newer.name
+    (site,) = (tmp_path / "environment").glob("lib/python*/site-packages")
+    install(newer, site)
+    assert "2 passed" in run(python, "-m", "pytest", "-q", cwd=project)
+    assert {p: p.read_bytes() for p in project.rglob("*.py")} == files
+
+
+def test_the_wheel_holds_the_engine_and_no_lesson(tmp_path: Path) -> None:
+    import zipfile
+
+    source = copy_of_the_repository(tmp_path / "source")
+    names = zipfile.ZipFile(wheel_of(source, tmp_path)).namelist()
+    assert "ablab/conf/ablab.yaml" in names
+    assert "ablab/template/conf/config.yaml" in names
+    assert "ablab/report/forms/page.html.jinja" in names
+    assert not [name for name in names if name.startswith(("lesson5", "benchmarks", "tests"))]
+
+
+def test_the_engines_tests_pass_in_a_clone_without_the_lesson(tmp_path: Path) -> None:
+    clone = copy_of_the_repository(tmp_path / "clone", but=LESSON)
+    assert not (clone / "src" / "lesson5").exists()
+    path = os.pathsep.join(map(str, (clone / "src", clone)))
+    arguments = ["-q", "-n", "2", "-p", "no:cacheprovider", "tests/ablab"]
+    output = run(sys.executable, "-m", "pytest", *arguments, cwd=clone, PYTHONPATH=path)
+    assert " passed" in output
