@@ -87,6 +87,13 @@ class WandbTracker(Tracker):
             self._description |= {"mode": "online", "url": self._run.url}
             log.info("W&B: %s", self._run.url)
 
+    def attach_plan(self, info: RunInfo) -> bool:
+        """Start the W&B run of a plan's table, in the group of its jobs."""
+        if self.mode == "online":  # a server that could not be reached is not waited for again
+            self.mode = info.earlier[type(self).__name__]["mode"]
+        self.attach(info)
+        return True
+
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         # with its step given, a row that a continued run logs again is not taken twice
@@ -150,7 +157,7 @@ class WandbTracker(Tracker):
         own = wandb_setup.singleton().settings
         # WANDB_RUN_ID and WANDB_NAME are for one run: two jobs with one id would be one W&B run
         new_id = uuid.uuid4().hex[:8] if info.in_plan else None
-        return wandb.init(
+        run = wandb.init(
             mode=mode,
             project=self.project or own.project or "ablation-lab",
             entity=self.entity,
@@ -173,6 +180,10 @@ class WandbTracker(Tracker):
                 disable_git=True,  # the run record has the commit
             ),
         )
+        # It links to wandb's cache, and a run with a link out of its folder cannot be continued.
+        with contextlib.suppress(OSError):
+            (Path(run.dir).parent / "logs" / "debug-core.log").unlink()
+        return run
 
     def _guarded(self, action: Callable[["Run"], Any]) -> None:
         if self._run is None:

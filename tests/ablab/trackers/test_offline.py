@@ -9,6 +9,7 @@ import wandb
 from wandb.sdk import wandb_setup
 
 from ablab.runs.record import RunRecord
+from ablab.safety.folder_lock import refuse_links
 from ablab.safety.signals import RunInterrupted
 from ablab.trackers import RunInfo, WandbTracker
 from tests.ablab.trackers.offline_log import OfflineRun, read_offline_run
@@ -45,6 +46,7 @@ def test_a_run_as_sync_would_send_it(tmp_path: Path) -> None:
     assert run.summary["test/rmse"] == pytest.approx(record.metrics["test"]["rmse"])
     assert record.trackers["WandbTracker"]["id"] == run.id
     assert record.trackers["WandbTracker"]["mode"] == "offline"
+    refuse_links(tmp_path / "run")  # so that it can be continued
 
 
 def test_what_was_learned_is_sent_as_tables_and_pictures(tmp_path: Path) -> None:
