@@ -40,6 +40,15 @@ class Tracker(Logger):
     def finish(self, exit_code: int) -> None:
         """Close with the run's exit status; also without ``attach``, and more than once."""
 
+    def attach_plan(self, info: RunInfo) -> bool:
+        """Open what is needed for the table of a plan; return False if this tracker keeps none.
+
+        It is called once all jobs have ended, with ``info.earlier`` as the record of a job that was
+        tracked has it, and the id of the plan's table in place of the job's. After True, the table
+        is logged and ``finish`` is called.
+        """
+        return False
+
     def truncate_after(self, step: int) -> None:
         """Forget what was logged after ``step``, since a continued run logs it again."""
         return
@@ -65,7 +74,7 @@ class Tracker(Logger):
 
     @property
     def description(self) -> dict[str, Any]:
-        """What the run record keeps of this tracker."""
+        """What the run record keeps of this tracker; ``mode`` is ``off`` if it tracked nothing."""
         return {}
 
     @property

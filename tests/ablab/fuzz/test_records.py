@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablab.ablation.plan.folder import PLAN_FILE
 from ablab.ablation.plan.listing import describe, outcome
 from ablab.errors import UserError
 from ablab.report.table.comparison import compare
+from ablab.report.table.plan_file import PLAN_FILE
 from ablab.report.table.tables import build_table
 from ablab.report.write import rendered
 from ablab.runs.checkpoints import Entry, Manifest

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from ablab import project, terminal
-from ablab.ablation.plan.folder import PLAN_FILE, JobFolder
+from ablab.ablation.plan.folder import JobFolder
 from ablab.command.main import register_resolvers
 from ablab.command.overrides import force_overrides
 from ablab.config.check import check
@@ -30,7 +30,7 @@ from ablab.errors import CheckpointError, ConfigError, DataError, RunFolderError
 from ablab.findings import Findings
 from ablab.interpret.__main__ import main as interpret
 from ablab.report.__main__ import main as report
-from ablab.report.table.plan_file import PlanFile
+from ablab.report.table.plan_file import PLAN_FILE, PlanFile
 from ablab.runs.checkpoints import Manifest
 from ablab.runs.record import RunRecord
 from ablab.safety.folder_lock import refuse_links

@@ -1,7 +1,6 @@
 """What a plan keeps on disk: ``plan.json``, and a run folder for each of its jobs."""
 
 import contextlib
-import json
 import os
 import platform
 import shlex
@@ -11,20 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ablab.ablation.plan.compose import Job
 from ablab.ablation.plan.plan import Plan
 from ablab.errors import RunFolderError
+from ablab.report.table.plan_file import PlanFile, PlannedJob
 from ablab.runs.record import FILE_NAME, RunRecord, Status, git_state
-from ablab.safety.atomic_files import is_there, read_file, remove_leftovers, write_json
+from ablab.safety.atomic_files import is_there, remove_leftovers
 from ablab.safety.folder_lock import is_claimed, refuse_links
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted
 
-PLAN_FILE = "plan.json"
 State = Status | Literal["unreadable"]  # which the other jobs need not wait for
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -112,43 +110,42 @@ class PlanFolder:
         """Raises RunFolderError if the folder cannot be written."""
         with _clear_errors(self.path):
             remove_leftovers(self.path)
-            write_json(self.path / PLAN_FILE, self._content(plan, folders))
+            self._plan_file(plan, folders).write(self.path)
             for folder in folders:
                 folder.prepare(self.name)
 
-    def _content(self, plan: Plan, folders: list[JobFolder]) -> dict[str, Any]:
-        return {
-            "schema": SCHEMA_VERSION,
-            "name": self.name,
-            "claim": plan.claim,
-            "command": _command(),
-            "baseline": plan.baseline_settings,
-            "average": plan.average,
-            "axes": plan.axes,
-            "metrics": plan.metrics,
-            "git": dict(git_state()),
-            "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "report_id": self._report_id(),
-            "process": {"host": platform.node(), "pid": os.getpid()},
-            "jobs": [
-                {
-                    "folder": folder.path.name,
-                    "variant": folder.job.variant,
-                    "same_as": folder.job.same_as,
-                    "settings": folder.job.settings,
-                    "seed": folder.job.seed,
-                    "config_hash": folder.job.config_hash,
-                }
+    def _plan_file(self, plan: Plan, folders: list[JobFolder]) -> PlanFile:
+        return PlanFile(
+            name=self.name,
+            claim=plan.claim,
+            command=_command(),
+            baseline=plan.baseline_settings,
+            average=tuple(plan.average),
+            axes=tuple(plan.axes),
+            metrics=tuple(plan.metrics),
+            git=dict(git_state()),
+            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            report_id=self._report_id(),
+            process={"host": platform.node(), "pid": os.getpid()},
+            jobs=tuple(
+                PlannedJob(
+                    folder=folder.path.name,
+                    variant=folder.job.variant,
+                    same_as=tuple(folder.job.same_as),
+                    settings=folder.job.settings,
+                    seed=folder.job.seed,
+                    config_hash=folder.job.config_hash,
+                )
                 for folder in folders
-            ],
-        }
+            ),
+        )
 
     def _report_id(self) -> str:
-        """Of the plan's table at W&B; kept from one start to the next."""
-        try:
-            return json.loads(read_file(self.path / PLAN_FILE))["report_id"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return uuid.uuid4().hex[:8]
+        """Return the id that the plan has from an earlier start, else a new one."""
+        with contextlib.suppress(RunFolderError):
+            if found := PlanFile.read(self.path).report_id:
+                return found
+        return uuid.uuid4().hex[:8]
 
 
 def _command() -> str:

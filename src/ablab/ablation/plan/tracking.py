@@ -1,47 +1,46 @@
-"""A plan's table at Weights & Biases, in the group that its jobs are in."""
+"""The table of a plan, handed to the trackers that its jobs used."""
 
-import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from hydra.utils import instantiate
 
-from ablab.ablation.plan.folder import PLAN_FILE, JobFolder
-from ablab.trackers import RunInfo, WandbTracker
+from ablab.ablation.plan.folder import JobFolder
+from ablab.report.table.plan_file import PlanFile
+from ablab.trackers import RunInfo, Tracker
 
 
 def send_table(folder: Path, jobs: Sequence[JobFolder], *, complete: bool) -> None:
-    """A W&B run ``report``, the same one each time, if any job was tracked there; else nothing."""
+    """Send the table of the plan in ``folder`` to each tracker that tracked a job and takes it.
+
+    Raises:
+        RunFolderError: the plan or a record cannot be read.
+    """
     from ablab.report import plan_numbers
 
-    tracked = next((job for job in jobs if _tracked(job)), None)
-    if tracked is None:
-        return
-    plan = json.loads((folder / PLAN_FILE).read_text())
-    nodes = tracked.job.config.logger.values()
-    node = next(n for n in nodes if n and n["_target_"].endswith(".WandbTracker"))
-    tracker: WandbTracker = instantiate(node, _convert_="all")
-    if tracker.mode == "online":  # but a server that could not be reached is not waited for again
-        tracker.mode = tracked.record().trackers["WandbTracker"]["mode"]
-    tracker.attach(
-        RunInfo(
-            folder=folder,
-            name="report",
-            group=plan["name"],
-            tags=(),
-            config={key: value for key, value in plan.items() if key != "process"},
-            earlier={"WandbTracker": {"id": plan["report_id"]}},
-            job_type="report",
-            in_plan=True,
-        )
-    )
-    columns, rows = plan_numbers(folder)
-    tracker.log_table("plan", columns, rows)
-    tracker.finish(0 if complete else 1)
-
-
-def _tracked(job: JobFolder) -> bool:
-    if job.status() == "unreadable":
-        return False
-    mode = job.record().trackers.get("WandbTracker", {}).get("mode")
-    return mode in ("online", "offline")
+    plan = PlanFile.read(folder)
+    config = asdict(plan)
+    del config["process"]
+    asked: set[str] = set()
+    for job in jobs:
+        described = {} if job.status() == "unreadable" else job.record().trackers
+        for node in job.job.config.logger.values():
+            name = node["_target_"].rpartition(".")[2] if node else ""
+            if name in asked or described.get(name, {"mode": "off"}).get("mode") == "off":
+                continue
+            asked.add(name)
+            tracker: Tracker = instantiate(node, _convert_="all")
+            info = RunInfo(
+                folder=folder,
+                name="report",
+                group=plan.name,
+                tags=(),
+                config=config,
+                earlier={name: {**described[name], "id": plan.report_id}},
+                job_type="report",
+                in_plan=True,
+            )
+            if tracker.attach_plan(info):
+                tracker.log_table("plan", *plan_numbers(folder))
+                tracker.finish(0 if complete else 1)
