@@ -56,7 +56,8 @@ def _local_copy(change: Callable[[list[str]], list[str]]) -> Callable[[Path], No
         local = folder / "data" / "ml-100k"
         local.mkdir(parents=True)
         (local / "u.data").write_text("\n".join(change(lines)) + "\n")
-        (local / "u.item").write_text("1|Toy Story (1995)|01-Jan-1995\n")
+        titles = "".join(f"{n}|Film {n} (1995)|01-Jan-1995\n" for n in range(1, 1683))
+        (local / "u.item").write_text(titles)
 
     return prepare
 

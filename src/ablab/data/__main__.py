@@ -55,7 +55,7 @@ def _list(datasets: dict[str, Dataset], root: Path) -> None:
     for column in ("name", "data", "terms", f"in {root}"):
         table.add_column(column, overflow="fold")
     for name, dataset in datasets.items():
-        here = dataset.folder(root).is_dir()
+        here = (root / dataset.folder).is_dir()
         table.add_row(name, dataset.description, dataset.terms, "yes" if here else "no")
     Console().print(table)
 
@@ -68,9 +68,8 @@ def _fetch(datasets: dict[str, Dataset], names: list[str], root: Path) -> None:
         started = time.perf_counter()
         _, source = datasets[name].fetch(root)
         seconds = time.perf_counter() - started
-        print(  # noqa: T201
-            f"{name}: verified in {datasets[name].folder(root)} (from {source}, {seconds:.1f} s)"
-        )
+        folder = root / datasets[name].folder
+        print(f"{name}: verified in {folder} (from {source}, {seconds:.1f} s)")  # noqa: T201
 
 
 if __name__ == "__main__":

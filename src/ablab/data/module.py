@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from ablab.data.batches import Augment, Executions, TensorLoader, Tensors
-from ablab.data.splits import hold_out
+from ablab.data.splits import split_rows
 from ablab.errors import ConfigError, DataError
 
 
@@ -77,11 +76,12 @@ class TensorDataModule(LightningDataModule):
             test_fraction: share of all rows that becomes the part "test".
             validation_fraction: share of the other rows that becomes "val"; 0 for no such part.
         """
-        train, test = hold_out(np.arange(len(tensors[0])), test_fraction, self.split_seed)
-        rows = {"train": train, "test": test}
-        if validation_fraction > 0:
-            train, val = hold_out(train, validation_fraction, self.split_seed)
-            rows = {"train": train, "val": val, "test": test}
+        rows = split_rows(
+            len(tensors[0]),
+            test_fraction=test_fraction,
+            validation_fraction=validation_fraction,
+            seed=self.split_seed,
+        )
         return {part: tuple(t[torch.from_numpy(of)] for t in tensors) for part, of in rows.items()}
 
     @property

@@ -1,4 +1,4 @@
-"""Split rows into parts for training, for choosing, and for the test."""
+"""Split rows into parts for training, for validation and for the test."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,16 +6,57 @@ from numpy.typing import NDArray
 Indices = NDArray[np.int64]
 
 
-def hold_out(rows: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Draw ``round(fraction * len)`` of ``rows``; return the others and the drawn, in row order."""
-    drawn = np.random.default_rng(seed).permutation(len(rows))[: round(fraction * len(rows))]
+def split_rows(
+    n_rows: int,
+    *,
+    test_fraction: float,
+    validation_fraction: float,
+    seed: int,
+    last: bool = False,
+) -> dict[str, Indices]:
+    """Return the row numbers of "train", "val" and "test"; no "val" for a fraction of 0.
+
+    Args:
+        n_rows: the number of all rows.
+        test_fraction: the share of all rows that becomes "test".
+        validation_fraction: the share of the other rows that becomes "val".
+        seed: draws the test and validation rows.
+        last: take the last rows instead of drawing them.
+    """
+    train, test = hold_out(np.arange(n_rows), test_fraction, seed, last=last)
+    return with_validation(train, test, validation_fraction, seed, last=last)
+
+
+def with_validation(
+    train: Indices, test: Indices, fraction: float, seed: int, *, last: bool = False
+) -> dict[str, Indices]:
+    """Return the parts "train", "val" and "test"; ``fraction`` of the training rows become "val".
+
+    A fraction of 0 gives no part "val".
+    """
+    if fraction == 0:
+        return {"train": train, "test": test}
+    train, val = hold_out(train, fraction, seed, last=last)
+    return {"train": train, "val": val, "test": test}
+
+
+def hold_out(
+    rows: Indices, fraction: float, seed: int, *, last: bool = False
+) -> tuple[Indices, Indices]:
+    """Return ``rows`` without the held-out ones, and these: ``round(fraction * len(rows))`` rows.
+
+    They are drawn by ``seed``, or are the last ones. Both arrays keep the order of ``rows``.
+    """
+    number = round(fraction * len(rows))
+    if last:
+        return rows[: len(rows) - number], rows[len(rows) - number :]
     held = np.zeros(len(rows), dtype=bool)
-    held[drawn] = True
+    held[np.random.default_rng(seed).permutation(len(rows))[:number]] = True
     return rows[~held], rows[held]
 
 
 def stratified_folds(labels: Indices, n_folds: int, seed: int) -> Indices:
-    """Return the fold, 1 to ``n_folds``, of each row; folds have equal shares of every class."""
+    """Return the fold of each row, 1 to ``n_folds``; each has an equal share of every class."""
     random = np.random.default_rng(seed)
     folds = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):

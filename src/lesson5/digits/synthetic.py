@@ -1,10 +1,10 @@
-"""Seeded digits: prototypes of ten classes under noise."""
+"""Drawn digits: a random image for each of ten classes, under noise. They need no download."""
 
 import numpy as np
 
 from ablab.config.schema import Count, Fraction, NotNegative, Seed
-from ablab.data.splits import hold_out
-from lesson5.digits.mnist import DigitsDataModule, Rows
+from ablab.data.splits import Indices, split_rows
+from lesson5.digits.mnist import DigitsDataModule
 from lesson5.digits.mnist_source import CLASSES, SIDE, Digits, Labels
 
 
@@ -12,10 +12,11 @@ class SyntheticDigits(DigitsDataModule):
     """Ten random images of 28 x 28 pixels, each copied many times under Gaussian noise.
 
     Args:
-        n_rows: the size; every class has an equal share.
-        noise: standard deviation, in steps of the 0 to 255 that a pixel has.
-        test_fraction: share of all rows; validation_fraction: share of the rest, 0 for none.
-        data_seed: of the images themselves.
+        n_rows: number of digits; every class has an equal share.
+        noise: standard deviation of a pixel, whose range is 0 to 255.
+        test_fraction: share of all rows.
+        validation_fraction: share of the other rows; 0 for none.
+        data_seed: draws the images and the noise.
     """
 
     def __init__(
@@ -26,11 +27,9 @@ class SyntheticDigits(DigitsDataModule):
         validation_fraction: Fraction,
         data_seed: Seed = 0,
     ) -> None:
-        super().__init__(
-            validation_fraction=validation_fraction,
-        )
+        super().__init__()
         self.n_rows, self.noise = n_rows, noise
-        self.test_fraction = test_fraction
+        self.test_fraction, self.validation_fraction = test_fraction, validation_fraction
         self.data_seed = data_seed
 
     def load_digits(self) -> tuple[Digits, str]:
@@ -41,8 +40,13 @@ class SyntheticDigits(DigitsDataModule):
         images = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
         return (images, labels), f"data_seed {self.data_seed}"
 
-    def split_rows(self, labels: Labels) -> tuple[Rows, Rows]:
-        return hold_out(np.arange(self.n_rows), self.test_fraction, self.split_seed)
+    def split_rows(self, labels: Labels) -> dict[str, Indices]:
+        return split_rows(
+            self.n_rows,
+            test_fraction=self.test_fraction,
+            validation_fraction=self.validation_fraction,
+            seed=self.split_seed,
+        )
 
     def title(self) -> str:
         return f"{self.n_rows:,} synthetic digits"

@@ -8,10 +8,10 @@ import torch
 
 from ablab.config.schema import Count, Integer
 from ablab.data.images.folder import ImageDataModule, ImageTable
-from ablab.data.splits import hold_out, stratified_folds
+from ablab.data.splits import hold_out, with_validation
 from ablab.errors import DataError
-from lesson5.digits.mnist import FOLDS
-from lesson5.digits.mnist_source import fetch_mnist_5k
+from lesson5.digits.mnist import fold_rows
+from lesson5.digits.mnist_source import MNIST_5K, load_mnist_5k
 
 
 class DigitImages(ImageDataModule):
@@ -40,30 +40,27 @@ class DigitImages(ImageDataModule):
         self.train_rows = train_rows
 
     def prepare_data(self) -> None:
-        fetch_mnist_5k(self.root)
+        MNIST_5K.fetch(self.root)
 
     def title(self) -> str:
         return f"MNIST-5k, digits {', '.join(map(str, self.digits))}, fold {self.fold}"
 
     def load_table(self) -> ImageTable:
-        (images, labels), _ = fetch_mnist_5k(self.root)
-        in_test = stratified_folds(labels, FOLDS, self.split_seed) == self.fold
+        (images, labels), _ = load_mnist_5k(self.root)
         wanted = np.isin(labels, self.digits)
-        train, rows = np.flatnonzero(wanted & ~in_test), {"test": np.flatnonzero(wanted & in_test)}
+        train, test = (rows[wanted[rows]] for rows in fold_rows(labels, self.fold, self.split_seed))
         if self.train_rows is not None:
             if self.train_rows > len(train):
                 raise DataError(f"data.train_rows: there are only {len(train)} training rows")
             share = self.train_rows / len(train)
             train = hold_out(train, share, self.split_seed)[1]
-        if self.validation_fraction > 0:
-            train, rows["val"] = hold_out(train, self.validation_fraction, self.split_seed)
         index_of = {digit: index for index, digit in enumerate(self.digits)}
         return ImageTable(
             self._colour(images),
             np.array([index_of.get(int(label), -1) for label in labels]),
             [f"row {row}" for row in range(len(labels))],
             [str(digit) for digit in self.digits],
-            {"train": train, **rows},
+            with_validation(train, test, self.validation_fraction, self.split_seed),
         )
 
     def _colour(self, images: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ablab.data.images.files import decoded
 from ablab.data.images.folder import ImageDataModule, ImageTable
-from ablab.data.splits import hold_out
+from ablab.data.splits import with_validation
 from ablab.errors import DataError
 
 
@@ -34,13 +34,11 @@ class Pets(ImageDataModule):
             ) from error
         files = [Path(file) for part in official for file in part._images]
         n_train, n_all = len(official[0]), len(files)
-        train, rows = np.arange(n_train), {"test": np.arange(n_train, n_all)}
-        if self.validation_fraction > 0:
-            train, rows["val"] = hold_out(train, self.validation_fraction, self.split_seed)
+        train, test = np.split(np.arange(n_all), [n_train])
         return ImageTable(
             decoded(files, self.size, self.cache, root=self.root),
             np.array([label for part in official for label in part._labels]),
             [file.name for file in files],
             list(official[0].classes),
-            {"train": train, **rows},
+            with_validation(train, test, self.validation_fraction, self.split_seed),
         )

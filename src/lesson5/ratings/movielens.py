@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablab.config.schema import Fraction, Text
-from ablab.data.splits import Indices, hold_out
+from ablab.data.splits import Indices, hold_out, with_validation
 from lesson5.ratings.module import RatingsDataModule, RatingTable
-from lesson5.ratings.movielens_source import ROWS, fetch
+from lesson5.ratings.movielens_source import MOVIELENS, load_movielens
 
 FOLD_ROWS = 20_000
 LESSON_SEED, LESSON_TEST_ROWS = 42, 10_000
@@ -45,10 +45,10 @@ class MovieLens100K(RatingsDataModule):
         self.item_key = item_key
 
     def prepare_data(self) -> None:
-        fetch(self.root)
+        MOVIELENS.fetch(self.root)
 
     def load_table(self) -> tuple[RatingTable, str]:
-        (table, titles), source = fetch(self.root)
+        table, titles, source = load_movielens(self.root)
         users, items, ratings, _ = table.T
         return (
             RatingTable(
@@ -69,13 +69,12 @@ class MovieLens100K(RatingsDataModule):
         if self.split == "lesson":
             train, test = lesson_split(table.items)
         elif self.split == "random":
-            train, test = hold_out(np.arange(ROWS), self.test_fraction, self.split_seed)
+            train, test = hold_out(
+                np.arange(len(table.ratings)), self.test_fraction, self.split_seed
+            )
         else:
             train, test = official_fold(int(self.split[1]), table.users, table.items)
-        if self.validation_fraction == 0:
-            return {"train": train, "test": test}
-        train, val = hold_out(train, self.validation_fraction, self.split_seed)
-        return {"train": train, "val": val, "test": test}
+        return with_validation(train, test, self.validation_fraction, self.split_seed)
 
     def title(self) -> str:
         return f"MovieLens-100K, split {self.split}"

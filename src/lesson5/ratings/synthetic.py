@@ -1,19 +1,20 @@
-"""Data drawn from known models, of any size and without a download: skewed ratings, digits."""
+"""Drawn ratings, of any size: a few items have most of them. They need no download."""
 
 import numpy as np
 
 from ablab.config.schema import Count, Fraction, Seed
-from ablab.data.splits import Indices, hold_out
+from ablab.data.splits import Indices, split_rows
 from lesson5.ratings.module import RatingsDataModule, RatingTable
 
 
 class SyntheticRatings(RatingsDataModule):
-    """Ratings 1 to 5 = round(3.5 + b_u + b_i + p_u · q_i + noise), items met by Zipf's law.
+    """Ratings from 1 to 5: round(3.5 + b_u + b_i + p_u · q_i + noise), items drawn by Zipf's law.
 
     Args:
         n_users, n_items, n_ratings: the size; ids run from 1.
-        test_fraction: share of all rows; validation_fraction: share of the rest, 0 for none.
-        data_seed: of the ratings themselves.
+        test_fraction: share of all rows.
+        validation_fraction: share of the other rows; 0 for none.
+        data_seed: draws the ratings.
     """
 
     def __init__(
@@ -27,8 +28,7 @@ class SyntheticRatings(RatingsDataModule):
     ) -> None:
         super().__init__()
         self.n_users, self.n_items, self.n_ratings = n_users, n_items, n_ratings
-        self.test_fraction = test_fraction
-        self.validation_fraction = validation_fraction
+        self.test_fraction, self.validation_fraction = test_fraction, validation_fraction
         self.data_seed = data_seed
 
     def load_table(self) -> tuple[RatingTable, str]:
@@ -52,12 +52,12 @@ class SyntheticRatings(RatingsDataModule):
         return RatingTable(users + 1, items + 1, ratings, titles), f"data_seed {self.data_seed}"
 
     def split_rows(self, table: RatingTable) -> dict[str, Indices]:
-        rows = np.arange(len(table.ratings))
-        train, test = hold_out(rows, self.test_fraction, self.split_seed)
-        if self.validation_fraction == 0:
-            return {"train": train, "test": test}
-        train, val = hold_out(train, self.validation_fraction, self.split_seed)
-        return {"train": train, "val": val, "test": test}
+        return split_rows(
+            len(table.ratings),
+            test_fraction=self.test_fraction,
+            validation_fraction=self.validation_fraction,
+            seed=self.split_seed,
+        )
 
     def title(self) -> str:
         return f"{self.n_ratings:,} synthetic ratings"

@@ -6,9 +6,9 @@ from typing import Literal
 import polars as pl
 
 from ablab.config.schema import Fraction, Text
-from ablab.data.tables.module import TableDataModule, require_columns, split_rows
-from lesson5.ratings.module import Indices
-from lesson5.tables.bikeshare_source import fetch
+from ablab.data.splits import Indices, split_rows
+from ablab.data.tables.module import TableDataModule, require_columns
+from lesson5.tables.bikeshare_source import BIKESHARE, load_bikeshare
 
 MONTHS = ["Jan", "Feb", "March", "April", "May", "June"]
 MONTHS += ["July", "Aug", "Sept", "Oct", "Nov", "Dec"]
@@ -58,10 +58,10 @@ class Bikeshare(TableDataModule):
         )
 
     def prepare_data(self) -> None:
-        fetch(self.root)
+        BIKESHARE.fetch(self.root)
 
     def load_table(self) -> tuple[pl.DataFrame, str]:
-        table, source = fetch(self.root)
+        table, source = load_bikeshare(self.root)
         table = table.drop(PARTS_OF_TARGET)
         binned = require_columns(table.select(WEATHER), self.binned, self.target, "data.binned")
         # ordered as the year is, so that the order of the categories means something

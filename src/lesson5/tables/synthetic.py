@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 
 from ablab.config.schema import Count, Fraction, Seed
-from ablab.data.tables.module import TableDataModule, split_rows
-from lesson5.ratings.module import Indices
+from ablab.data.splits import Indices, split_rows
+from ablab.data.tables.module import TableDataModule
 
 
 class SyntheticTable(TableDataModule):
@@ -61,7 +61,6 @@ class SyntheticTable(TableDataModule):
     def split_rows(self, table: pl.DataFrame) -> dict[str, Indices]:
         return split_rows(
             len(table),
-            last=False,
             test_fraction=self.test_fraction,
             validation_fraction=self.validation_fraction,
             seed=self.split_seed,

@@ -3,15 +3,16 @@
 import gzip
 import hashlib
 import io
+import struct
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ablab.errors import DataError
-from lesson5.digits import mnist_source as source
-from lesson5.digits.idx import idx_header
+from lesson5.digits import mnist, mnist_source
 
 N_TRAIN, N_TEST, N_5K = 60, 20, 100
 
@@ -21,10 +22,10 @@ def small_idx() -> dict[str, bytes]:
     random = np.random.default_rng(0)
     files = {}
     for name, rows in (("train", N_TRAIN), ("t10k", N_TEST)):
-        images = random.integers(256, size=(rows, 28, 28), dtype=np.uint8)
-        labels = (np.arange(rows) % 10).astype(np.uint8)
-        files[f"{name}-images-idx3-ubyte"] = idx_header(images.shape) + images.tobytes()
-        files[f"{name}-labels-idx1-ubyte"] = idx_header(labels.shape) + labels.tobytes()
+        images = random.integers(256, size=(rows, 28, 28), dtype=np.uint8).tobytes()
+        labels = (np.arange(rows) % 10).astype(np.uint8).tobytes()
+        files[f"{name}-images-idx3-ubyte"] = struct.pack(">2xBB3I", 8, 3, rows, 28, 28) + images
+        files[f"{name}-labels-idx1-ubyte"] = struct.pack(">2xBBI", 8, 1, rows) + labels
     return files
 
 
@@ -36,16 +37,16 @@ def small_table() -> np.ndarray:
 
 def small_csv(table: np.ndarray | None = None) -> bytes:
     rows = (small_table() if table is None else table).tolist()
-    return gzip.compress("".join(",".join(map(str, row)) + "\n" for row in rows).encode())
+    text = "".join(",".join(map(str, row)) + "\n" for row in rows)
+    return gzip.compress(text.encode(), mtime=0)  # the same bytes at any time
 
 
-def put_idx(root: Path, folder: str = "mnist", *, gz: bool = False, **changed: bytes) -> Path:
-    """Local idx files; ``changed`` replaces one of them, ``train_labels=b"…"``."""
+def put_idx(root: Path, folder: str = "mnist", *, gz: bool = False) -> Path:
+    """Write local idx files."""
     (root / folder).mkdir(parents=True)
     for name, content in small_idx().items():
-        key = "_".join(name.split("-")[:2])
         path = root / folder / (f"{name}.gz" if gz else name)
-        path.write_bytes(changed.get(key, gzip.compress(content) if gz else content))
+        path.write_bytes(gzip.compress(content) if gz else content)
     return root
 
 
@@ -64,27 +65,21 @@ def small_sdist() -> bytes:
 def install(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Make the small files the true ones, and let nothing answer but local files.
 
-    Returns what was asked of the network, URLs and distributions, in order.
+    Returns the URLs and distributions that the network is asked for, in order.
     """
-    shapes = {
-        "train-images-idx3-ubyte": (N_TRAIN, 28, 28),
-        "train-labels-idx1-ubyte": (N_TRAIN,),
-        "t10k-images-idx3-ubyte": (N_TEST, 28, 28),
-        "t10k-labels-idx1-ubyte": (N_TEST,),
-    }
     digests = {name: hashlib.sha256(c).hexdigest() for name, c in small_idx().items()}
-    monkeypatch.setattr(source, "IDX_FILES", {n: (s, digests[n]) for n, s in shapes.items()})
-    monkeypatch.setattr(source, "SDIST_SHA256", hashlib.sha256(small_sdist()).hexdigest())
-    monkeypatch.setattr(source, "SHAPE_5K", (N_5K, 785))
-    digest = hashlib.sha256(small_table().tobytes()).hexdigest()
-    monkeypatch.setattr(source, "SHA256_5K", digest)
+    digest_5k = {mnist_source.TABLE_5K: hashlib.sha256(small_table().tobytes()).hexdigest()}
+    for name, sha256 in (("MNIST_70K", digests), ("MNIST_5K", digest_5k)):
+        small = replace(getattr(mnist_source, name), sha256=sha256)
+        for module in (mnist_source, mnist):
+            monkeypatch.setattr(module, name, small)
+    monkeypatch.setattr(mnist_source, "SDIST_SHA256", hashlib.sha256(small_sdist()).hexdigest())
     asked: list[str] = []
 
     def down(what: str, *_: object, **__: object) -> bytes:
         asked.append(what)
         raise DataError("is down")
 
-    monkeypatch.setattr(source, "http_bytes", down)
-    monkeypatch.setattr(source, "index_file", down)
-    monkeypatch.setattr(source, "wheel_members", down)
+    for name in ("http_bytes", "index_file", "wheel_members"):
+        monkeypatch.setattr(mnist_source, name, down)
     return asked

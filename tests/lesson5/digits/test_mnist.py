@@ -109,7 +109,7 @@ def test_a_split_without_training_rows_is_refused() -> None:
 
 @pytest.mark.slow
 def test_the_real_5000_are_500_of_each_class() -> None:
-    images, labels = load_mnist_5k(ROOT / "data")
+    (images, labels), _ = load_mnist_5k(ROOT / "data")
     assert images.shape == (5000, 28, 28)
     assert labels.tolist() == [n // 500 for n in range(5000)]
     border = np.concatenate([images[:, [0, -1]].ravel(), images[:, :, [0, -1]].ravel()])

@@ -4,18 +4,19 @@ The tests below stand a small table in for the real one, which may not be redist
 marked slow read the real one.
 """
 
+import hashlib
 import io
-import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ablab.data.__main__ import main
 from ablab.errors import DataError
-from lesson5.ratings import movielens_source as source
+from lesson5.ratings import movielens_source
 from lesson5.ratings.movielens import MovieLens100K, lesson_split, official_fold
+from lesson5.ratings.movielens_source import MOVIELENS, RATINGS, load_movielens
 from tests.launch import ROOT
 
 SMALL = 60
@@ -45,14 +46,15 @@ def small_titles() -> bytes:
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """The small table is the true one, and nothing answers but local files."""
     table = np.loadtxt(io.BytesIO(small_ratings()), delimiter="\t").astype("<i4")
-    monkeypatch.setattr(source, "ROWS", SMALL)
-    monkeypatch.setattr(source, "SHA256", source._sha256(table))
+    digest = hashlib.sha256(table.tobytes()).hexdigest()
+    small = replace(MOVIELENS, sha256={**MOVIELENS.sha256, RATINGS: digest})
+    monkeypatch.setattr(movielens_source, "MOVIELENS", small)
 
     def down(*_: object, **__: object) -> list[bytes]:
         raise DataError("is down")
 
-    monkeypatch.setattr(source, "http_zip_members", down)
-    monkeypatch.setattr(source, "wheel_members", down)
+    monkeypatch.setattr(movielens_source, "http_zip_members", down)
+    monkeypatch.setattr(movielens_source, "wheel_members", down)
 
 
 def put(root: Path, ratings: bytes | None = None, titles: bytes | None = None) -> Path:
@@ -66,25 +68,16 @@ def put(root: Path, ratings: bytes | None = None, titles: bytes | None = None) -
 
 @pytest.mark.usefixtures("offline")
 def test_a_local_folder_and_a_local_zip_give_the_same_table(tmp_path: Path) -> None:
-    from_folder, where = source.fetch(put(tmp_path / "a"))
-    assert "local copy" in where
+    from_folder = load_movielens(put(tmp_path / "a"))
     (tmp_path / "b").mkdir()
     with zipfile.ZipFile(tmp_path / "b" / "ml-100k.zip", "w") as archive:
         archive.writestr("ml-100k/u.data", small_ratings())
         archive.writestr("ml-100k/u.item", small_titles())
-    from_zip, _ = source.fetch(tmp_path / "b")
+    from_zip = load_movielens(tmp_path / "b")
     assert np.array_equal(from_folder[0], from_zip[0])
     assert from_folder[1] == from_zip[1] == ITEMS
-
-
-@pytest.mark.usefixtures("offline")
-def test_the_second_time_the_verified_copy_is_read(tmp_path: Path) -> None:
-    first, _ = source.fetch(put(tmp_path))
-    shutil.rmtree(tmp_path / "ml-100k")
-    again, where = source.fetch(tmp_path)
-    assert where == "the verified copy"
-    assert np.array_equal(first[0], again[0])
-    assert first[1] == again[1]
+    assert "local copy" in from_folder[2]
+    assert load_movielens(tmp_path / "a")[1:] == (ITEMS, "the verified copy")
 
 
 def changed(line: int, text: str) -> bytes:
@@ -96,15 +89,12 @@ def changed(line: int, text: str) -> bytes:
 @pytest.mark.parametrize(
     ("ratings", "titles", "told"),
     [
-        (small_ratings()[:-200], None, "damaged|not whole"),
-        (small_ratings()[: small_ratings().rfind(b"\n", 0, -30) + 1], None, "not whole: 5"),
-        (changed(7, "1\t2\t5\t0"), None, "sha256 differs"),
-        (changed(7, "1\t2\tnan\t0"), None, "missing or not a number"),
-        (changed(7, "1\t2\t\t0"), None, "damaged"),
-        (changed(7, "one\t2\t3\t0"), None, "damaged"),
-        (b"<html>log in</html>", None, "damaged"),
-        (b"", None, "damaged|not whole"),
-        (None, small_titles()[:90], "u.item is cut short|u.item is damaged"),
+        (changed(7, "1\t2\t5\t0"), None, "another sha256"),
+        (changed(7, "1\t2\tnan\t0"), None, "the ratings are damaged .*b'nan'"),
+        (changed(7, "1\t2\t\t0"), None, "damaged .a row should have four numbers"),
+        (changed(7, "1\t2\t3\t99999999999"), None, "the ratings are damaged .*out of bounds"),
+        (b"", None, "its 0 bytes have another sha256"),
+        (None, small_titles()[:90], "the list of movies is cut short|u.item is damaged"),
         (None, b"no bars here\n", "u.item is damaged"),
     ],
 )
@@ -114,7 +104,7 @@ def test_a_damaged_copy_is_refused_and_leaves_nothing(
 ) -> None:
     put(tmp_path, ratings, titles)
     with pytest.raises(DataError, match=told) as caught:
-        source.fetch(tmp_path)
+        load_movielens(tmp_path)
     lines = str(caught.value).splitlines()
     assert [line.split(":")[0] for line in lines] == [
         "MovieLens-100K could not be fetched",
@@ -123,50 +113,7 @@ def test_a_damaged_copy_is_refused_and_leaves_nothing(
         "the copy inside the recbole 1.2.1 wheel",
         "remedy",
     ]
-    assert not source.cache_folder(tmp_path).exists()
-
-
-@pytest.mark.parametrize("file", ["ratings.npy", "titles.tsv", "titles.tsv.sha256"])
-@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "removed"])
-@pytest.mark.usefixtures("offline")
-def test_a_damaged_verified_copy_is_fetched_again(tmp_path: Path, file: str, damage: str) -> None:
-    whole, _ = source.fetch(put(tmp_path))
-    path = source.cache_folder(tmp_path) / file
-    content = path.read_bytes()
-    match damage:
-        case "cut":
-            path.write_bytes(content[: len(content) // 2])
-        case "flipped":
-            path.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
-        case "emptied":
-            path.write_bytes(b"")
-        case "removed":
-            path.unlink()
-    mended, where = source.fetch(tmp_path)
-    assert np.array_equal(mended[0], whole[0])
-    assert mended[1] == whole[1]
-    assert "local copy" in where
-
-
-@pytest.mark.usefixtures("offline")
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    put(tmp_path)
-    source.cache_folder(tmp_path).touch()  # a file stands where the folder should
-    with pytest.raises(DataError, match=r"movielens-100k: cannot be written .*paths\.data="):
-        source.fetch(tmp_path)
-
-
-@pytest.mark.usefixtures("offline")
-def test_the_command_fetches_and_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    put(tmp_path)
-    assert main(["fetch", "movielens", "--root", str(tmp_path)]) == 0
-    assert "verified in" in capsys.readouterr().out
-    assert main(["list", "--root", str(tmp_path)]) == 0
-    assert "movielens" in capsys.readouterr().out
-    assert main(["fetch", "movielen", "--root", str(tmp_path)]) == 2
-    assert "did you mean 'movielens'" in capsys.readouterr().err
-    assert main(["fetch", "movielens", "--root", str(tmp_path / "none")]) == 2
-    assert "is down" in capsys.readouterr().err
+    assert not (tmp_path / MOVIELENS.folder).exists()
 
 
 # -- splits ----------------------------------------------------------------------------------------
@@ -213,7 +160,7 @@ def movielens(
 
 @pytest.mark.slow
 def test_the_real_table_is_as_its_readme_says() -> None:
-    (table, titles), _ = source.fetch(ROOT / "data")
+    table, titles, _ = load_movielens(ROOT / "data")
     users, items, ratings, _ = table.T
     assert (len(np.unique(users)), len(np.unique(items)), len(titles)) == (943, 1682, 1682)
     assert len(set(titles.values())) == 1664
@@ -225,7 +172,7 @@ def test_the_real_table_is_as_its_readme_says() -> None:
 
 @pytest.mark.slow
 def test_the_first_fold_is_the_published_one() -> None:
-    (table, _), _ = source.fetch(ROOT / "data")
+    table, _, _ = load_movielens(ROOT / "data")
     users, items = table[:, 0].astype(np.int64), table[:, 1].astype(np.int64)
     _, test = official_fold(1, users, items)
     assert (len(np.unique(users[test])), users[test].max()) == (459, 462)
@@ -234,7 +181,7 @@ def test_the_first_fold_is_the_published_one() -> None:
 
 @pytest.mark.slow
 def test_the_lesson_frame_begins_as_its_notebook_prints() -> None:
-    (table, _), _ = source.fetch(ROOT / "data")
+    table, _, _ = load_movielens(ROOT / "data")
     users, items = table[:, 0], table[:, 1].astype(np.int64)
     _, first_row, inverse = np.unique(items, return_index=True, return_inverse=True)
     merged = np.argsort(first_row[inverse], kind="stable")

@@ -19,7 +19,7 @@ from ablab.data.batches import Augment
 from ablab.data.images.batch_transforms import BatchTransform
 from ablab.data.images.files import decoded, described, list_images, visible
 from ablab.data.images.pictures import PictureDataModule
-from ablab.data.splits import hold_out
+from ablab.data.splits import hold_out, with_validation
 from ablab.errors import ConfigError, DataError
 
 
@@ -220,10 +220,8 @@ class ImageFolder(ImageDataModule):
             if test is None:
                 train, test = hold_out(train, self.test_fraction, self.split_seed)
         both = "val" in given and "test" in given
-        if self.validation_fraction == 0:
-            train = np.concatenate([train, given["val"]]) if both else train
-            return {"train": train, "test": test}
-        if both:
+        if both and self.validation_fraction > 0:
             return {"train": train, "val": given["val"], "test": test}
-        train, val = hold_out(train, self.validation_fraction, self.split_seed)
-        return {"train": train, "val": val, "test": test}
+        if both:
+            return {"train": np.concatenate([train, given["val"]]), "test": test}
+        return with_validation(train, test, self.validation_fraction, self.split_seed)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ablab.config.suggestions import suggestion
 from ablab.data.module import TensorDataModule
-from ablab.data.splits import Indices, hold_out
+from ablab.data.splits import Indices
 from ablab.data.tables.column_encoder import ColumnEncoder
 from ablab.errors import DataError
 
@@ -144,21 +144,3 @@ def require_columns(table: pl.DataFrame, names: list[str], target: str, where: s
             others = [column for column in table.columns if column != target]
             raise DataError(f"{where}: no column '{name}'{suggestion(name, others)}")
     return names
-
-
-def split_rows(
-    n_rows: int, *, last: bool, test_fraction: float, validation_fraction: float, seed: int
-) -> dict[str, Indices]:
-    """Test rows out of all, then validation rows out of the rest: the last ones, or drawn."""
-
-    def held_out(rows: Indices, fraction: float) -> tuple[Indices, Indices]:
-        if not last:
-            return hold_out(rows, fraction, seed)
-        first = len(rows) - round(fraction * len(rows))
-        return rows[:first], rows[first:]
-
-    train, test = held_out(np.arange(n_rows), test_fraction)
-    if validation_fraction == 0:
-        return {"train": train, "test": test}
-    train, val = held_out(train, validation_fraction)
-    return {"train": train, "val": val, "test": test}

@@ -9,7 +9,7 @@ from polars.exceptions import NoDataError, PanicException, PolarsError
 
 from ablab.config.schema import Count, Fraction, Text
 from ablab.config.suggestions import suggestion
-from ablab.data.splits import Indices
+from ablab.data.splits import Indices, split_rows
 from ablab.data.tables.csv_table import (
     MISSING,
     Decimal,
@@ -17,7 +17,7 @@ from ablab.data.tables.csv_table import (
     parse_csv,
     word_among_numbers,
 )
-from ablab.data.tables.module import TableDataModule, require_columns, split_rows
+from ablab.data.tables.module import TableDataModule, require_columns
 from ablab.errors import DataError, first_line
 
 
