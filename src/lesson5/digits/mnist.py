@@ -109,8 +109,8 @@ class MNIST(DigitsDataModule):
     def load_digits(self) -> tuple[Digits, str]:
         train, test, source = load_mnist(self.root)
         self.n_train = len(train[1])
-        images, labels = (np.concatenate(both) for both in zip(train, test, strict=True))
-        return (images, labels), source
+        images = np.concatenate([train[0], test[0]])
+        return (images, np.concatenate([train[1], test[1]])), source
 
     def split_rows(self, labels: Labels) -> dict[str, Indices]:
         train, test = np.split(np.arange(len(labels)), [self.n_train])
