@@ -69,7 +69,10 @@ class Run:
         """Write the record and finish the trackers when the block ends, with its true end."""
         record = self.record
         record.begin()
+        before = record.seconds.pop("total", 0.0)
         record.seconds["start"] = record.seconds.get("start", 0.0) + self._starting
+        # Nothing more is known of a run that is killed; reports take its start from it.
+        record.seconds["total"] = before + time.perf_counter() - self._started
         self.trackers = build_trackers(self.config)
         exit_code = 1
         try:
@@ -92,7 +95,7 @@ class Run:
             self.interruption.deferred = True  # a signal waits until the record is written
             self._finish_trackers(exit_code)
             if is_main_process():
-                before = record.seconds.pop("total", 0.0)  # put back last, where people look for it
+                del record.seconds["total"]  # so that it comes last, where people look for it
                 record.seconds["total"] = before + time.perf_counter() - self._started
                 self._write(failed=exit_code != 0)
         if is_main_process():

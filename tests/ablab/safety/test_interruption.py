@@ -135,6 +135,25 @@ def killed_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     killed.write(folder)
 
 
+def test_a_run_that_was_killed_has_taken_no_less_than_its_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports subtract those from the whole."""
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setattr("ablab.training.run.seconds_since_start", lambda: 50.0)
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    with monkeypatch.context() as killed:
+        killed.setattr("ablab.training.run._write", lambda *_, **__: None)  # as with SIGKILL
+        with pytest.raises(RunInterrupted):
+            launch([*TINY, *stop], tmp_path)
+    assert RunRecord.read(tmp_path).status == "running"
+    launch(["task=fit", f"run={tmp_path}"], tmp_path)
+    seconds = RunRecord.read(tmp_path).seconds
+    assert seconds["start"] == 100
+    assert seconds["total"] > 100
+    assert list(seconds)[-1] == "total"
+
+
 @pytest.mark.parametrize(
     "moment", ["ablab.training.tasks.saved_config", "ablab.training.run.Run.read_data"]
 )
