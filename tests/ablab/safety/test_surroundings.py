@@ -149,7 +149,8 @@ def test_a_matplotlibrc_does_not_change_a_figure(tmp_path: Path) -> None:
 def test_streams_show_a_line_when_python_would(unbuffered: str, shown: str) -> None:
     """What a process that is killed has printed: errors always, all of it under ``python -u``."""
     script = (
-        "import os, sys; from ablab.safety.surroundings import settle_surroundings, train_unheeded\n"
+        "import os, sys\n"
+        "from ablab.safety.surroundings import settle_surroundings, train_unheeded\n"
         "settle_surroundings(); train_unheeded()\n"
         "print('error', file=sys.stderr); print('output'); os._exit(0)"
     )
