@@ -1,9 +1,10 @@
-"""What tests of several rooms need: composed and checked configs, of either project."""
+"""What tests of several rooms check: configs of the current project, and finished runs."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
@@ -13,9 +14,9 @@ from ablab.command.main import register_resolvers
 from ablab.command.overrides import force_overrides
 from ablab.config.check import check
 from ablab.config.schema import Config
-from tests.launch import ROOT
-
-TOY = ROOT / "tests" / "toy"
+from ablab.runs.checkpoints import Manifest, load_checkpoint
+from ablab.runs.record import RunRecord
+from tests.launch import TOY
 
 
 def use_toy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +48,27 @@ def checked(overrides: list[str]) -> Config:
         if shown is None:
             raise
         raise shown from error
+
+
+def learned(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the parameters and buffers in the last checkpoint of a run folder."""
+    last = Manifest(folder / "checkpoints").entries()[-1]
+    return load_checkpoint(folder / "checkpoints" / last.file)["state_dict"]
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Return whether two state dicts are equal bit for bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Assert that two runs have equal parameters, metrics and histories, bit for bit."""
+    assert same(learned(one), learned(other))
+    assert RunRecord.read(one).metrics == RunRecord.read(other).metrics
+    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+
+
+def only_run(runs: Path) -> Path:
+    """Return the folder of the one run below ``runs``."""
+    (record,) = runs.rglob("run.json")
+    return record.parent

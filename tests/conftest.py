@@ -1,4 +1,4 @@
-"""What every test may rely on: offline, one thread, and no account of the developer's own."""
+"""For every test: one thread, and no account or setting of the developer's own."""
 
 import os
 from pathlib import Path
@@ -8,15 +8,15 @@ from hypothesis import settings
 
 from ablab.training.launched import RANK_VARIABLES
 
-os.environ["OMP_NUM_THREADS"] = "1"  # two workers share two cores; sums are the same on any machine
-settings.register_profile("suite", deadline=None, derandomize=True)  # on a busy machine as well
+os.environ["OMP_NUM_THREADS"] = "1"  # so that sums are the same on any machine
+settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
 def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
-    """No W&B account, netrc, allow-list or SLURM allocation of the developer's reaches a test."""
+    """Hide the developer's W&B account, netrc, allow-list and SLURM allocation from tests."""
     for name in list(os.environ):
         if name.startswith(("WANDB_", "ABLAB_", "HYDRA_", "SLURM_")) or name in RANK_VARIABLES:
             monkeypatch.delenv(name)
@@ -25,10 +25,5 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
 
 @pytest.fixture
 def root() -> Path:
-    """The repository's root."""
+    """Return the repository's root."""
     return ROOT
-
-
-@pytest.fixture
-def allow_test_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")

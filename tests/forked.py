@@ -1,8 +1,8 @@
-"""``train.py`` in a process that need not import torch and Lightning: a fork of one that has.
+"""Run ``train.py`` of the current project in a fork of a process that has imported torch.
 
-Those imports take longer than any run of these tests, and are all that is left out: arguments,
-working folder, environment, output, signals and exit status are those of a process of its own.
-Where the start is what is tested, or variables that these imports read (``RANK``), tests begin from
+These imports take longer than any run of these tests, and are all that a fork leaves out: the
+arguments, working folder, environment, output, signals and exit status are those of a process of
+its own. Tests of the start itself, or of variables that the imports read (``RANK``), use
 ``tests.launch.command``.
 """
 
@@ -20,14 +20,15 @@ from tempfile import TemporaryFile
 from typing import Any, Self
 from unittest.mock import patch
 
-TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+from ablab import project
+
 _AT_IMPORT = dict(os.environ)  # before any test changes it
 forkserver = multiprocessing.get_context("forkserver")
 forkserver.set_forkserver_preload(["ablab.training.tasks", "ablab.report.forms.page"])
 
 
 class Process:
-    """As ``subprocess.Popen``, to be used in a ``with``; ``first`` is called in it before all."""
+    """A process like ``subprocess.Popen``'s, for a ``with``; it calls ``first`` before all else."""
 
     def __init__(
         self,
@@ -39,10 +40,12 @@ class Process:
         self.overrides = overrides
         self._outputs = [TemporaryFile("ab+") for _ in ("stdout", "stderr")]  # noqa: SIM115
         descriptors = [DupFd(file.fileno()) for file in self._outputs]
+        train_file = project.current().train_file
         self._process = forkserver.Process(
-            target=_become, args=(overrides, cwd, environment, descriptors, first)
+            target=_become, args=(train_file, overrides, cwd, environment, descriptors, first)
         )
-        with patch.dict(os.environ, _AT_IMPORT, clear=True):  # for the process that is forked from
+        # The first start also starts the server, which keeps the environment for all later forks.
+        with patch.dict(os.environ, _AT_IMPORT, clear=True):
             self._process.start()
 
     def __enter__(self) -> Self:
@@ -73,12 +76,12 @@ class Process:
         return self.returncode
 
     def communicate(self, timeout: float) -> tuple[str, str]:
-        """Standard output and standard error."""
+        """Return standard output and standard error."""
         self.wait(timeout)
         return self._written(0), self._written(1)
 
     def output(self) -> str:
-        """What has been written so far, standard error last."""
+        """Return what the process has written so far, standard error last."""
         return self._written(0) + self._written(1)
 
     def _written(self, number: int) -> str:
@@ -98,7 +101,7 @@ class Process:
 def run(
     overrides: tuple[str, ...], cwd: Path, environment: dict[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """As ``subprocess.run`` with its output captured."""
+    """Run a process to its end, like ``subprocess.run`` with captured output."""
     with Process(overrides, cwd, environment) as process:
         try:
             stdout, stderr = process.communicate(timeout)
@@ -110,6 +113,7 @@ def run(
 
 
 def _become(
+    train_file: Path,
     overrides: tuple[str, ...],
     cwd: Path,
     environment: dict[str, str],
@@ -121,11 +125,11 @@ def _become(
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
-    sys.path.insert(0, str(TRAIN.parent))
-    sys.argv = [str(TRAIN), *overrides]
+    sys.path.insert(0, str(train_file.parent))
+    sys.argv = [str(train_file), *overrides]
     if first is not None:
         first()
     try:
-        runpy.run_path(str(TRAIN), run_name="__main__")
+        runpy.run_path(str(train_file), run_name="__main__")
     finally:
-        atexit._run_exitfuncs()  # which a fork leaves out
+        atexit._run_exitfuncs()  # because a fork does not run them

@@ -1,4 +1,7 @@
-"""Starting runs for tests: in this process, or as a user does, in one of its own."""
+"""Start runs of the current project for tests: in this process, or in one of their own.
+
+The project is the toy in tests/ablab and the repository in tests/lesson5: conftest.py says so.
+"""
 
 import os
 import subprocess
@@ -8,75 +11,58 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import open_dict
-
-from ablab import project
-from ablab.command.main import JobFailed, execute, register_resolvers
-from ablab.command.overrides import force_overrides
+from ablab import project, testing
 from tests import forked
 
 ROOT = Path(__file__).resolve().parents[1]
-project.use(ROOT / "train.py")
+TOY = ROOT / "tests" / "toy"
 TINY = [
-    "data=synthetic_ratings",
     "trainer.accelerator=cpu",
     "trainer.max_epochs=3",
     "trainer.log_every_n_steps=5",
-    "model.n_factors=4",
     "logger=csv",
 ]
-
-
-def launch(overrides: list[str], folder: Path) -> float | None:
-    """What ``python train.py OVERRIDES`` does, with ``folder`` for its run folder."""
-    register_resolvers()
-    GlobalHydra.instance().clear()
-    forced = force_overrides(overrides)
-    with initialize_config_dir(str(project.current().conf), version_base="1.3"):
-        cfg = compose("config", overrides=forced, return_hydra_config=True)
-    with open_dict(cfg):
-        cfg.hydra.runtime.output_dir = str(folder)
-        cfg.hydra.mode = "RUN"
-        cfg.hydra.overrides.task = forced
-        HydraConfig.instance().set_config(cfg)
-        del cfg["hydra"]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return execute(cfg)
-    except JobFailed as failure:
-        raise (failure.__cause__ or failure) from None
+PHASES = [  # two of them, of 1 and 2 epochs; an epoch has 288 rows, which are 5 steps
+    *("data=points", "data.n_rows=400", "model=net", "model.batch_norm=true", "model.dropout=0.2"),
+    *("objective=classification", "optim.lr=1e-2", "trainer.max_epochs=null"),
+    *("trainer.accelerator=cpu", "trainer.log_every_n_steps=1", "logger=csv"),
+    "checkpoints.keep=10",
+    "+phases.head={epochs: 1, freeze_to: -1, train_norm: false}",
+    "+phases.all={epochs: 2, lr: 1e-3, lr_spread: {kind: geometric, first: 1e-4}}",
+]
+launch = testing.run
 
 
 def command(*overrides: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), *overrides]
+    """Return the words of ``python train.py OVERRIDES``."""
+    return [sys.executable, str(project.current().train_file), *overrides]
 
 
 def environment(**variables: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **variables}
+    """Return this process's variables and ``variables``, with every package importable."""
+    importable = os.pathsep.join(map(str, (ROOT / "src", TOY / "src", ROOT)))
+    return {**os.environ, "PYTHONPATH": importable, **variables}
 
 
 def train(
     *overrides: str, cwd: Path, timeout: float = 90, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """``python train.py OVERRIDES`` in a process of its own, from the folder ``cwd``.
+    """Run ``python train.py OVERRIDES`` from the folder ``cwd`` in a forked process.
 
-    One that is forked (see tests/forked.py); ``command`` is for processes from the very start.
+    Use ``command`` where the start of the process is tested (see tests/forked.py).
     """
     return forked.run(overrides, cwd, environment(**variables), timeout)
 
 
 def start(*overrides: str, cwd: Path, **variables: str) -> forked.Process:
-    """The same, while it goes on."""
+    """Start what ``train`` runs, and return the process without waiting for it."""
     return forked.Process(overrides, cwd, environment(**variables))
 
 
 def wait_for(condition: Callable[[], Any], timeout: float = 60) -> None:
-    """Raises TimeoutError if ``condition`` does not come true."""
+    """Wait until ``condition`` returns something true; raise TimeoutError after ``timeout`` s."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError("what was waited for did not come")
+            raise TimeoutError(f"the condition was not met within {timeout} s")
         time.sleep(0.02)

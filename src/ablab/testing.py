@@ -18,8 +18,11 @@ FEW_STEPS = (
 )
 
 
-def run(overrides: list[str], folder: Path) -> RunRecord:
+def run(overrides: list[str], folder: Path) -> float | None:
     """Do what ``python train.py OVERRIDES`` does, with ``folder`` as the run folder.
+
+    Returns:
+        The chosen checkpoint's value of the objective's metric, or None if nothing was chosen.
 
     Raises:
         UserError: as the command line would print it.
@@ -37,10 +40,9 @@ def run(overrides: list[str], folder: Path) -> RunRecord:
         del cfg["hydra"]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        execute(cfg)
+        return execute(cfg)
     except JobFailed as failure:
         raise (failure.__cause__ or failure) from None
-    return RunRecord.read(folder)
 
 
 def try_run(overrides: list[str], folder: Path) -> RunRecord:
@@ -56,4 +58,5 @@ def try_run(overrides: list[str], folder: Path) -> RunRecord:
     Raises:
         UserError: as the command line would print it.
     """
-    return run([*FEW_STEPS, *overrides], folder)
+    run([*FEW_STEPS, *overrides], folder)
+    return RunRecord.read(folder)

@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.launch import ROOT, TINY, command, environment, train
+from ablab import project
+from tests.launch import ROOT, command, environment, train
+from tests.lesson5 import TINY
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
 OFFLINE = {"https_proxy": NOWHERE, "http_proxy": NOWHERE, "PIP_INDEX_URL": f"{NOWHERE}/simple"}
@@ -302,4 +304,5 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    project.use(ROOT / "train.py")
     main(sys.argv[1:])

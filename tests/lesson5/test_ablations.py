@@ -8,14 +8,14 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from ablab import project
 from ablab.ablation.plan.compose import CommandLine, Job, compose_jobs
 from ablab.ablation.plan.plan import Plan, read_plan
 from ablab.command.main import register_resolvers
 from ablab.command.overrides import force_overrides
+from tests.launch import ROOT
 from tests.lesson5.pages import blocks_of
 
-PLANS = sorted(path.stem for path in (project.current().conf / "ablation").glob("*.yaml"))
+PLANS = sorted(path.stem for path in (ROOT / "conf" / "ablation").glob("*.yaml"))
 JOBS = {  # how many each comes to, worked out by hand; and what a user has to add
     "adamw_heatmap": ((7 + 9) * 7 * 3, []),
     "collab_recipe": (5 * 5, []),
@@ -29,13 +29,13 @@ JOBS = {  # how many each comes to, worked out by hand; and what a user has to a
 def jobs_of(plan: Plan, more: list[str]) -> list[Job]:
     register_resolvers()
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(project.current().conf), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         command_line = CommandLine.parse(force_overrides(more))
         return compose_jobs(plan, command_line, lambda words: compose("config", overrides=words))
 
 
 def test_the_plan_of_the_documentation_is_one() -> None:
-    blocks = blocks_of(project.current().folder / "docs" / "ablations.md")
+    blocks = blocks_of(ROOT / "docs" / "ablations.md")
     (example,) = (block for block in blocks if block.title == "conf/ablation/rates.yaml")
     plan = read_plan(OmegaConf.to_container(OmegaConf.create(example.content)))  # type: ignore[arg-type]
     every, without_decay, l2_in_large_batches = 3 * 2 * 2 * 2 * 5, 2 * 2 * 5, 2 * 2 * 5
@@ -48,7 +48,7 @@ def test_each_plan_is_known_here() -> None:
 
 @pytest.mark.parametrize("name", PLANS)
 def test_a_plan_composes_and_says_what_it_claims(name: str) -> None:
-    text = (project.current().conf / "ablation" / f"{name}.yaml").read_text()
+    text = (ROOT / "conf" / "ablation" / f"{name}.yaml").read_text()
     plan = read_plan(OmegaConf.to_container(OmegaConf.create(text)))  # type: ignore[arg-type]
     assert plan.claim
     header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
@@ -72,5 +72,5 @@ def test_a_plan_composes_and_says_what_it_claims(name: str) -> None:
 
 def test_the_spread_of_seeds_is_not_that_of_splits() -> None:
     """All seeds of a plan see the same split, else the differences are not paired."""
-    for path in Path(project.current().conf / "ablation").glob("*.yaml"):
+    for path in Path(ROOT / "conf" / "ablation").glob("*.yaml"):
         assert "seeds.split" not in path.read_text()

@@ -10,12 +10,11 @@ import torchvision
 from PIL import Image
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from ablab import project
 from ablab.runs.record import RunRecord
 from tests.checks import checked
-from tests.launch import launch
+from tests.launch import ROOT, launch
 
-EXPERIMENTS = sorted(path.stem for path in (project.current().conf / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 
 RATINGS = ["data=synthetic_ratings", "~data.split", "model.n_factors=4", "trainer.max_epochs=1"]
 DIGITS = ["data=synthetic_digits", "trainer.max_epochs=1"]
@@ -99,7 +98,7 @@ def test_runs_from_end_to_end(
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_is_a_record(experiment: str) -> None:
     """Its header claims, cites, and has a command that is this experiment and composes."""
-    text = (project.current().conf / "experiment" / f"{experiment}.yaml").read_text()
+    text = (ROOT / "conf" / "experiment" / f"{experiment}.yaml").read_text()
     header = "\n".join(line for line in text.splitlines() if line.startswith("#"))
     for word in ("Claim:", "Source:", "Command:", "Expected:"):
         assert f"# {word}" in header, f"{experiment} has no {word}"

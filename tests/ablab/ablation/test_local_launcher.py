@@ -42,8 +42,7 @@ def all_have_checkpoints(runs: Path, number: int) -> bool:
 def test_a_killed_job_stops_no_other_and_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=30"]
     done = train(*LOCAL, *stop, "callbacks.stop.number=9,0", "test=false", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     statuses = {r["config"]["callbacks"]["stop"]["number"]: r["status"] for r in records(tmp_path)}
@@ -111,9 +110,8 @@ def test_a_sweep_told_to_stop_lets_its_jobs_write_checkpoints_and_goes_on(
 
 @pytest.mark.slow
 def test_told_twice_a_sweep_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     stuck = [
-        "callbacks.stuck._target_=tests.callbacks.StuckAt",
+        "callbacks.stuck._target_=toy.callbacks.StuckAt",
         "callbacks.stuck.step=3",
         f"callbacks.stuck.flag={tmp_path}/stuck",
     ]

@@ -21,7 +21,7 @@ base:
   model.n_factors: 2
   trainer.accelerator: cpu
   trainer.max_epochs: {epochs}
-  callbacks.crash: {{_target_: tests.callbacks.CrashAt, step: {crash_at}, flag: {flag}}}
+  callbacks.crash: {{_target_: toy.callbacks.CrashAt, step: {crash_at}, flag: {flag}}}
   logger: {logger}
 baseline: none
 variants:
@@ -44,7 +44,7 @@ def write_plan(
 
 
 def run_plan(tmp_path: Path, arguments: list[str], *more: str) -> subprocess.CompletedProcess[str]:
-    return train(*arguments, *more, cwd=tmp_path, ABLAB_ALLOWED_TARGETS="tests")
+    return train(*arguments, *more, cwd=tmp_path)
 
 
 def records(tmp_path: Path) -> dict[str, dict[str, Any]]:
@@ -233,7 +233,7 @@ def test_a_second_process_on_a_plan_is_refused(tmp_path: Path) -> None:
 
 
 def start_plan(tmp_path: Path, arguments: list[str]) -> Process:
-    return start(*arguments, cwd=tmp_path, ABLAB_ALLOWED_TARGETS="tests")
+    return start(*arguments, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("slip", ["base: {{", "base:\n\t- x", "variants: {a: , a: }"])

@@ -18,8 +18,8 @@ base:
 baseline: fine
 variants:
   fine:
-  crashes: {callbacks.crash: {_target_: tests.callbacks.CrashAt, step: 10}}
-  stops: {callbacks.stop: {_target_: tests.callbacks.SignalAt, step: 30}}
+  crashes: {callbacks.crash: {_target_: toy.callbacks.CrashAt, step: 10}}
+  stops: {callbacks.stop: {_target_: toy.callbacks.SignalAt, step: 30}}
   last: {optim.lr: 0.02}
 seeds: [3]
 """
@@ -32,7 +32,7 @@ def test_each_job_is_a_run_of_the_plan_with_its_true_end(tmp_path: Path) -> None
     own.mkdir(parents=True)
     (own / "tracked.yaml").write_text(PLAN)
     arguments = ["--config-dir", str(tmp_path / "own"), "-m", "ablation=tracked"]
-    quiet: dict[str, Any] = {"ABLAB_ALLOWED_TARGETS": "tests", "WANDB_ERROR_REPORTING": "false"}
+    quiet: dict[str, Any] = {"WANDB_ERROR_REPORTING": "false"}
     stopped = train(*arguments, cwd=tmp_path, **quiet)
     assert stopped.returncode == 143, stopped.stdout + stopped.stderr
     runs = sent(tmp_path)

@@ -11,15 +11,10 @@ from pathlib import Path
 import pytest
 
 from ablab.runs.checkpoints import Manifest
-from tests.ablab.training.test_run import same, weights
+from tests.checks import learned, only_run, same
 from tests.launch import ROOT, TINY, command, start, train, wait_for
 
 LONG = [*TINY, "trainer.max_epochs=2000", "checkpoints.every_n_steps=10"]
-
-
-def only_run(runs: Path) -> Path:
-    (record,) = runs.rglob("run.json")
-    return record.parent
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["optim.lr=-1"]])
@@ -38,7 +33,7 @@ def test_help_config_and_refusal_do_not_import_torch(arguments: list[str], tmp_p
 
 
 def test_a_refused_run_is_told_in_lines_and_leaves_nothing(tmp_path: Path) -> None:
-    done = train("experiment=collab", "trainer.max_epocs=3", "optim.lr=-1", cwd=tmp_path)
+    done = train("trainer.max_epocs=3", "optim.lr=-1", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -154,7 +149,7 @@ def test_killed_and_continued_is_the_undisturbed_run(tmp_path: Path) -> None:
     done = train("task=fit", f"run={folder}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     undisturbed = only_run(whole / "runs")
-    assert same(weights(folder), weights(undisturbed))
+    assert same(learned(folder), learned(undisturbed))
     assert (folder / "metrics.csv").read_text() == (undisturbed / "metrics.csv").read_text()
 
 

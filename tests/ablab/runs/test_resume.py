@@ -19,15 +19,12 @@ from ablab.runs.checkpoints import AtomicCheckpointIO, Manifest, load_checkpoint
 from ablab.runs.record import RunRecord
 from ablab.runs.resume import describe_parts
 from ablab.safety.signals import RunInterrupted
-from lesson5.ratings.collab_filter import CollabFilter
-from tests.ablab.training.test_phases import DIGITS
-from tests.ablab.training.test_steps_per_execution import assert_same_run
-from tests.launch import TINY, launch
+from tests.checks import assert_same_run
+from tests.launch import PHASES, TINY, launch
+from toy.data import Ratings
+from toy.models import Factors
 
 CONSTANT = [*TINY, "trainer.max_epochs=2", "schedule=constant"]
-
-
-pytestmark = pytest.mark.usefixtures("allow_test_callbacks")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +77,7 @@ def test_a_finished_run_becomes_a_longer_one(whole: Path, copy: Path) -> None:
 
 
 def test_a_run_becomes_longer_while_it_is_not_finished(whole: Path, tmp_path: Path) -> None:
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=30"]
     with pytest.raises(RunInterrupted):
         launch([*CONSTANT, *stop], tmp_path)
     go_on(tmp_path, "trainer.max_epochs=4")
@@ -89,7 +86,7 @@ def test_a_run_becomes_longer_while_it_is_not_finished(whole: Path, tmp_path: Pa
 
 def test_a_run_in_64_bits_goes_on_bitwise(tmp_path: Path) -> None:
     recipe = [*CONSTANT, "trainer.precision=64-true"]
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=30"]
     launch(recipe, tmp_path / "whole")
     with pytest.raises(RunInterrupted):
         launch([*recipe, *stop], tmp_path / "parts")
@@ -112,7 +109,6 @@ def test_a_run_whose_lengthening_was_stopped_between_its_writes_can_be_continued
     with pytest.raises(RunInterrupted):
         go_on(copy, "trainer.max_epochs=4")
     monkeypatch.undo()
-    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     go_on(copy)
     assert_same_run(whole, copy)
     assert (copy / "config.yaml").read_bytes() == (whole / "config.yaml").read_bytes()
@@ -125,7 +121,7 @@ def test_other_schedules_have_one_length(tmp_path: Path, schedule: str) -> None:
     with pytest.raises(RunFolderError, match=f"schedule {schedule} is a function of") as told:
         go_on(tmp_path, "trainer.max_epochs=4")
     command = str(told.value).splitlines()[-1]
-    assert command.startswith("a new run: python train.py data=synthetic_ratings ")
+    assert command.startswith("a new run: python train.py trainer.accelerator=cpu ")
     assert command.endswith(" trainer.limit_train_batches=2 trainer.max_epochs=4")
     assert (tmp_path / "run.json").read_bytes() == before
 
@@ -145,7 +141,7 @@ def test_what_cannot_be_longer(copy: Path, change: dict[str, Any], epochs: int, 
 
 
 def test_phases_keep_their_lengths(tmp_path: Path) -> None:
-    launch([*DIGITS, "trainer.limit_train_batches=1"], tmp_path)
+    launch([*PHASES, "trainer.limit_train_batches=1"], tmp_path)
     with pytest.raises(RunFolderError, match="phases has a length of its own"):
         go_on(tmp_path, "trainer.max_epochs=9")
 
@@ -228,30 +224,32 @@ def test_where_data_lie_may_change(unfinished: Path) -> None:
     assert RunRecord.read(unfinished).status == "done"
 
 
-def test_other_rows_are_refused(tmp_path: Path) -> None:
-    def write(rows: int, value: float) -> None:
-        lines = [f"{i % 7},{i % 5},{i % 3 if i else value}" for i in range(rows)]
-        (tmp_path / "t.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
+def test_other_rows_are_refused(unfinished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ordinary = Ratings.setup
 
-    folder = tmp_path / "run"
-    table = ["data=table", f"data.path={tmp_path / 't.csv'}", "data.target=y"]
-    table += ["model=entity_embedding", "objective=regression", "logger=csv", "interpret=none"]
-    table += ["trainer.accelerator=cpu", "trainer.max_epochs=3"]
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=1"]
-    write(200, 1.0)
-    with pytest.raises(RunInterrupted):
-        launch([*table, *stop], folder)
-    for rows, value in ((190, 1.0), (200, 2.0)):
-        write(rows, value)
-        with pytest.raises(RunFolderError, match="these are others\n") as told:
-            go_on(folder)
+    def fewer(data: Ratings) -> None:
+        data.parts["train"] = tuple(column[:-1] for column in data.parts["train"])
+
+    def other(data: Ratings) -> None:
+        data.parts["train"][-1][0] += 1
+
+    for change in (fewer, other):
+
+        def setup(self: Ratings, stage: str, change: Any = change) -> None:
+            if not self.parts:
+                ordinary(self, stage)
+                change(self)
+
+        with monkeypatch.context() as changed:
+            changed.setattr(Ratings, "setup", setup)
+            with pytest.raises(RunFolderError, match="these are others\n") as told:
+                go_on(unfinished)
         assert any(
             " rows (crc32 " in line and " when the run began, " in line
             for line in str(told.value).splitlines()
         )
-    write(200, 1.0)
-    go_on(folder)
-    assert RunRecord.read(folder).status == "done"
+    go_on(unfinished)
+    assert RunRecord.read(unfinished).status == "done"
 
 
 def test_a_finished_run_that_is_refused_other_rows_stays_finished(copy: Path) -> None:
@@ -276,16 +274,16 @@ def test_rows_are_told_by_their_content_whatever_their_layout() -> None:
 
 def test_another_model_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its code has changed: nothing of the config has."""
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=30"]
     with pytest.raises(RunInterrupted):
         launch([*CONSTANT, *stop], tmp_path)
-    ordinary = CollabFilter.__init__
+    ordinary = Factors.__init__
 
-    def larger(self: CollabFilter, **sizes: Any) -> None:
+    def larger(self: Factors, **sizes: Any) -> None:
         ordinary(self, **sizes)
         self.extra = nn.Linear(2, 2)
 
-    monkeypatch.setattr(CollabFilter, "__init__", larger)
+    monkeypatch.setattr(Factors, "__init__", larger)
     with pytest.raises(CheckpointError, match=r"is not of this model.*(?s:.*)extra\.weight"):
         go_on(tmp_path)
     assert Manifest(tmp_path / "checkpoints").entries()[-1].step == 30
@@ -294,8 +292,8 @@ def test_another_model_is_told_as_such(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda w: w.fill_(torch.nan), "i_bias.weight is not finite in 41 of 41 values"),
-        (lambda w: w.index_fill(0, torch.tensor([3]), torch.inf), "not finite in 1 of 41"),
+        (lambda w: w.fill_(torch.nan), "i_bias.weight is not finite in 40 of 40 values"),
+        (lambda w: w.index_fill(0, torch.tensor([3]), torch.inf), "not finite in 1 of 40"),
         (lambda w: w.to(torch.complex64), "i_bias.weight is torch.complex64, not torch.float32"),
         (lambda w: w.to(torch.int8), "i_bias.weight is torch.int8, not torch.float32"),
         (lambda w: None, "is not of this model"),
@@ -329,7 +327,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(copy: Path, content: Any, told:
 
 
 def test_a_checkpoint_without_the_state_of_a_fit_is_not_gone_on_from(tmp_path: Path) -> None:
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=30"]
     with pytest.raises(RunInterrupted):
         launch([*CONSTANT, *stop], tmp_path)
     newest = tmp_path / "checkpoints" / Manifest(tmp_path / "checkpoints").entries()[-1].file

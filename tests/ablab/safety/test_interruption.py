@@ -125,10 +125,9 @@ def test_a_signal_that_omegaconf_makes_an_error_of_its_own_stops_the_run(
 
 def killed_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that stopped after 30 steps, with the record that a SIGKILL there leaves."""
-    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     with pytest.raises(RunInterrupted):
         launch(
-            [*TINY, "callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"],
+            [*TINY, "callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=30"],
             folder,
         )
     killed = replace(RunRecord.read(folder), status="running", exit_code=None, ended=None)

@@ -21,7 +21,6 @@ OFFLINE = [*TINY, "logger=default", "logger.wandb.mode=offline"]
 
 @pytest.fixture(autouse=True)
 def quiet_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
 
 
@@ -67,10 +66,10 @@ def test_what_was_learned_is_sent_as_tables_and_pictures(tmp_path: Path) -> None
 
 
 def test_crashed_and_interrupted_runs_say_so(tmp_path: Path) -> None:
-    crash = ["callbacks.crash._target_=tests.callbacks.CrashAt", "callbacks.crash.step=10"]
+    crash = ["callbacks.crash._target_=toy.callbacks.CrashAt", "callbacks.crash.step=10"]
     with pytest.raises(ValueError, match="went bad"):
         launch([*OFFLINE, *crash], tmp_path / "crashed")
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=30"]
     with pytest.raises(RunInterrupted):
         launch([*OFFLINE, *stop], tmp_path / "stopped")
     assert [r.exit_code for r in offline_runs(tmp_path / "crashed")] == [1]

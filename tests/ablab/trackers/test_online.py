@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from ablab.runs.record import RunRecord
-from tests.ablab.command.test_command_line import only_run
 from tests.ablab.trackers.fake_server import Behaviour, FakeServer, Received, fake_server
 from tests.ablab.trackers.offline_log import read_offline_run
+from tests.checks import only_run
 from tests.launch import TINY, train
 
 ONLINE = [

@@ -10,7 +10,7 @@ import pytest
 
 from ablab.runs.checkpoints import Manifest
 from ablab.runs.record import RunRecord
-from tests.ablab.training.test_steps_per_execution import assert_same_run
+from tests.checks import assert_same_run
 from tests.launch import TINY, command, environment, launch
 
 _UNSHARE = ["unshare", "--user", "--map-root-user", "--mount"]
@@ -38,7 +38,7 @@ def on_a_disk(disk: Path, *commands: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*_UNSHARE, "bash", "-c", "\n".join(script).replace("DISK", str(disk))],
         cwd=disk.parent,
-        env=environment(ABLAB_ALLOWED_TARGETS="tests"),
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=200,
@@ -56,7 +56,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_disk_that_fails_under_a_run(undisturbed: Path, tmp_path: Path, fault: str) -> None:
     """What was written stands, and when the disk is mended the run goes on from there."""
     breaks, mends = FAULTS[fault]
-    callback = ["callbacks.fault._target_=tests.callbacks.ShellAt", "callbacks.fault.step=42"]
+    callback = ["callbacks.fault._target_=toy.callbacks.ShellAt", "callbacks.fault.step=42"]
     callback += [f"callbacks.fault.command='[ -e once ] || (touch once; {breaks})'"]
     first = [*RECIPE, *callback, "hydra.run.dir=DISK/run"]
     made = on_a_disk(

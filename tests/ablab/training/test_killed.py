@@ -15,36 +15,22 @@ from typing import Any
 
 import pytest
 import torch
-import torchvision.models
 
 from ablab.runs.checkpoints import Manifest, load_checkpoint
 from ablab.runs.record import RunRecord
-from tests.ablab.training.test_phases import DIGITS
 from tests.forked import Process
-from tests.launch import environment, launch
-from tests.lesson5.test_experiments import files, shallow_resnet  # noqa: F401  # a fixture
+from tests.launch import PHASES, environment, launch
 
-KILLS = 6  # of each run
+KILLS = 5  # of each run
 MOST_WRITES = 14  # until the next one
 RUNS = {
-    "collab": [
-        *("data=synthetic_ratings", "data.n_ratings=700", "model.n_factors=4"),
-        *("trainer.max_epochs=8", "steps_per_execution=2"),
-    ],
-    "mnist_logistic": [
-        *("data=synthetic_digits", "data.n_rows=800", "model=mnist_logistic"),
-        *("objective=classification", "optim=momentum", "optim.lr=0.1", "trainer.max_epochs=8"),
+    "ratings": ["data.n_ratings=700", "trainer.max_epochs=8", "steps_per_execution=2"],
+    "linear": [
+        *("data=points", "data.n_rows=800", "model=linear", "objective=classification"),
+        *("optim=momentum", "optim.lr=0.1", "trainer.max_epochs=8"),
         "optim.weight_decay.mode=l2",
     ],
-    "mnist_nn in phases": [*DIGITS, "phases.head.epochs=6", "phases.all.epochs=10"],
-    "table": [
-        *("data=synthetic_table", "data.n_rows=800", "model=entity_embedding"),
-        *("optim=rmsprop", "optim.lr=1e-3", "trainer.max_epochs=8"),
-    ],
-    "photos in phases": [
-        *("experiment=finetune", "data.root=PHOTOS", "data.size=32", "loading.batch_size=4"),
-        *("model.weights=BODY", "phases.head.epochs=6", "phases.all.epochs=6", "interpret=none"),
-    ],
+    "net in phases": [*PHASES, "phases.head.epochs=6", "phases.all.epochs=10"],
 }
 ALWAYS = [
     *("checkpoints.every_n_steps=3", "checkpoints.keep=2", "logger=csv", "trainer.accelerator=cpu"),
@@ -53,8 +39,7 @@ ALWAYS = [
 
 
 def be_killed(at_write: int, seconds_later: float) -> None:
-    """This process is, at the call of ``os.replace`` or ``os.fsync`` of that number."""
-    torchvision.models.resnet34 = shallow_resnet
+    """Kill this process at its ``at_write``-th call of ``os.replace`` or ``os.fsync``."""
     writes = 0
 
     def counted(call: Callable[..., None]) -> Callable[..., None]:
@@ -76,16 +61,8 @@ def be_killed(at_write: int, seconds_later: float) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", RUNS)
-def test_killed_at_random_moments(
-    name: str,
-    files: dict[str, str],  # noqa: F811
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(torchvision.models, "resnet34", shallow_resnet)
-    overrides = [*RUNS[name], *ALWAYS, f"paths.data={tmp_path / 'data'}"]
-    for placeholder, path in files.items():
-        overrides = [o.replace(f"={placeholder}", f"={path}") for o in overrides]
+def test_killed_at_random_moments(name: str, tmp_path: Path) -> None:
+    overrides = [*RUNS[name], *ALWAYS]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     launch(overrides, whole)
     moments = random.Random(name)

@@ -15,37 +15,16 @@ from ablab.runs.identity import config_hash
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import RunInterrupted
 from tests.checks import checked
-from tests.launch import launch, train
+from tests.launch import PHASES, launch, train
 
-DIGITS = [
-    "data=synthetic_digits",
-    "data.n_rows=400",  # 288 train: 5 steps an epoch
-    "loading.batch_size=64",
-    "model=mnist_nn",
-    "model.n_hidden=8",
-    "model.batch_norm=true",
-    "model.dropout=0.2",
-    "objective=classification",
-    "trainer.accelerator=cpu",
-    "trainer.max_epochs=null",
-    "trainer.log_every_n_steps=1",
-    "logger=csv",
-    "checkpoints.keep=10",
-    "optim.lr=1e-2",
-    "+phases.head={epochs: 1, freeze_to: -1, train_norm: false}",
-    "+phases.all={epochs: 2, lr: 1e-3, lr_spread: {kind: geometric, first: 1e-4}}",
-]
-EPOCH = 5
-
-
-pytestmark = pytest.mark.usefixtures("allow_test_callbacks")
+EPOCH = 5  # steps
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed run of two phases; tests read it and never write to it."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    launch(DIGITS, folder)
+    launch(PHASES, folder)
     return folder
 
 
@@ -61,7 +40,7 @@ def history(folder: Path) -> list[dict[str, str]]:
 def test_the_frozen_group_stays_bitwise_and_learns_later(finished: Path) -> None:
     model, _ = ablab.load(finished)
     torch.manual_seed(0)
-    fresh = type(model)(n_inputs=784, n_classes=10, n_hidden=8, batch_norm=True).state_dict()
+    fresh = type(model)(n_inputs=30, n_classes=10, n_hidden=8, batch_norm=True).state_dict()
     head, end = state_at(finished, EPOCH), state_at(finished, 3 * EPOCH)
     for name in ("lin1.weight", "lin1.bias", "bn1.weight", "bn1.bias", "bn1.running_mean"):
         assert torch.equal(head[name], fresh[name]), name
@@ -86,7 +65,7 @@ def test_steps_and_epochs_count_on(finished: Path) -> None:
 
 
 def test_each_phase_has_its_own_cycle_and_rates(finished: Path) -> None:
-    config = checked(DIGITS)
+    config = checked(PHASES)
     for row in history(finished):
         if not row["train/loss"]:
             continue
@@ -101,12 +80,12 @@ def test_each_phase_has_its_own_cycle_and_rates(finished: Path) -> None:
 
 def test_equals_two_fits_written_by_hand(tmp_path: Path) -> None:
     """Without dropout and batch norm: torch's AdamW and OneCycleLR, phase by phase, bitwise."""
-    plain = [*DIGITS, "model.batch_norm=false", "model.dropout=0.0", "optim.lr=1e-2"]
+    plain = [*PHASES, "model.batch_norm=false", "model.dropout=0.0", "optim.lr=1e-2"]
     launch(plain, tmp_path / "run")
     model, data = ablab.load(tmp_path / "run")
     torch.manual_seed(0)
-    model = type(model)(n_inputs=784, n_classes=10, n_hidden=8)
-    pixels, labels = data.parts["train"]
+    model = type(model)(n_inputs=30, n_classes=10, n_hidden=8)
+    points, labels = data.parts["train"]
     loader = data.train_dataloader()
     epoch = 0
     for epochs, frozen, rates in ((1, True, [1e-2, 1e-2]), (2, False, [1e-4, 1e-3])):
@@ -121,7 +100,7 @@ def test_equals_two_fits_written_by_hand(tmp_path: Path) -> None:
             epoch += 1
             for start in range(0, len(order), 64):
                 rows = order[start : start + 64]
-                loss = nn.functional.cross_entropy(model(pixels[rows]), labels[rows])
+                loss = nn.functional.cross_entropy(model(points[rows]), labels[rows])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -134,9 +113,9 @@ def test_equals_two_fits_written_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("step", [2, EPOCH, EPOCH + 1, 2 * EPOCH, 3 * EPOCH - 1, 3 * EPOCH])
 def test_interrupted_in_any_phase_and_continued(finished: Path, tmp_path: Path, step: int) -> None:
     folder = tmp_path / "run"
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", f"callbacks.stop.step={step}"]
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", f"callbacks.stop.step={step}"]
     with pytest.raises(RunInterrupted):
-        launch([*DIGITS, *stop], folder)
+        launch([*PHASES, *stop], folder)
     assert Manifest(folder / "checkpoints").entries()[-1].step == step
     launch(["task=fit", f"run={folder}"], folder)
     theirs, ours = state_at(finished, 3 * EPOCH), state_at(folder, 3 * EPOCH)
@@ -149,7 +128,7 @@ def test_interrupted_in_any_phase_and_continued(finished: Path, tmp_path: Path, 
 def test_a_phase_that_stopped_early_is_not_gone_on_with(tmp_path: Path) -> None:
     """It crashes before the second phase has a checkpoint of its own."""
     early = [
-        *DIGITS,
+        *PHASES,
         "phases.head.epochs=4",
         "callbacks=early_stopping",
         "callbacks.early_stopping.min_delta=10",
@@ -157,7 +136,7 @@ def test_a_phase_that_stopped_early_is_not_gone_on_with(tmp_path: Path) -> None:
     ]
     launch(early, tmp_path / "whole")
     crash = [
-        "callbacks.crash._target_=tests.callbacks.CrashAt",
+        "callbacks.crash._target_=toy.callbacks.CrashAt",
         f"callbacks.crash.step={2 * EPOCH + 1}",
         f"callbacks.crash.flag={tmp_path / 'crashed'}",
     ]
@@ -172,24 +151,24 @@ def test_a_phase_that_stopped_early_is_not_gone_on_with(tmp_path: Path) -> None:
 
 def test_lengths_are_stated_once() -> None:
     with pytest.raises(ConfigError, match=r"trainer\.max_epochs: each of the phases"):
-        checked([*DIGITS, "trainer.max_epochs=3"])
+        checked([*PHASES, "trainer.max_epochs=3"])
 
 
 def test_shares_of_parameters_are_of_one_phase() -> None:
     """Under FSDP a layer that was frozen when it was shared out would never learn."""
     with pytest.raises(ConfigError, match=r"trainer\.strategy: shares of the parameters"):
-        checked([*DIGITS, "trainer=fsdp"])
+        checked([*PHASES, "trainer=fsdp"])
 
 
 def test_what_is_wrong_with_the_last_phase_shows_before_the_first(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no layer group -9"):
-        launch([*DIGITS, "phases.all.freeze_to=-9"], tmp_path / "run")
+        launch([*PHASES, "phases.all.freeze_to=-9"], tmp_path / "run")
     assert RunRecord.read(tmp_path / "run").steps is None
     assert not (tmp_path / "run" / "checkpoints" / "manifest.json").exists()
 
 
 def test_the_order_of_phases_is_part_of_what_a_run_computes() -> None:
-    config = checked(DIGITS).model_dump(mode="json")
+    config = checked(PHASES).model_dump(mode="json")
     turned = {**config, "phases": dict(reversed(config["phases"].items()))}
     assert config_hash(config) != config_hash(turned)
     assert config_hash(config) == config_hash({k: config[k] for k in reversed(config)})
@@ -197,12 +176,12 @@ def test_the_order_of_phases_is_part_of_what_a_run_computes() -> None:
 
 def test_a_misspelt_phase_is_no_new_phase(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"phases\.hed: no such phase; did you mean 'head'"):
-        launch([*DIGITS, "phases.hed.epochs=1"], tmp_path / "run")
+        launch([*PHASES, "phases.hed.epochs=1"], tmp_path / "run")
 
 
 def test_two_processes_fit_all_phases(tmp_path: Path) -> None:
     """Real DDP on two CPU processes: one folder, every step once, the test on one device."""
-    made = train(*DIGITS, "trainer=ddp", "trainer.devices=2", "threads=1", cwd=tmp_path)
+    made = train(*PHASES, "trainer=ddp", "trainer.devices=2", "threads=1", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     (folder,) = (tmp_path / "runs" / "default").iterdir()
     record = RunRecord.read(folder)
@@ -223,4 +202,4 @@ def test_two_processes_fit_all_phases(tmp_path: Path) -> None:
 )
 def test_faults_of_phases_are_told(override: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        checked([*DIGITS, override])
+        checked([*PHASES, override])

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from ablab.errors import CheckpointError, ConfigError, RunFolderError, TrainingE
 from ablab.report.table.comparison import Comparison, compare
 from ablab.runs import find as saved
 from ablab.runs import record
-from ablab.runs.checkpoints import Manifest, load_checkpoint
+from ablab.runs.checkpoints import Manifest
 from ablab.runs.find import saved_config
 from ablab.runs.identity import identity
 from ablab.runs.record import RunRecord
@@ -31,22 +32,11 @@ from ablab.safety.folder_lock import claimed
 from ablab.safety.signals import RunInterrupted
 from ablab.training import evaluation, run
 from ablab.training.module import SupervisedModule
+from tests.checks import learned, same
 from tests.launch import TINY, launch
 from tests.permissions import permissions_that_hold
 
 STEPS, EPOCH = 78, 26
-
-
-pytestmark = pytest.mark.usefixtures("allow_test_callbacks")
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    last = Manifest(folder / "checkpoints").entries()[-1]
-    return load_checkpoint(folder / "checkpoints" / last.file)["state_dict"]
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def without_clocks(folder: Path) -> dict[str, Any]:
@@ -111,14 +101,12 @@ def test_the_checkpoint_with_the_best_validation_is_tested(finished: Path) -> No
 
 
 def test_predictions_give_the_recorded_metrics(finished: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
     launch(["task=predict", f"run={folder}"], folder)
     with (folder / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["user", "item", "title", "rating", "prediction"]
+    assert list(rows[0]) == ["user", "item", "rating", "prediction"]
     errors = [float(r["prediction"]) - float(r["rating"]) for r in rows]
     recorded = RunRecord.read(folder).metrics["test"]
     assert math.sqrt(sum(e * e for e in errors) / len(errors)) == pytest.approx(recorded["rmse"])
@@ -136,8 +124,8 @@ def test_test_metrics_do_not_depend_on_the_batches(finished: Path, precision: st
         data.eval_batch_size = batch_size
         of_batches.append(evaluation.test_metrics(config, model, data))
     small, whole = of_batches
-    # bf16 has 8 bits for the loss of a batch; metrics are given float32
-    close = 1e-6 if precision == "32-true" else 2e-3
+    # A loss in bf16 has 8 bits, so it is off by up to 0.4 %; metrics are given float32.
+    close = 1e-6 if precision == "32-true" else 4e-3
     assert small["loss"] == pytest.approx(whole["loss"], rel=close)
     assert small["rmse"] == pytest.approx(whole["rmse"], rel=1e-6)
     assert small["mae"] == pytest.approx(whole["mae"], rel=1e-6)
@@ -165,12 +153,12 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(
     finished: Path, tmp_path: Path
 ) -> None:
     launch(TINY, tmp_path / "again")
-    assert same(weights(finished), weights(tmp_path / "again"))
+    assert same(learned(finished), learned(tmp_path / "again"))
     assert without_clocks(finished) == without_clocks(tmp_path / "again")
     history = [(f / "metrics.csv").read_text() for f in (finished, tmp_path / "again")]
     assert history[0] == history[1]
     launch([*TINY, "seed=1"], tmp_path / "other")
-    assert not same(weights(finished), weights(tmp_path / "other"))
+    assert not same(learned(finished), learned(tmp_path / "other"))
 
 
 def test_seeds_can_be_set_apart(tmp_path: Path) -> None:
@@ -215,7 +203,7 @@ def test_equals_a_loop_written_by_hand(finished: Path) -> None:
             optimizer.step()
             if schedule.last_epoch < STEPS - 1:
                 schedule.step()
-    assert same(model.state_dict(), weights(finished))
+    assert same(model.state_dict(), learned(finished))
 
 
 @pytest.mark.parametrize("step", [1, 13, EPOCH - 1, EPOCH, EPOCH + 1, 2 * EPOCH, STEPS - 1])
@@ -223,7 +211,7 @@ def test_interrupted_and_continued_is_the_undisturbed_run(
     finished: Path, tmp_path: Path, step: int
 ) -> None:
     folder = tmp_path / "run"
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", f"callbacks.stop.step={step}"]
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", f"callbacks.stop.step={step}"]
     with pytest.raises(RunInterrupted) as caught:
         launch([*TINY, *stop], folder)
     assert caught.value.exit_code == 143
@@ -234,7 +222,7 @@ def test_interrupted_and_continued_is_the_undisturbed_run(
     launch(["task=fit", f"run={folder}"], folder)
     record = RunRecord.read(folder)
     assert (record.status, record.exit_code, len(record.continued)) == ("done", 0, 1)
-    assert same(weights(finished), weights(folder))
+    assert same(learned(finished), learned(folder))
     assert record.metrics == RunRecord.read(finished).metrics
     assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
 
@@ -242,7 +230,7 @@ def test_interrupted_and_continued_is_the_undisturbed_run(
 def test_a_crash_is_recorded_and_the_run_can_go_on(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     crash = [
-        "callbacks.crash._target_=tests.callbacks.CrashAt",
+        "callbacks.crash._target_=toy.callbacks.CrashAt",
         "callbacks.crash.step=40",
         f"callbacks.crash.flag={tmp_path / 'crashed'}",
     ]
@@ -255,13 +243,13 @@ def test_a_crash_is_recorded_and_the_run_can_go_on(finished: Path, tmp_path: Pat
     assert "CrashAt" not in record.error["type"]
     assert "callbacks.py" in record.error["traceback"]
     launch(["task=fit", f"run={folder}"], folder)
-    assert same(weights(finished), weights(folder))
+    assert same(learned(finished), learned(folder))
     assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
 
 
 def test_a_damaged_last_checkpoint_is_passed_over(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=70"]
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=70"]
     with pytest.raises(RunInterrupted):
         launch([*TINY, *stop], folder)
     newest = Manifest(folder / "checkpoints").entries()[-1]
@@ -269,7 +257,7 @@ def test_a_damaged_last_checkpoint_is_passed_over(finished: Path, tmp_path: Path
     with pytest.raises(RunInterrupted):  # it passes step 70 once more
         launch(["task=fit", f"run={folder}"], folder)
     launch(["task=fit", f"run={folder}"], folder)
-    assert same(weights(finished), weights(folder))
+    assert same(learned(finished), learned(folder))
     assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
 
 
@@ -369,18 +357,6 @@ def test_a_run_without_a_checkpoint_says_so(finished: Path, tmp_path: Path) -> N
         ablab.load(tmp_path)
 
 
-def test_the_unknown_get_the_answer_of_the_biases(finished: Path) -> None:
-    model, data = ablab.load(finished)
-    users, items = data.encode([1, 999_999, 999_999], [999_999, 1, 999_999])  # type: ignore[attr-defined]
-    assert users.tolist()[1:] == [0, 0]
-    assert items.tolist()[0] == items.tolist()[2] == 0
-    with torch.no_grad():
-        found = model(torch.from_numpy(users), torch.from_numpy(items))
-        u_bias, i_bias = model.u_bias.weight[users[0], 0], model.i_bias.weight[items[1], 0]
-        expected = torch.sigmoid(torch.stack([u_bias, i_bias, torch.tensor(0.0)])) * 5.5
-    torch.testing.assert_close(found, expected)
-
-
 def test_without_a_validation_part_nothing_is_chosen(tmp_path: Path) -> None:
     value = launch([*TINY, "data.validation_fraction=0.0"], tmp_path / "run")
     record = RunRecord.read(tmp_path / "run")
@@ -401,11 +377,11 @@ def test_every_optimiser_and_mode_resumes_bitwise(tmp_path: Path, optim: str, mo
     ]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     launch(recipe, whole)
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=31"]
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=31"]
     with pytest.raises(RunInterrupted):
         launch([*recipe, *stop], parts)
     launch(["task=fit", f"run={parts}"], parts)
-    assert same(weights(whole), weights(parts))
+    assert same(learned(whole), learned(parts))
 
 
 def test_a_limit_of_batches_gives_the_steps_it_says(tmp_path: Path) -> None:
@@ -445,7 +421,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_going_on_is_not_continued(tmp_path: Path) -> None:
-    crash = ["callbacks.crash._target_=tests.callbacks.CrashAt", "callbacks.crash.step=30"]
+    crash = ["callbacks.crash._target_=toy.callbacks.CrashAt", "callbacks.crash.step=30"]
     with pytest.raises(ValueError, match="went bad"):
         launch([*TINY, *crash], tmp_path / "run")
     before = (tmp_path / "run" / "run.json").read_bytes()
@@ -457,14 +433,14 @@ def test_a_run_that_is_going_on_is_not_continued(tmp_path: Path) -> None:
 def test_a_run_without_a_checkpoint_begins_again(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     crash = [
-        "callbacks.crash._target_=tests.callbacks.CrashAt",
+        "callbacks.crash._target_=toy.callbacks.CrashAt",
         "callbacks.crash.step=12",
         f"callbacks.crash.flag={tmp_path / 'crashed'}",
     ]
     with pytest.raises(ValueError, match="went bad"):
         launch([*TINY, *crash], folder)
     launch(["task=fit", f"run={folder}"], folder)
-    assert same(weights(finished), weights(folder))
+    assert same(learned(finished), learned(folder))
     assert (folder / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
 
 

@@ -9,29 +9,14 @@ from lightning.pytorch import LightningModule, Trainer
 import ablab
 from ablab.errors import CheckpointError, ConfigError
 from ablab.runs.checkpoints import Manifest, load_checkpoint
-from ablab.runs.record import RunRecord
 from ablab.safety.signals import RunInterrupted
 from ablab.training.terminal_tables import EpochLines
-from lesson5.ratings.collab_filter import CollabFilter
-from tests.checks import checked
+from tests.checks import assert_same_run, checked, learned
 from tests.launch import TINY, launch, train
+from toy.models import Factors
 
 EPOCH = 26  # steps: not a multiple of the executions below
 RATINGS = [*TINY, "trainer.max_epochs=2", "trainer.log_every_n_steps=4"]
-
-
-def learned(folder: Path) -> dict[str, torch.Tensor]:
-    last = Manifest(folder / "checkpoints").entries()[-1]
-    return load_checkpoint(folder / "checkpoints" / last.file)["state_dict"]
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    """In parameters, metrics and history."""
-    ours, theirs = learned(one), learned(other)
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert RunRecord.read(one).metrics == RunRecord.read(other).metrics
-    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
 
 
 def run_both(recipe: list[str], folder: Path, steps: int) -> None:
@@ -64,10 +49,9 @@ def test_what_changes_a_step(tmp_path: Path, recipe: list[str]) -> None:
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_layers_under_autocast(tmp_path: Path, precision: str) -> None:
     """Dropout and batch norm too; autocast must not keep copies of weights from step to step."""
-    table = ["data=synthetic_table", "data.n_rows=400", "model=entity_embedding", "logger=csv"]
-    table += ["objective=regression", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
-    dropped = ["model.layers=[8]", "model.dropouts=[0.3]", "model.embedding_dropout=0.1"]
-    run_both([*table, *dropped, f"trainer.precision={precision}"], tmp_path, 4)
+    net = ["data=points", "model=net", "model.dropout=0.3", "model.batch_norm=true"]
+    net += ["objective=classification", "logger=csv", "trainer.accelerator=cpu"]
+    run_both([*net, "trainer.max_epochs=2", f"trainer.precision={precision}"], tmp_path, 4)
 
 
 def test_more_steps_than_an_epoch_has(tmp_path: Path) -> None:
@@ -86,7 +70,7 @@ def test_validation_within_an_epoch_comes_after_as_many_batches(tmp_path: Path) 
     within = ["trainer.val_check_interval=8"]
     run_both([*RATINGS, *within], tmp_path, 4)
     with pytest.raises(ConfigError, match=r"val_check_interval: should be a multiple of .* 5"):
-        checked(["experiment=collab", *within, "steps_per_execution=5"])
+        checked([*within, "steps_per_execution=5"])
     with pytest.raises(ConfigError, match="an epoch has 26 batches"):
         launch([*RATINGS, "trainer.val_check_interval=32"], tmp_path / "too_long")
 
@@ -111,7 +95,7 @@ _AVERAGING = f"callbacks.a._target_={_LIGHTNING}.StochasticWeightAveraging"
 )
 def test_what_does_not_go_together_is_refused(overrides: list[str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        checked(["experiment=collab", *overrides])
+        checked([*overrides])
 
 
 def test_a_model_may_have_the_hook_before_a_step_for_itself(
@@ -121,11 +105,11 @@ def test_a_model_may_have_the_hook_before_a_step_for_itself(
     launch(clipped, tmp_path / "without")
     norms: list[float] = []
 
-    def hook(model: CollabFilter, optimizer: object) -> None:
+    def hook(model: Factors, optimizer: object) -> None:
         squares = [p.grad.square().sum() for p in model.parameters() if p.grad is not None]
         norms.append(float(sum(squares)) ** 0.5)
 
-    monkeypatch.setattr(CollabFilter, "on_before_optimizer_step", hook)
+    monkeypatch.setattr(Factors, "on_before_optimizer_step", hook)
     launch(clipped, tmp_path / "with")
     assert_same_run(tmp_path / "without", tmp_path / "with")
     assert max(norms) < 0.001 * 1.01
@@ -163,12 +147,9 @@ def test_steps_that_an_earlier_version_counted_elsewhere_are_refused(tmp_path: P
 
 
 @pytest.mark.parametrize("step", [8, 16, EPOCH, EPOCH + 8])
-def test_interrupted_and_continued(
-    tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "tests")
+def test_interrupted_and_continued(tmp_path: Path, step: int) -> None:
     launch(RATINGS, tmp_path / "whole")
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", f"callbacks.stop.step={step}"]
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", f"callbacks.stop.step={step}"]
     parts = tmp_path / "parts"
     with pytest.raises(RunInterrupted):
         launch([*RATINGS, *stop, "steps_per_execution=8"], parts)

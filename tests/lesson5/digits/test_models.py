@@ -10,8 +10,7 @@ import ablab
 from ablab.optim.groups import plan_parameters
 from ablab.runs.record import RunRecord
 from lesson5.digits.models import MnistLogistic, MnistNN
-from tests.ablab.training.test_run import weights
-from tests.checks import checked
+from tests.checks import checked, learned
 from tests.launch import ROOT, launch
 
 DIGITS = [
@@ -104,7 +103,7 @@ def test_equals_the_lessons_update_written_by_hand(tmp_path: Path) -> None:
                     assert p.grad is not None
                     p.sub_(2e-2 * p.grad)
                     p.grad.zero_()
-    found = weights(tmp_path / "run")
+    found = learned(tmp_path / "run")
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(found[name], parameter.detach(), atol=1e-7, rtol=1e-6)
 

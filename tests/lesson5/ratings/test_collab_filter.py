@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+import ablab
 from ablab.optim.groups import BiasEmbedding
 from ablab.runs.record import RunRecord
 from lesson5.ratings.collab_filter import CollabFilter
-from tests.launch import TINY, launch
+from tests.launch import launch
+from tests.lesson5 import TINY
 
 USERS = torch.tensor([1, 2, 2, 0, 3])
 ITEMS = torch.tensor([4, 1, 0, 2, 3])
@@ -126,3 +128,16 @@ def test_training_ratings_that_are_all_equal_are_refused() -> None:
     data.parts["train"] = (*data.parts["train"][:2], torch.full_like(data.parts["train"][2], 3.0))
     with pytest.raises(DataError, match="training targets are 3; there is nothing to learn"):
         try_out(config, build_model(config, data), data)
+
+
+def test_the_unknown_get_the_answer_of_the_biases(tmp_path: Path) -> None:
+    launch(TINY, tmp_path)
+    model, data = ablab.load(tmp_path)
+    users, items = data.encode([1, 999_999, 999_999], [999_999, 1, 999_999])  # type: ignore[attr-defined]
+    assert users.tolist()[1:] == [0, 0]
+    assert items.tolist()[0] == items.tolist()[2] == 0
+    with torch.no_grad():
+        found = model(torch.from_numpy(users), torch.from_numpy(items))
+        u_bias, i_bias = model.u_bias.weight[users[0], 0], model.i_bias.weight[items[1], 0]
+        expected = torch.sigmoid(torch.stack([u_bias, i_bias, torch.tensor(0.0)])) * 5.5
+    torch.testing.assert_close(found, expected)

@@ -1,4 +1,4 @@
-"""Callbacks that do to a run what the world does to runs."""
+"""Callbacks that interrupt, break or block a run at a given optimiser step."""
 
 import os
 import signal
@@ -11,8 +11,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class SignalAt(Callback):
-    """The process, or that of ``rank`` alone, gets ``number`` when ``step`` optimiser steps are
-    done; with a flag file, only once."""
+    """Send ``number`` to the process after ``step`` optimiser steps.
+
+    Args:
+        rank: the only rank that sends it to itself; None means every rank.
+        flag: a file that the first signal creates; where it exists, none is sent.
+    """
 
     def __init__(
         self,
@@ -32,8 +36,7 @@ class SignalAt(Callback):
 
 
 class CrashAt(Callback):
-    """The run, or its ``rank`` alone, fails when ``step`` optimiser steps are done; with a flag
-    file, only once."""
+    """Raise ValueError after ``step`` optimiser steps; ``flag`` and ``rank`` as in SignalAt."""
 
     def __init__(self, step: int, flag: str | None = None, rank: int | None = None) -> None:
         self.step, self.flag, self.rank = step, flag, rank
@@ -47,7 +50,7 @@ class CrashAt(Callback):
 
 
 def _is_due(flag: str | None) -> bool:
-    """Once, where there is a flag file to remember it by."""
+    """Return True always without a flag file, else only on the first call for that file."""
     if flag is None:
         return True
     due = not Path(flag).exists()
@@ -56,7 +59,7 @@ def _is_due(flag: str | None) -> bool:
 
 
 class ShellAt(Callback):
-    """Something happens to the machine when ``step`` optimiser steps are done, or more."""
+    """Run a shell command after every optimiser step from ``step`` on."""
 
     def __init__(self, step: int, command: str) -> None:
         self.step, self.command = step, command
@@ -69,7 +72,7 @@ class ShellAt(Callback):
 
 
 class StuckAt(Callback):
-    """From ``step`` optimiser steps on the run does nothing, and does not listen to signals."""
+    """Hang after ``step`` optimiser steps, ignoring signals; create the file ``flag`` first."""
 
     def __init__(self, step: int, flag: str) -> None:
         self.step, self.flag = step, flag

@@ -1,0 +1,218 @@
+"""Runs of two processes (DDP on CPUs, gloo), under torchrun and under Lightning's own launcher."""
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+import ablab
+from ablab.runs import find as saved
+from ablab.runs.record import RunRecord
+from tests.checks import assert_same_run, learned
+from tests.launch import TINY, TOY, command, environment, launch, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # two cores may have other work
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+RECIPE = [*TINY, "trainer.max_epochs=2", "threads=1", "checkpoints.every_n_steps=4"]
+DDP = ["trainer=ddp", "trainer.devices=2"]
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        arguments, cwd=cwd, capture_output=True, text=True, timeout=200, env=environment()
+    )
+
+
+def torchrun(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return start(*TORCHRUN, str(TOY / "train.py"), *RECIPE, *DDP, *overrides, cwd=cwd)
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole run under torchrun."""
+    cwd = tmp_path_factory.mktemp("undisturbed")
+    made = torchrun(cwd=cwd)
+    assert made.returncode == 0, made.stderr
+    (folder,) = (cwd / "runs" / "default").iterdir()  # the ranks have one between them
+    return folder
+
+
+def test_a_run_under_torchrun(undisturbed: Path) -> None:
+    record, rows = RunRecord.read(undisturbed), history(undisturbed)
+    assert (record.status, record.device, record.steps) == ("done", "cpu x 2", 26)
+    reports = [int(row["step"]) for row in rows if row["train/loss"]]
+    assert reports == list(range(5, 27, 5))  # no step twice
+    model, data = ablab.load(undisturbed)
+    with warnings.catch_warnings(action="ignore"):  # of Lightning's
+        alone = saved.test_metrics(saved.saved_config(undisturbed), model, data)
+    assert alone == record.metrics["test"]
+
+
+def test_it_reports_the_loss_of_all_ranks(undisturbed: Path, tmp_path: Path) -> None:
+    """And of the whole validation part: as one process does with batches of twice the rows."""
+    launch([*RECIPE, "loading.batch_size=128"], tmp_path)
+    torch.testing.assert_close(learned(undisturbed), learned(tmp_path))
+    for ours, theirs in zip(history(undisturbed), history(tmp_path), strict=True):
+        assert ours["step"] == theirs["step"]
+        for name in ("train/loss", "val/rmse"):
+            if ours[name]:
+                assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "how"), [("torchrun", "raises"), ("torchrun", "killed"), ("lightning", "killed")]
+)
+def test_a_rank_that_dies_ends_the_run_with_its_error(
+    undisturbed: Path,
+    tmp_path: Path,
+    launcher: str,
+    how: str,
+) -> None:
+    fault = ["callbacks.fault._target_=toy.callbacks.SignalAt", "callbacks.fault.step=18"]
+    fault += ["callbacks.fault.rank=1", f"callbacks.fault.number={int(signal.SIGKILL)}"]
+    fault = raising(tmp_path) if how == "raises" else fault
+    if launcher == "torchrun":
+        ended = torchrun(*fault, cwd=tmp_path)
+    else:
+        ended = start(*command(*RECIPE, *DDP, *fault), cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    (folder,) = (tmp_path / "runs" / "default").iterdir()
+    record = RunRecord.read(folder)
+    if how == "raises":
+        assert_told_of_the_raising_rank(record, ended)
+        again = start(*TORCHRUN, str(TOY / "train.py"), "task=fit", f"run={folder}", cwd=tmp_path)
+        assert again.returncode == 0, again.stderr
+        assert_same_run(undisturbed, folder)
+    elif launcher == "lightning":
+        assert record.error is not None
+        assert (record.status, record.error["type"]) == ("failed", "RankError")
+        assert ended.stderr == "error: rank 1 ended by SIGKILL and left no message\n"
+    else:  # torchrun tells it, and its SIGTERM to rank 0 may have come first
+        assert record.status in ("failed", "interrupted")
+        assert "SIGKILL" in ended.stderr
+
+
+def test_a_run_whose_rank_0_is_killed_goes_on(undisturbed: Path, tmp_path: Path) -> None:
+    """The only one that writes: nothing can be told in the record."""
+    fault = ["callbacks.fault._target_=toy.callbacks.SignalAt", "callbacks.fault.step=18"]
+    fault += ["callbacks.fault.rank=0", f"callbacks.fault.number={int(signal.SIGKILL)}"]
+    fault += [f"callbacks.fault.flag={tmp_path / 'killed'}"]
+    ended = torchrun(*fault, cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    assert "SIGKILL" in ended.stderr
+    (folder,) = (tmp_path / "runs" / "default").iterdir()
+    assert RunRecord.read(folder).status == "running"
+    again = start(*TORCHRUN, str(TOY / "train.py"), "task=fit", f"run={folder}", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert_same_run(undisturbed, folder)
+
+
+def test_shares_of_parameters_are_saved_whole_and_gone_on_with(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    """``trainer=fsdp``, started by Lightning: a run that fails and goes on, against one of DDP."""
+    fsdp = ["trainer=fsdp", "trainer.devices=2", *raising(tmp_path)]
+    ended = start(*command(*RECIPE, *fsdp), cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    (folder,) = (tmp_path / "runs" / "default").iterdir()
+    assert_told_of_the_raising_rank(RunRecord.read(folder), ended)
+    again = start(*command("task=fit", f"run={folder}"), cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    torch.testing.assert_close(learned(folder), learned(undisturbed))
+    ours, theirs = RunRecord.read(folder).metrics["test"], RunRecord.read(undisturbed).metrics
+    assert ours == pytest.approx(theirs["test"], rel=1e-5)
+
+
+def raising(folder: Path) -> list[str]:
+    """Rank 1 raises after step 18, once."""
+    settings = {"_target_": "toy.callbacks.CrashAt", "step": 18, "rank": 1, "flag": folder / "o"}
+    return [f"callbacks.fault.{key}={value}" for key, value in settings.items()]
+
+
+def assert_told_of_the_raising_rank(
+    record: RunRecord, ended: subprocess.CompletedProcess[str]
+) -> None:
+    assert record.error is not None
+    assert (record.status, record.error["type"]) == ("failed", "ValueError")
+    assert record.error["message"] == "rank 1: the data went bad"
+    assert "callbacks.py" in record.error["traceback"]
+    assert ended.stderr.count("\nValueError: the data went bad\n") == 1  # the traceback, once
+    assert ended.stderr.count("error: rank 1 failed: ValueError: the data went bad\n") == 1
+
+
+def test_a_run_whose_other_machine_does_not_come_says_so_and_can_be_stopped(tmp_path: Path) -> None:
+    """torch waits in C++, where no handler of a signal runs."""
+    given = environment(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()), NODE_RANK="0")
+    with subprocess.Popen(
+        command(*RECIPE, "trainer.num_nodes=2"),
+        cwd=tmp_path,
+        env=given,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith("waiting for the other processes of")
+            process.terminate()
+            assert process.wait(timeout=30) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+    (folder,) = (tmp_path / "runs" / "default").iterdir()
+    assert RunRecord.read(folder).status == "interrupted"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_rank_outlives_torchrun_and_the_record_tells(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """One rank is stopped, so the other waits for it in C++; torchrun ends in its own ways."""
+    long = [*RECIPE, *DDP, "trainer.max_epochs=5000"]
+    with subprocess.Popen(
+        [*TORCHRUN, str(TOY / "train.py"), *long],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            wait_for(lambda: list(tmp_path.rglob("step=*.ckpt")), timeout=120)
+            (folder,) = (tmp_path / "runs" / "default").iterdir()
+            first = RunRecord.read(folder).process["pid"]
+            (second,) = set(children(process.pid)) - {first}
+            os.kill(second, signal.SIGSTOP)
+            process.send_signal(number)
+            process.wait(timeout=60)
+        finally:
+            process.kill()
+    wait_for(lambda: not is_running(first) and not is_running(second))
+    assert RunRecord.read(folder).status == "interrupted"
+
+
+def children(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
