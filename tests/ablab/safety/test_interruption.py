@@ -140,7 +140,7 @@ def test_a_run_that_was_killed_has_taken_no_less_than_its_starts(
     """Reports subtract those from the whole."""
     monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
     monkeypatch.setattr("ablab.training.run.seconds_since_start", lambda: 50.0)
-    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=30"]
     with monkeypatch.context() as killed:
         killed.setattr("ablab.training.run._write", lambda *_, **__: None)  # as with SIGKILL
         with pytest.raises(RunInterrupted):
