@@ -109,14 +109,21 @@ class Manifest:
         self._write([e for e in self.entries() if e.file != file])
 
     def keep_weights(self, entry: Entry) -> None:
-        """Leave of ``entry`` the weights alone, and no other checkpoint.
+        """Keep only the weights of ``entry``, in a new file; remove all checkpoints.
 
         Raises:
-            CheckpointError: the checkpoint is damaged or cannot be written.
+            CheckpointError: the checkpoint is damaged, or the new file cannot be written.
         """
-        weights = load_checkpoint(self.folder / entry.file)["state_dict"]
+        content = load_checkpoint(self.folder / entry.file)
+        if "state_dict" not in content:
+            raise CheckpointError(f"{self.folder / entry.file}: holds no weights")
         file = f"weights_{entry.file}"
-        digest = write_checkpoint({"state_dict": weights}, self.folder / file)
+        try:
+            digest = write_checkpoint({"state_dict": content["state_dict"]}, self.folder / file)
+        except (OSError, RuntimeError) as error:  # torch wraps a failing write in a RuntimeError
+            raise CheckpointError(
+                f"{self.folder / file}: cannot be written ({error}); make room, then try again"
+            ) from error
         self.add(replace(entry, file=file, sha256=digest), lambda entries: entries[-1:])
 
     def keep_none(self) -> None:

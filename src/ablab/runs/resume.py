@@ -130,6 +130,8 @@ def lengthen(folder: Path, record: RunRecord, epochs: int) -> Config:
 
 def _reason_against(record: RunRecord, config: Config, epochs: int) -> str | None:
     now = config.trainer.get("max_epochs")
+    if record.checkpoints.get("kept") is not None:
+        return "the run was slimmed (ablab slim), so it has no checkpoint to continue from"
     if config.phases:
         return "each of the run's phases has a length of its own, which stays"
     if record.plan:

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from ablab.errors import RunFolderError, UserError
+from ablab.errors import CheckpointError, RunFolderError, UserError
 from ablab.runs.record import FILE_NAME, RunRecord
-from ablab.safety.folder_lock import claimed
+from ablab.safety.folder_lock import claimed, refuse_links
 from ablab.safety.printable import printable
 
 Kept = Literal["weights", "none"]
@@ -17,16 +17,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Slim every finished run below a folder; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="ablab slim",
-        description="Remove from finished runs what only continuing them needs. Their records, "
-        "metrics and tables stay, and so do reports of them.",
+        description="Remove from finished runs what is only needed to continue them. Records, "
+        "metrics and tables stay, so reports of the runs stay the same.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a run, a plan, or runs")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="a run, a plan, or a folder of runs"
+    )
     parser.add_argument(
         "--keep",
         choices=("weights", "none"),
         default="weights",
-        help="weights: of each run the chosen checkpoint, without the optimiser's state (test, "
-        "predict and ablab.load still work); none: no checkpoint (default: weights)",
+        help="weights: keep the weights of the chosen checkpoint, without the optimiser's state "
+        "(test, predict and ablab.load still work); none: keep no checkpoint (default: weights)",
     )
     options = parser.parse_args(arguments)
     try:
@@ -40,41 +42,60 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def slim(folder: Path, keep: Kept) -> list[str]:
-    """Slim the finished runs below ``folder``; return a line for each run that was left as it is,
-    and a last one that says how much was removed.
+    """Slim the finished runs below ``folder``.
+
+    Returns:
+        A line for each run that was left as it is, and a last line with the space that was freed.
 
     Raises:
-        RunFolderError: there is no run.
-        CheckpointError: the chosen checkpoint of a run is damaged; that run is left as it is.
+        RunFolderError: there is no run, or a run folder cannot be used.
+        CheckpointError: the chosen checkpoint of a run is missing or damaged; that run is left as
+            it is.
     """
     runs = sorted(path.parent for path in folder.rglob(FILE_NAME))
     if not runs:
-        raise RunFolderError(f"{folder}: no run.json is there, nor in a folder below it")
-    lines, removed, slimmed = [], 0, 0
+        raise RunFolderError(f"{folder}: neither it nor a folder below it holds a run.json")
+    lines, freed, slimmed = [], 0, 0
     for run in runs:
         record = RunRecord.read(run)
         if record.status != "done":
-            lines.append(f"{run}: {record.status}, left as it is")
+            lines.append(f"{run}: {record.status}, so it is left as it is")
             continue
+        refuse_links(run)
         with claimed(run):
-            removed += _slim_run(run, record, keep)
+            freed += _slim_run(run, record, keep)
         slimmed += 1
-    return [*lines, f"{slimmed} runs slimmed, {removed / 2**20:.1f} MiB removed"]
+    return [*lines, f"{slimmed} {'run' if slimmed == 1 else 'runs'} slimmed, {_size(freed)} freed"]
 
 
 def _slim_run(run: Path, record: RunRecord, keep: Kept) -> int:
-    """Return the bytes that were removed."""
-    from ablab.runs.checkpoints import Manifest  # imports torch
+    """Return the number of bytes that were freed."""
+    from ablab.runs.checkpoints import Manifest  # imported here, since it imports torch
 
     manifest = Manifest(run / "checkpoints")
-    entries = manifest.entries()
-    before = sum((manifest.folder / entry.file).stat().st_size for entry in entries)
-    chosen = [entry for entry in entries if entry.file == record.checkpoints.get("chosen")]
-    if keep == "weights" and chosen:
-        manifest.keep_weights(chosen[0])
-    else:
+    before = _bytes_in(manifest.folder)
+    if keep == "none":
         manifest.keep_none()
+    elif record.checkpoints.get("kept") is None:
+        chosen = record.checkpoints.get("chosen")
+        names = (chosen, f"weights_{chosen}")  # the latter where slimming was interrupted
+        entry = next((e for e in manifest.entries() if e.file in names), None)
+        if entry is None:
+            raise CheckpointError(
+                f"{manifest.path}: does not list {chosen}, the chosen checkpoint of the run; "
+                f"--keep none removes the others"
+            )
+        manifest.keep_weights(entry)
+    else:  # it was slimmed before
+        return 0
     record.checkpoints = {**record.checkpoints, "kept": keep}
     record.write(run)
-    left = sum((manifest.folder / entry.file).stat().st_size for entry in manifest.entries())
-    return before - left
+    return before - _bytes_in(manifest.folder)
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+
+
+def _size(n: int) -> str:
+    return f"{n / 2**20:.1f} MiB" if n >= 2**20 else f"{n / 2**10:.0f} KiB"
