@@ -1,9 +1,9 @@
-"""Checkpoints that survive being killed in mid-write, and that never run code when they are read.
+"""Checkpoints that survive a kill in mid-write, and that never run code when they are read.
 
-Lightning 2.6 stages a checkpoint in the system's temporary folder and moves it over the last good
-one, which across file systems is a copy that a kill or a full disk cuts short; a folder that is
-read-only is passed over in silence. Here each checkpoint has a name of its own, ``manifest.json``
-lists the complete ones with their sha256, and a resumed run walks back to the newest that verifies.
+Lightning 2.6 writes a checkpoint to the system's temporary folder and moves it over the last good
+one. Across file systems that is a copy, which a kill or a full disk cuts short; a read-only folder
+is ignored silently. Here each checkpoint has a name of its own, ``manifest.json`` lists the
+complete ones with their sha256, and a resumed run walks back to the newest one that verifies.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from ablab.safety.atomic_files import atomic_write, read_file, refuse_special, w
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run had done before the phase it is in: finished phases, optimiser steps, epochs."""
+    """What a run had done before its current phase: finished phases, optimiser steps, epochs."""
 
     phase: int = 0
     steps: int = 0
@@ -34,19 +34,19 @@ class Progress:
 
 
 log = logging.getLogger(__name__)
-# a name in the folder: what a manifest lists is read, and removed when it is old
+# A plain file name: files that a manifest lists are read, and removed when they are old.
 FileName = Annotated[str, Field(pattern=r"^\w[\w.=+-]*$")]
 
-# what a fit goes on from, beside what is its own module's
+# What a fit needs to continue, besides the state of its module.
 _TO_CONTINUE = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step", "epoch")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A complete checkpoint, ``step`` optimiser steps in, with what was measured at that moment.
+    """A complete checkpoint and the metrics of its epoch.
 
-    ``step`` and ``epoch`` count from the run's start; ``before`` is what its phase began with, or,
-    once that phase has ended, what the next one begins with.
+    ``step`` and ``epoch`` count from the start of the run. ``before`` is the progress at the start
+    of its phase or, once that phase has ended, at the start of the next one.
     """
 
     file: FileName
@@ -64,14 +64,14 @@ Retained = Callable[[list[Entry]], list[Entry]]  # of listed checkpoints, oldest
 
 
 class Manifest:
-    """The list of complete checkpoints of a folder, oldest first; the file is the only truth."""
+    """The list of complete checkpoints of a folder, oldest first, as ``manifest.json`` has it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "manifest.json"
 
     def entries(self) -> list[Entry]:
-        """Raises CheckpointError if the list is there but cannot be read."""
+        """Return the list. Raises CheckpointError if the file cannot be read."""
         try:
             return _ENTRIES.validate_json(read_file(self.path), strict=True)["checkpoints"]
         except FileNotFoundError:
@@ -80,13 +80,15 @@ class Manifest:
             raise CheckpointError(f"{self.path}: cannot be read ({error.strerror})") from error
         except (ValueError, KeyError) as error:
             told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-            raise CheckpointError(f"{self.path}: is not a list of checkpoints ({told})") from error
+            raise CheckpointError(
+                f"{self.path}: is not a list of checkpoints ({told}); put a copy of it back"
+            ) from error
 
     def add(self, entry: Entry, retained: Retained | None = None) -> None:
-        """List a complete checkpoint; of all that are then listed, only the ``retained`` stay.
+        """Add a complete checkpoint to the list, and keep of all listed ones those ``retained``.
 
-        One writing for both, since each waits for the disk. Files are removed after it, so that no
-        listed one is ever missing.
+        The list is written once for both, since each write waits for the disk. Files are removed
+        after it, so that no listed file is ever missing.
         """
         listed = [*(e for e in self.entries() if e.file != entry.file), entry]
         kept = listed if retained is None else retained(listed)
@@ -96,13 +98,13 @@ class Manifest:
                 (self.folder / dropped.file).unlink(missing_ok=True)
 
     def end_phase(self, before_next: Progress) -> None:
-        """The newest checkpoint is where the next phase begins, if it was written at that step."""
+        """Mark the newest checkpoint as the start of the next phase, if it was written there."""
         entries = self.entries()
         if entries and entries[-1].step == before_next.steps:
             self._write([*entries[:-1], replace(entries[-1], before=before_next)])
 
     def reopen_phase(self) -> None:
-        """The first phase, of a run that has no other, is to go on from the newest checkpoint."""
+        """Let the only phase of a run continue after its end."""
         self._write([replace(e, before=Progress()) for e in self.entries()])
 
     def remove(self, file: str) -> None:
@@ -137,7 +139,7 @@ class Manifest:
         return best_of(self.entries(), monitor, mode)
 
     def newest_that_verifies(self) -> Entry | None:
-        """The newest undamaged checkpoint, or None; damaged ones are named in the log.
+        """Return the newest undamaged checkpoint, or None; damaged ones are named in the log.
 
         Raises:
             CheckpointError: this user may not read one. It need not be damaged, and a run that went
@@ -155,25 +157,25 @@ class Manifest:
         return None
 
     def _write(self, entries: list[Entry]) -> None:
-        """Raises CheckpointError if it cannot be written."""
+        """Write the list. Raises CheckpointError if it cannot be written."""
         try:
             write_json(self.path, {"checkpoints": [asdict(e) for e in entries]})
         except OSError as error:
             raise CheckpointError(
-                f"{self.path}: cannot be written ({error.strerror}); it is as it was. Make room "
-                f"(or the disk writable), then continue this run"
+                f"{self.path}: cannot be written ({error.strerror}); it is unchanged. Make room, "
+                f"or make the disk writable, then continue this run"
             ) from error
 
 
 def best_of(entries: list[Entry], monitor: str, mode: Literal["min", "max"]) -> Entry | None:
-    """The entry with the best ``monitor``; the earlier one of equals."""
+    """Return the entry with the best ``monitor``, the earlier one of two equals."""
     scored = [e for e in entries if math.isfinite(e.metrics.get(monitor, math.nan))]
     pick = min if mode == "min" else max
     return pick(scored, key=lambda e: e.metrics[monitor], default=None)
 
 
 def verify(path: Path, sha256: str) -> None:
-    """Raises CheckpointError unless the file is there with this digest."""
+    """Raise CheckpointError unless the file exists and has this digest."""
     try:
         refuse_special(path)
         with path.open("rb") as file:
@@ -182,17 +184,17 @@ def verify(path: Path, sha256: str) -> None:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if found != sha256:
         raise CheckpointError(
-            f"{path}: is damaged (its sha256 is not that of the manifest); put a copy of it back, "
+            f"{path}: is damaged (its sha256 differs from the manifest's); put a copy of it back, "
             f"or train again"
         )
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A verified checkpoint on the CPU, read with ``weights_only=True``.
+    """Return a verified checkpoint on the CPU, read with ``weights_only=True``.
 
     Raises:
-        CheckpointError: not listed in its folder's manifest, damaged, or holding more than tensors
-            and plain values.
+        CheckpointError: it is not listed in its folder's manifest, is damaged, or holds more than
+            tensors and plain values.
     """
     entry = next((e for e in Manifest(path.parent).entries() if e.file == path.name), None)
     if entry is None:
@@ -280,7 +282,7 @@ def _kind(tensor: Tensor) -> tuple[bool, bool]:
 
 
 class _Digest:
-    """A write-only file that digests what passes through."""
+    """A write-only file that computes the sha256 of what is written."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -303,10 +305,11 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> str:
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's plug-in point for reading and writing checkpoint files.
+    """Lightning's plug-in for reading and writing checkpoint files.
 
     Args:
-        retained: by folder, which of its checkpoints stay when one is added; of others all.
+        retained: for a folder, the function that selects the checkpoints that are kept when one is
+            added; other folders keep all.
     """
 
     def __init__(self, retained: Mapping[Path, Retained] | None = None) -> None:

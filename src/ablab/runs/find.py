@@ -1,4 +1,4 @@
-"""Runs that are on disk: loaded, tested and used for predictions from their folder alone."""
+"""Find runs on disk, their configs and their chosen checkpoints."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +15,7 @@ from ablab.safety.atomic_files import is_there
 
 
 def newest_run(folder: Path | str) -> Path:
-    """``folder`` if it is a run's, else the run below it that has finished last.
+    """Return ``folder`` if it is a run folder, else the run below it that has finished last.
 
     Raises:
         RunFolderError: there is none.
@@ -25,7 +25,7 @@ def newest_run(folder: Path | str) -> Path:
         return folder
     found: dict[Path, RunRecord] = {}
     for path in sorted(run_folders(folder)):
-        with suppress(RunFolderError):  # a damaged record is no reason to leave the others
+        with suppress(RunFolderError):  # a damaged record must not hide the others
             found[path] = RunRecord.read(path)
     done = [(record.ended or "", path) for path, record in found.items() if record.status == "done"]
     if not done:
@@ -38,7 +38,7 @@ def newest_run(folder: Path | str) -> Path:
 
 
 def chosen_checkpoint(config: Config, folder: Path) -> Entry:
-    """The best by the objective on the validation part; without one, the last.
+    """Return the best checkpoint by the objective on the validation part; without one, the last.
 
     Raises:
         CheckpointError: there is none.
@@ -55,7 +55,7 @@ def chosen_checkpoint(config: Config, folder: Path) -> Entry:
 
 
 def saved_config(folder: Path) -> Config:
-    """The config that the run's record holds. Raises RunFolderError, ConfigError."""
+    """Return the config of a run's record. Raises RunFolderError or ConfigError."""
     record = RunRecord.read(folder)
     try:
         return check(OmegaConf.create(record.config))

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-# Where a run is kept and how it is watched does not change what it computes.
+# Settings that do not change what a run computes, but where it is kept and how it is watched.
 NOT_IDENTITY = (
     "paths",
     "run",
@@ -36,14 +36,14 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     for key in _PLACES:
         place = data.get(key)
         if place == config["paths"].get("data"):
-            data.pop(key, None)  # the folder of all data: which of them, other keys say
+            data.pop(key, None)  # the folder of all data; other keys say which data are used
         elif isinstance(place, str):
-            data[key] = Path(place).name  # another file or folder of the same parent is other data
+            data[key] = Path(place).name  # two files of one folder are different data
     kept["data"] = data
     return kept
 
 
 def config_hash(config: dict[str, Any]) -> str:
-    """sha256 of ``identity(config)``, in which the order of phases counts, and no other."""
+    """Return the sha256 of ``identity(config)``; only the order of phases counts."""
     ordered = {**identity(config), "phases": list(config.get("phases", {}).items())}
     return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""``run.json``: what a run is and was, in one file that is written last and always.
+"""``run.json``: the record of a run, in one file that is always written, and written last.
 
 Reports, resuming, notebooks and benchmarks read it, never a log or a folder's name. It exists from
 the start with status ``running``, for a job of a plan before it as ``planned``; ``done`` proves a
@@ -33,7 +33,7 @@ from ablab.safety.redaction import redacted
 FILE_NAME = "run.json"
 CONFIG_FILE = "config.yaml"
 SCHEMA_VERSION = 1
-# ``running`` while nobody holds the folder is a run that was killed
+# A run that is ``running`` while no process holds its folder was killed.
 Status = Literal["planned", "running", "done", "failed", "interrupted"]
 
 _NAME = re.compile(NAME)
@@ -83,7 +83,7 @@ class RunRecord:
     def planned(
         cls, config: dict[str, Any], overrides: list[str], plan: dict[str, Any] | None = None
     ) -> "RunRecord":
-        """Of a run that has not begun."""
+        """Return the record of a run that has not begun."""
         return cls(
             name=config["name"],
             status="planned",
@@ -96,7 +96,7 @@ class RunRecord:
         )
 
     def begin(self) -> None:
-        """From here on it runs: in this process, of this commit."""
+        """Mark the run as running, in this process and at this commit."""
         if self.status == "planned":
             self.started = _now()
         else:
@@ -108,7 +108,7 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
-        """Raises RunFolderError if the folder has no readable record."""
+        """Read the record of a folder. Raises RunFolderError if it has none that can be read."""
         path = folder / FILE_NAME
         try:
             return _checked(_adapter().validate_json(read_file(path), strict=True))
@@ -122,7 +122,7 @@ class RunRecord:
             raise RunFolderError(f"{path}: is not a run record ({error})") from error
 
     def write(self, folder: Path) -> None:
-        """Raises RunFolderError if the record cannot be written."""
+        """Write ``run.json``. Raises RunFolderError if it cannot be written."""
         with _clear_errors(folder / FILE_NAME):
             write_json(folder / FILE_NAME, asdict(self))
 
@@ -147,7 +147,7 @@ def _adapter() -> TypeAdapter[RunRecord]:
 
 
 def _checked(record: RunRecord) -> RunRecord:
-    """Raises ValueError without what every reader of records relies on."""
+    """Return the record. Raises ValueError if it lacks what every reader relies on."""
     lacking = [
         *(f"config.{key}" for key in ("data", "paths") if not is_section(record.config, key)),
         *(f"objective.{key}" for key in ("metric", "mode") if key not in record.objective),
@@ -179,9 +179,9 @@ def _first_fault(error: ValidationError) -> str:
 
 
 def peak_memory() -> int:
-    """Bytes, of this process so far; those of mapped files are among them."""
-    with contextlib.suppress(OSError):  # Linux alone; there getrusage also counts what the parent
-        # had when it started this process
+    """Return the largest memory of this process so far, in bytes, mapped files included."""
+    # On Linux, getrusage would also count the memory of the parent when it started this process.
+    with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 2**10
@@ -205,7 +205,7 @@ def run_folders(folder: Path) -> list[Path]:
     found: list[Path] = []
     seen: set[str] = set()
     starts = [folder]
-    for start in starts:  # grows: a link waits, so that a run goes by its own path where it has one
+    for start in starts:  # links come last, so that a run goes by its own path if it has one
         for path, folders, files in os.walk(start):
             here = os.path.realpath(path)
             if here in seen:  # two links to one folder, or a loop
@@ -220,10 +220,10 @@ def run_folders(folder: Path) -> list[Path]:
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """``config.yaml``: a resolved config for people to read; programs read the record.
+    """Write ``config.yaml``, the resolved config for people to read; programs read the record.
 
     Raises:
-        RunFolderError: it cannot be written.
+        RunFolderError: the file cannot be written.
     """
     from omegaconf import OmegaConf
 
@@ -232,7 +232,7 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 
 
 def replace_record(folder: Path, record: RunRecord) -> None:
-    """Write ``run.json`` and ``config.yaml`` anew.
+    """Write new ``run.json`` and ``config.yaml``.
 
     Whatever stops this in between, the two do not contradict each other: ``config.yaml`` is removed
     first, and a run without one can be continued.

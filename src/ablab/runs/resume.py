@@ -1,4 +1,4 @@
-"""Continuing a run: as it began, on the data it began with, and longer where that is the same run.
+"""Continue a run: with the config and the data it began with, and longer where that is possible.
 
 A schedule other than ``constant`` is a function of the run's whole length: a longer run would have
 had other learning rates from its first step, so it is a new run and no continued one.
@@ -31,10 +31,10 @@ DataParts = dict[str, dict[str, Any]]
 
 
 def refuse_changes(folder: Path, record: RunRecord) -> None:
-    """Raises RunFolderError if what the run computes was changed in its folder."""
+    """Raise RunFolderError if the folder's files change what the run computes."""
     ours, theirs = (
         dict(leaves(identity(config), in_lists=False))
-        for config in (record.config, _for_people(folder, record))
+        for config in (record.config, _config_file(folder, record))
     )
     keys = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
     if keys:
@@ -52,12 +52,12 @@ def refuse_changes(folder: Path, record: RunRecord) -> None:
     )
 
 
-def _for_people(folder: Path, record: RunRecord) -> dict[str, Any]:
-    """What ``config.yaml`` says; where there is none, it cannot have been changed."""
+def _config_file(folder: Path, record: RunRecord) -> dict[str, Any]:
+    """Return the content of ``config.yaml``; without that file, the config of the record."""
     path = folder / CONFIG_FILE
     try:
         text = read_file(path).decode()
-        # of which a few lines can stand for more than a memory holds; a run writes none
+        # A few lines with aliases can expand to more than fits into memory; no run writes any.
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise RunFolderError(f"{path}: has YAML aliases (*name), which no run has written")
         config: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
@@ -75,13 +75,13 @@ def _for_people(folder: Path, record: RunRecord) -> dict[str, Any]:
 
 
 def describe_parts(parts: Mapping[str, Tensors]) -> DataParts:
-    """Rows and CRC-32 of each part, which tells changed rows from the same ones, not an attack."""
+    """Return the rows and the CRC-32 of each part; it detects changed rows, not an attack."""
     described: DataParts = {}
     for name, tensors in parts.items():
         checksum = 0
         for tensor in tensors:
             content = tensor.reshape(-1)
-            if content.stride(0) != 1:  # a column, or one row of a larger step
+            if content.stride(0) != 1:  # a column, say
                 content = torch.empty(content.shape, dtype=content.dtype).copy_(content)
             checksum = zlib.crc32(content.view(torch.uint8).numpy().data, checksum)
         described[name] = {"rows": len(tensors[0]), "crc32": f"{checksum:08x}"}
@@ -89,7 +89,7 @@ def describe_parts(parts: Mapping[str, Tensors]) -> DataParts:
 
 
 def refuse_other_data(before: DataParts, now: DataParts) -> None:
-    """Raises RunFolderError if a part is not what it was; of an older record nothing is known."""
+    """Raise RunFolderError if a part has changed. An older record has no parts to compare."""
     lines = [
         f"{name}: {_part(before.get(name))} when the run began, {_part(now.get(name))} now"
         for name in dict.fromkeys([*before, *now])
@@ -98,7 +98,7 @@ def refuse_other_data(before: DataParts, now: DataParts) -> None:
     if before and lines:
         told = "\n".join(lines)
         raise RunFolderError(
-            f"data: a run goes on with the rows it began with, and these are others\n{told}\n"
+            f"data: a run continues with the rows it began with, and these are others\n{told}\n"
             f"put the data back, or begin a new run"
         )
 
@@ -111,7 +111,7 @@ def _part(part: dict[str, Any] | None) -> str:
 
 
 def refuse_to_lengthen(record: RunRecord, config: Config, epochs: int) -> None:
-    """Raises RunFolderError if the run of ``epochs`` would not be this one continued."""
+    """Raise RunFolderError if a run of ``epochs`` epochs would not continue this one."""
     if reason := _reason_against(record, config, epochs):
         said = [o for o in record.overrides if not o.startswith("trainer.max_epochs=")]
         new = shlex.join(["python", "train.py", *said, f"trainer.max_epochs={epochs}"])
@@ -119,7 +119,7 @@ def refuse_to_lengthen(record: RunRecord, config: Config, epochs: int) -> None:
 
 
 def lengthen(folder: Path, record: RunRecord, epochs: int) -> Config:
-    """Let it go on to ``epochs``, in its record and its list of checkpoints; its new config."""
+    """Extend the run to ``epochs`` in its record and its list of checkpoints; return its config."""
     Manifest(folder / "checkpoints").reopen_phase()
     record.config["trainer"]["max_epochs"] = epochs
     record.config_hash = config_hash(record.config)

@@ -101,4 +101,6 @@ def test_the_command_lists_and_fetches_the_data_of_the_project(
     assert main(["list", *root]) == 0
     assert "three numbers" in capsys.readouterr().out
     assert main(["fetch", "number", *root]) == 2
-    assert capsys.readouterr().err == "error: there is no data set 'number'; did you mean 'numbers'?\n"
+    assert (
+        capsys.readouterr().err == "error: there is no data set 'number'; did you mean 'numbers'?\n"
+    )
