@@ -22,9 +22,15 @@ TRAIN_FILE = "train.py"
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with ``train.py``, ``conf/`` and the user's packages in ``src/``."""
+    """A folder with ``train.py``, ``conf/`` and the user's packages in ``src/``.
+
+    Args:
+        is_trusted: False for a folder that is only the working folder: its files are not read, and
+            it has no packages.
+    """
 
     folder: Path
+    is_trusted: bool = True
 
     @property
     def train_file(self) -> Path:
@@ -32,11 +38,13 @@ class Project:
 
     @property
     def conf(self) -> Path:
-        return self.folder / "conf"
+        return self.folder / "conf" if self.is_trusted else ENGINE_CONF
 
     @property
     def packages(self) -> tuple[str, ...]:
         """Names of the packages and modules in ``src/``: classes of these may be built."""
+        if not self.is_trusted:
+            return ()
         found = {
             path.stem
             for path in (self.folder / "src").glob("*")
@@ -79,21 +87,23 @@ def use(train_file: str | Path) -> Project:
 
 
 def current() -> Project:
-    """Return the project that ``use`` named, else the one around the working folder.
+    """Return the project that ``use`` named, else the nearest one around the working folder.
 
-    Where there is none, the working folder itself is returned: it has no packages, so that nothing
-    but the engine's own classes may be built.
+    If there is none, the working folder is returned as a project that is not trusted. A run folder
+    and what lies within it is never a project, since it may be a stranger's.
     """
     if _current is not None:
         return _current
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        is_run = any((folder / name).exists() for name in ("run.json", "plan.json"))
-        if (folder / TRAIN_FILE).is_file() and (folder / "conf").is_dir() and not is_run:
+    here, found = Path.cwd(), None
+    for folder in (*reversed(here.parents), here):
+        if any((folder / name).exists() for name in ("run.json", "plan.json")):
+            break
+        if (folder / TRAIN_FILE).is_file() and (folder / "conf").is_dir():
             found = Project(folder)
-            _import_from(found)
-            return found
-    return Project(here)
+    if found is None:
+        return Project(here, is_trusted=False)
+    _import_from(found)
+    return found
 
 
 def _import_from(project: Project) -> None:

@@ -1,24 +1,24 @@
-"""What only shows when parts of a config are held against each other."""
+"""Settings that are valid alone but contradict each other."""
 
 from ablab.config.schema import Adam, Config
-from ablab.config.source_reading.signatures import signature_of
 from ablab.config.suggestions import suggestion
+from ablab.config.targets import component_signature
 
 _CALLBACKS = "lightning.pytorch.callbacks"
-_TRAINS_ALONE = "works with Lightning's own optimiser steps alone"
-_CANNOT_BE_USED = {  # of Lightning's callbacks, and why
-    f"{_CALLBACKS}.{name}": told
-    for name, told in {
-        "gradient_accumulation_scheduler.GradientAccumulationScheduler": _TRAINS_ALONE,
-        "stochastic_weight_avg.StochasticWeightAveraging": _TRAINS_ALONE,
-        "lr_finder.LearningRateFinder": f"{_TRAINS_ALONE}; use task=lr_find",
-        "batch_size_finder.BatchSizeFinder": f"{_TRAINS_ALONE}; set loading.batch_size",
+_LIGHTNINGS_STEPS = "only works with Lightning's own optimiser steps"
+_UNUSABLE_CALLBACKS = {  # and the reason
+    f"{_CALLBACKS}.{name}": reason
+    for name, reason in {
+        "gradient_accumulation_scheduler.GradientAccumulationScheduler": _LIGHTNINGS_STEPS,
+        "stochastic_weight_avg.StochasticWeightAveraging": _LIGHTNINGS_STEPS,
+        "lr_finder.LearningRateFinder": f"{_LIGHTNINGS_STEPS}; use task=lr_find",
+        "batch_size_finder.BatchSizeFinder": f"{_LIGHTNINGS_STEPS}; set loading.batch_size",
         "on_exception_checkpoint.OnExceptionCheckpoint": (
             "would list its checkpoint as one of the run's; use checkpoints.every_n_steps"
         ),
     }.items()
 }
-_OF_EACH_STEP = {  # and those that do something after each
+_CALLBACKS_OF_STEPS = {  # they do something after each optimiser step
     f"{_CALLBACKS}.{name}"
     for name in (
         "weight_averaging.WeightAveraging",
@@ -39,7 +39,7 @@ _AT_LEAST = {
 }
 _ENDLESS = ("max_epochs", "max_steps")
 _FULLY_SHARDED = "ablab.training.sharding.FullySharded"
-_SCALED = (16, "16", "16-mixed")
+_SCALED_PRECISIONS = (16, "16", "16-mixed")
 _NOT_OF_THE_TRAINER = {
     "logger": "trackers are entries of logger (logger.NAME._target_=…)",
     "callbacks": "they are entries of callbacks (callbacks.NAME._target_=…)",
@@ -54,7 +54,7 @@ _NOT_OF_THE_TRAINER = {
 
 
 def combination_faults(config: Config) -> list[str]:
-    """A line for each setting that another one rules out."""
+    """Return a line for each setting that another one rules out."""
     faults = []
     metrics = list(config.objective.metrics)
     if config.objective.metric not in metrics:
@@ -106,14 +106,16 @@ def combination_faults(config: Config) -> list[str]:
 
 
 def _trainer_faults(config: Config) -> list[str]:
-    """Values that Lightning takes and ignores, or fails with in the middle of a run."""
+    """Return the faults of values that Lightning ignores, or that fail in the middle of a run."""
     trainer, faults = config.trainer, []
     for key in ("limit_train_batches", "limit_val_batches"):
         limit = trainer.get(key)
         if isinstance(limit, float) and limit != 1.0:
             faults.append(f"trainer.{key}: should be a number of batches, not a share")
     duration = trainer.get("max_time")
-    if not isinstance(duration, str | dict | None):  # its type is a class, which no value here has
+    if not isinstance(
+        duration, str | dict | None
+    ):  # Its annotation is a class, which is not checked.
         faults.append(
             f"trainer.max_time: should be 'DD:HH:MM:SS', or {{hours: 2}} (it is {duration!r})"
         )
@@ -144,17 +146,18 @@ def _trainer_faults(config: Config) -> list[str]:
 
 
 def _strategy_faults(config: Config) -> list[str]:
+    """Return the fault of a strategy that this engine's runs cannot use."""
     strategy = config.trainer.get("strategy")
     if isinstance(strategy, str) and strategy.startswith(("fsdp", "deepspeed")):
         return [f"trainer.strategy: '{strategy}' has checkpoints of its own; take trainer=fsdp"]
     started = strategy.get("start_method") if isinstance(strategy, dict) else strategy
     if isinstance(started, str) and any(way in started for way in ("spawn", "fork", "notebook")):
-        told = "copies a process that already runs; take trainer=ddp, which starts each for itself"
-        return [f"trainer.strategy: {started!r} {told}"]
+        reason = "copies a running process; take trainer=ddp, which starts new ones"
+        return [f"trainer.strategy: {started!r} {reason}"]
     in_shares = isinstance(strategy, dict) and strategy.get("_target_") == _FULLY_SHARDED
     if in_shares and len(config.phases) > 1:
-        told = "shares of the parameters are for one phase, since what is frozen in it stays so"
-        return [f"trainer.strategy: {told}; take trainer=ddp"]
+        reason = "sharded parameters cannot be frozen or thawed between phases"
+        return [f"trainer.strategy: {reason}; take trainer=ddp"]
     return []
 
 
@@ -166,25 +169,28 @@ def _step_faults(config: Config) -> list[str]:
         faults.append(f"trainer.accumulate_grad_batches: should be 1 or more (it is {accumulated})")
     algorithm = config.trainer.get("gradient_clip_algorithm")
     if algorithm not in (None, "norm", "value"):
-        told = suggestion(algorithm, ["norm", "value"])
-        faults.append(f"trainer.gradient_clip_algorithm: no '{algorithm}'{told}")
-    if config.error_if_nonfinite == "gradients" and config.trainer.get("precision") in _SCALED:
+        close = suggestion(algorithm, ["norm", "value"])
+        faults.append(f"trainer.gradient_clip_algorithm: no '{algorithm}'{close}")
+    if (
+        config.error_if_nonfinite == "gradients"
+        and config.trainer.get("precision") in _SCALED_PRECISIONS
+    ):
         faults.append(
             "error_if_nonfinite: 'gradients' of trainer.precision=16-mixed are scaled up until "
             "some are not finite, and such a step is left out; take 'loss', or bf16-mixed"
         )
     fused = isinstance(config.optim, Adam) and config.optim.fused
-    if fused and config.trainer.get("precision") in _SCALED:
+    if fused and config.trainer.get("precision") in _SCALED_PRECISIONS:
         faults.append(
             "optim.fused: with trainer.precision=16-mixed the step of gradients that are not "
             "finite is left out, but not its weight decay; set it to false, or take bf16-mixed"
         )
     for name, node in config.callbacks.items():
-        bases = signature_of(node["_target_"]).bases if node else frozenset()
-        unusable = [told for callback, told in _CANNOT_BE_USED.items() if callback in bases]
+        bases = component_signature(node["_target_"]).bases if node else frozenset()
+        unusable = [reason for c, reason in _UNUSABLE_CALLBACKS.items() if c in bases]
         if unusable:
             faults.append(f"callbacks.{name}: {unusable[0]}")
-        elif bases & _OF_EACH_STEP and config.steps_per_execution > 1:
+        elif bases & _CALLBACKS_OF_STEPS and config.steps_per_execution > 1:
             faults.append(
                 f"callbacks.{name}: does something at each optimiser step, but is called after "
                 f"{config.steps_per_execution} of them; set steps_per_execution=1"

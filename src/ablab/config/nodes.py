@@ -1,30 +1,16 @@
-"""The check of nodes with a ``_target_``: an allowed class, and arguments that it takes."""
+"""The check of components, which are nodes with a ``_target_``: their class and arguments."""
 
-import difflib
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from ablab import project
-from ablab.config.source_reading.definitions import TargetNotFoundError, class_names
-from ablab.config.source_reading.signatures import Signature, signature_of
+from ablab.config.source_reading.definitions import TargetNotFoundError
+from ablab.config.source_reading.signatures import Signature
 from ablab.config.suggestions import unknown_key
+from ablab.config.targets import component_signature
 
-# Classes under these may be built; what runs code by design (torch.load, torch.hub) is not there.
-ALLOWED_TARGETS = (
-    "ablab.",
-    "torch.nn.",
-    "torch.optim.",
-    "torchvision.models.",
-    "torchvision.transforms.",
-    "torchmetrics.",
-    "lightning.pytorch.",
-)
-FORBIDDEN_TARGETS = ("lightning.pytorch.cli.",)  # builds what its own arguments name
-ALLOWED_TARGETS_VARIABLE = "ABLAB_ALLOWED_TARGETS"
 NODES = {
     "data": "ablab.data.module.TensorDataModule",
     "model": "ablab.training.module.SupervisedModule",
@@ -36,18 +22,19 @@ NODE_TABLES = {
     "logger": "ablab.trackers.base.Tracker",
     "interpret": None,  # functions
 }
-# Where Lightning's callbacks and profilers write; the first two are taken as within the run folder
+# Lightning's callbacks and profilers write to these paths; a run takes them from its own folder.
 PATHS = ("dirpath", "exclude_batches_path", "filename")
-# How Hydra is told to build a node; it could be told to pass arguments that are not checked here
+# Keys by which Hydra builds a node in another way, with arguments that are not checked here.
 HYDRAS_KEYS = ("_args_", "_convert_", "_partial_", "_recursive_")
-FINDINGS = "Findings"  # what interpretations return
+FINDINGS = "Findings"  # the class that interpretations return
 HANDED_TO_INTERPRETATIONS = {"model", "data", "folder"}
 
 
 def node_faults(values: dict[str, Any]) -> list[str]:
+    """Return a line for each fault of the components in a resolved config."""
     faults: list[str] = []
     for name, kind in NODES.items():
-        # the sizes that a model needs (users, classes, …) come from the data when it is built
+        # A model gets the sizes that it needs (users, classes, …) from the data when it is built.
         faults += check_node(name, values.get(name), values, (kind,), complete=name != "model")
     for table, kind in NODE_TABLES.items():
         entries = values.get(table)
@@ -92,24 +79,17 @@ def check_node(
             return [f"{path}: no such step; {there} (a new one: {path}._target_=…)"]
         example = "lightning.pytorch.callbacks.EarlyStopping"
         return [f"{path}: has no _target_ that says which class it is; for example {example}"]
-    allowed = (*ALLOWED_TARGETS, *user_targets())
-    if not target.startswith(allowed) or target.startswith(FORBIDDEN_TARGETS):
-        own = f"name your own packages in the environment, {ALLOWED_TARGETS_VARIABLE}=package"
-        begins = ", ".join(allowed)
-        return [f"{path}._target_: '{target}' may not be built, only what is in {begins} ({own})"]
     try:
-        signature = signature_of(target)
+        signature = component_signature(target)
     except TargetNotFoundError as error:
-        return [f"{path}._target_: {error}{_target_suggestion(target)}"]
-    if not f"{signature.module}.".startswith(allowed):  # allowed modules import others by name
-        return [f"{path}._target_: '{target}' is of {signature.module}, which may not be built"]
+        return [f"{path}._target_: {error}"]
     is_interpretation = not kinds
     handed = HANDED_TO_INTERPRETATIONS if is_interpretation else set[str]()
     if not signature.is_class and not is_interpretation:
         return [f"{path}._target_: '{target}' is a function; only classes are built here"]
     if is_interpretation and signature.returns.rpartition(".")[2] != FINDINGS:
-        told = f"no interpretation, which is a function with the annotation -> {FINDINGS}"
-        return [f"{path}._target_: '{target}' is {told}"]
+        reason = f"is no interpretation, which is a function with the annotation -> {FINDINGS}"
+        return [f"{path}._target_: '{target}' {reason}"]
     if kinds and signature.bases.isdisjoint(kinds):
         names = " or ".join(sorted(kind.rpartition(".")[2] for kind in kinds))
         return [f"{path}._target_: '{target}' is no {names}, which is what may stand here"]
@@ -150,18 +130,18 @@ def check_node(
 
 
 def kinds_of(signature: Signature, argument: str) -> Collection[str]:
-    """Return the classes of which a node may be that stands for ``argument``, or within it.
+    """Return the classes that a component given for ``argument``, or within it, may descend from.
 
-    They are those that the argument's annotation names, and torch's ``Module``, of which layers,
-    transforms and metrics are, and which can be called where a function is wanted.
+    They are those that the argument's annotation names, and torch's ``Module``: layers, transforms
+    and metrics are of that class, and it can be called where a function is wanted.
     """
     return {MODULE, *signature.classes(argument)}
 
 
 def _leaves(path: Any) -> bool:
-    """Whether a path may lie outside of the folder that it is taken to be in.
+    """Return whether ``path`` can lead out of the folder that it is relative to.
 
-    A name of a checkpoint is a format (``{epoch:02d}``), which can fill with slashes as well.
+    The name of a checkpoint is a format (``{epoch:02d}``), which can pad with slashes as well.
     """
     return isinstance(path, str) and (
         path.startswith(("/", "~")) or ":/" in path or ".." in Path(path).parts
@@ -171,7 +151,7 @@ def _leaves(path: Any) -> bool:
 def _nested_faults(
     where: str, value: Any, values: dict[str, Any], kinds: Collection[str]
 ) -> list[str]:
-    """Of nodes at any depth of an argument: Hydra would build those as well."""
+    """Return the faults of components at any depth of an argument, since Hydra builds those too."""
     if isinstance(value, dict) and "_target_" in value:
         return check_node(where, value, values, kinds)
     if not isinstance(value, dict | list):
@@ -191,21 +171,3 @@ def _type_faults(where: str, signature: Signature, key: str, value: Any) -> list
         )
         return [f"{where}: should be {' or '.join(expectations)} (it is {value!r})"]
     return []
-
-
-def _target_suggestion(target: str) -> str:
-    module, _, name = target.rpartition(".")
-    try:
-        close = difflib.get_close_matches(name, class_names(module), n=1)
-    except TargetNotFoundError:
-        return ""
-    return f"; did you mean '{module}.{close[0]}'?" if close else ""
-
-
-def user_targets() -> tuple[str, ...]:
-    """Packages that the user trusts: the project's own, and what the environment names.
-
-    A config or a run folder never vouches for itself.
-    """
-    named = [name.strip() for name in os.environ.get(ALLOWED_TARGETS_VARIABLE, "").split(",")]
-    return tuple(f"{name}." for name in (*project.current().packages, *filter(None, named)))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ablab import terminal
 from ablab.config.schema import Config
-from ablab.config.source_reading.signatures import signature_of
+from ablab.config.targets import component_signature
 from ablab.data.module import TensorDataModule
 from ablab.errors import ConfigError, DataError, first_line
 from ablab.training.module import SupervisedModule, uncompiled
@@ -41,7 +41,7 @@ def _at_least(own: Any, size: Any) -> bool:
 def check_fits(config: Config, sizes: dict[str, Any]) -> None:
     """Raise ConfigError unless the model takes the data's sizes and needs no others."""
     target = config.model["_target_"]
-    signature = signature_of(target)
+    signature = component_signature(target)
     unknown = sizes.keys() - signature.types.keys()
     missing = signature.required - sizes.keys() - config.model.keys()
     if missing or (unknown and not signature.accepts_any):

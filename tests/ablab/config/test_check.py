@@ -238,21 +238,6 @@ def test_a_typo_inside_a_file_is_refused(
     assert "'model.n_factors'" in message
 
 
-def test_packages_of_the_user_are_allowed_by_the_environment_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "their_package.py").write_text(
-        "from lightning.pytorch import Callback\n"
-        "class Stop(Callback):\n    def __init__(self, after: int): ..."
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    stop = [*BASE, "callbacks.stop._target_=their_package.Stop", "callbacks.stop.after=3"]
-    with pytest.raises(ConfigError, match="may not be built"):
-        checked(stop)
-    monkeypatch.setenv("ABLAB_ALLOWED_TARGETS", "their_package")
-    assert checked(stop).callbacks["stop"] is not None
-
-
 def test_a_class_within_another_is_what_its_argument_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,7 +156,7 @@ def test_lengths_are_stated_once() -> None:
 
 def test_shares_of_parameters_are_of_one_phase() -> None:
     """Under FSDP a layer that was frozen when it was shared out would never learn."""
-    with pytest.raises(ConfigError, match=r"trainer\.strategy: shares of the parameters"):
+    with pytest.raises(ConfigError, match=r"trainer\.strategy: sharded parameters"):
         checked([*PHASES, "trainer=fsdp"])
 
 

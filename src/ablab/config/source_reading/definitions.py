@@ -1,14 +1,19 @@
-"""Definitions found in source text, re-exports followed; nothing is imported for it."""
+"""Find the definition of a class or function in source text, through re-exports; import nothing."""
 
 import ast
 import importlib.util
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 
 class TargetNotFoundError(Exception):
-    """A dotted path names no class or function that can be found in source."""
+    """A dotted path names no class or function."""
+
+
+class SourceUnreadableError(TargetNotFoundError):
+    """The class or function may be there, but only the imported module can tell."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Module:
     body: list[ast.stmt] = field(repr=False)
 
     def resolve_relative(self, module: str | None, level: int) -> str:
-        """What ``from ..module import`` names here, with as many dots as ``level`` says."""
+        """Return the module of ``from ..module import``, where ``level`` counts the dots."""
         if level == 0:
             return module or ""
         parts = self.name.split(".")
@@ -32,7 +37,8 @@ def definition_of(module_name: str, name: str) -> tuple[Module, ast.ClassDef | a
     """Follow re-exports from ``module_name`` until the definition of ``name``.
 
     Raises:
-        TargetNotFoundError: no such module, or nothing of that name in it.
+        TargetNotFoundError: there is no such module, or nothing of that name in it.
+        SourceUnreadableError: the module has no source, or computes what it calls ``name``.
     """
     seen: set[tuple[str, str]] = set()
     while (module_name, name) not in seen:
@@ -42,6 +48,8 @@ def definition_of(module_name: str, name: str) -> tuple[Module, ast.ClassDef | a
         if isinstance(found, ast.ClassDef | ast.FunctionDef):
             return module, found
         if found is None:
+            if _computes(module, name):
+                raise SourceUnreadableError(f"'{module_name}' computes '{name}' when imported")
             break
         module_name, name = found
     raise TargetNotFoundError(f"'{module_name}' defines no '{name}'")
@@ -50,7 +58,7 @@ def definition_of(module_name: str, name: str) -> tuple[Module, ast.ClassDef | a
 def _definition(
     module: Module, name: str
 ) -> ast.ClassDef | ast.FunctionDef | tuple[str, str] | None:
-    """The definition of ``name`` in ``module``, or (module, name) of where it is imported from."""
+    """Return the definition of ``name`` in ``module``, or the (module, name) it comes from."""
     for node in _statements(module.body):
         match node:
             case ast.ClassDef() | ast.FunctionDef() if node.name == name:
@@ -69,18 +77,29 @@ def _definition(
     return None
 
 
+def _computes(module: Module, name: str) -> bool:
+    """Return whether ``module`` binds ``name`` by other means than a definition or an import."""
+    return any(
+        (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store))
+        or (isinstance(node, ast.FunctionDef) and node.name == "__getattr__")
+        for statement in _statements(module.body)
+        if not isinstance(statement, ast.ClassDef)
+        for node in ast.walk(statement)
+    )
+
+
 def _exports(module_name: str, name: str) -> bool:
     try:
         return name in class_names(module_name)
-    except TargetNotFoundError:  # a module that only exists when the package is built
+    except TargetNotFoundError:  # The module only exists when its package is built.
         return False
 
 
 def class_names(module_name: str) -> list[str]:
-    """Names of the classes that a module defines or imports by name.
+    """Return the names of the classes that a module defines or imports by name.
 
     Raises:
-        TargetNotFoundError: no such module.
+        TargetNotFoundError: there is no such module, or it has no source.
     """
     module = module_of(module_name)
     names = []
@@ -93,7 +112,7 @@ def class_names(module_name: str) -> list[str]:
 
 
 def _statements(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Top-level statements, those under ``if`` and ``try`` included."""
+    """Return the top-level statements, with those under ``if`` and ``try``."""
     flat: list[ast.stmt] = []
     for node in body:
         flat.append(node)
@@ -104,44 +123,46 @@ def _statements(body: list[ast.stmt]) -> list[ast.stmt]:
 
 @lru_cache(maxsize=1024)
 def module_of(module_name: str) -> Module:
-    """Raises TargetNotFoundError: it is not installed, or has no source."""
+    """Find and parse the file of a module, without importing the packages that it is in.
+
+    Raises:
+        TargetNotFoundError: it is not installed.
+        SourceUnreadableError: it has no source.
+    """
     top, *rest = module_name.split(".")
     try:
-        spec = importlib.util.find_spec(top)  # of a top-level name: nothing is imported
+        spec = importlib.util.find_spec(top)  # imports nothing for a name without dots
     except (ImportError, ValueError):
         spec = None
     if spec is None:
         raise TargetNotFoundError(f"no package '{top}' is installed")
-    if spec.submodule_search_locations is None:
-        path = Path(spec.origin or "")
-    else:
-        path = Path(next(iter(spec.submodule_search_locations))) / "__init__.py"
+    name = top
     for part in rest:
-        folder = path.parent
-        candidates = (folder / part / "__init__.py", folder / f"{part}.py")
-        found = next((c for c in candidates if c.is_file()), None)
-        if found is None or path.name != "__init__.py":
+        name = f"{name}.{part}"
+        within = spec.submodule_search_locations
+        spec = PathFinder.find_spec(name, list(within)) if within is not None else None
+        if spec is None:
             raise TargetNotFoundError(f"no module '{module_name}'")
-        path = found
-    if not path.is_file():
-        raise TargetNotFoundError(f"no module '{module_name}'")
-    return Module(module_name, path.name == "__init__.py", ast.parse(path.read_bytes()).body)
+    if spec.origin is None or not spec.origin.endswith(".py"):
+        raise SourceUnreadableError(f"no module '{module_name}' with source")
+    is_package = spec.submodule_search_locations is not None
+    return Module(module_name, is_package, ast.parse(Path(spec.origin).read_bytes()).body)
 
 
 def base_class(module: Module, base: ast.expr) -> tuple[Module, ast.ClassDef]:
-    """The definition of a base that ``module`` names.
+    """Return the definition of the base class ``base`` of a class in ``module``.
 
     Raises:
-        TargetNotFoundError: it is computed, no class, or not to be found.
+        TargetNotFoundError: the base is computed, is no class, or cannot be found.
     """
     if isinstance(base, ast.Name):
         found_module, node = definition_of(module.name, base.id)
-    elif isinstance(base, ast.Attribute):  # import package.module as alias; alias.Class
+    elif isinstance(base, ast.Attribute):  # as after "import package.module as alias"
         found_module, node = definition_of(_imported(module, base.value), base.attr)
     else:
-        raise TargetNotFoundError("a computed base class")
+        raise TargetNotFoundError("the base class is computed")
     if not isinstance(node, ast.ClassDef):
-        raise TargetNotFoundError("a base that is no class")
+        raise TargetNotFoundError("the base is no class")
     return found_module, node
 
 
@@ -157,3 +178,9 @@ def _imported(module: Module, expression: ast.expr) -> str:
                 if (alias.asname or alias.name) == dotted:
                     return f"{module.resolve_relative(node.module, node.level)}.{alias.name}"
     return dotted
+
+
+def source_package(module: Module, expression: ast.expr) -> str:
+    """Return the top-level package that a name in ``module`` is imported from, else the name."""
+    first = ast.Name(ast.unparse(expression).partition(".")[0])
+    return _imported(module, first).partition(".")[0]

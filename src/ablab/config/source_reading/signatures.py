@@ -1,10 +1,11 @@
-"""Signatures of classes read from their source text, so that a config is checked without imports.
+"""Read signatures of classes from their source text, so that a config is checked without imports.
 
 Importing ``lightning.pytorch`` to learn what ``Trainer`` takes costs seconds, and importing what an
-unchecked ``_target_`` names would run its code. So the file is found on ``sys.path`` and parsed.
+unchecked ``_target_`` names would run its code. So its file is found on ``sys.path`` and parsed.
 """
 
 import ast
+import builtins
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -19,30 +20,32 @@ from ablab.config.source_reading.definitions import (
     TargetNotFoundError,
     base_class,
     definition_of,
+    source_package,
 )
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What may be passed by keyword; ``Any`` where an annotation says nothing checkable."""
+    """The keyword arguments of a class or function; of type ``Any`` where none can be checked."""
 
     types: dict[str, Any]
     required: frozenset[str]
     is_class: bool
     accepts_any: bool = False
-    module: str = ""  # where it is defined, re-exports followed
-    returns: str = ""  # of a function, as it is written
+    module: str = ""  # the module of its definition, through re-exports
+    returns: str = ""  # a function's return annotation, as written
     bases: frozenset[str] = frozenset()  # "module.Class" of the class and all of its ancestors
+    is_complete: bool = True  # False: a decorator or a computed base may change all of this
     annotations: dict[str, tuple[Module, ast.expr]] = field(
         default_factory=dict, repr=False, compare=False
     )
     _adapters: dict[str, TypeAdapter[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def validate(self, name: str, value: Any) -> None:
-        """Raises pydantic's ValidationError for a value that argument ``name`` does not take."""
+        """Raise pydantic's ValidationError for a value that argument ``name`` does not take."""
         if self.types[name] is Any:
             return
-        if name not in self._adapters:  # making one takes longer than all that it validates
+        if name not in self._adapters:  # Making one takes longer than validating.
             self._adapters[name] = TypeAdapter(self.types[name])
         self._adapters[name].validate_python(value)
 
@@ -59,7 +62,7 @@ class Signature:
         for expression in _expressions(annotation):
             try:
                 of, node = base_class(module, expression)
-            except TargetNotFoundError:  # typing's words, and what is computed
+            except TargetNotFoundError:  # It is of typing, or computed.
                 continue
             if of.name.partition(".")[0] not in sys.stdlib_module_names:
                 found.add(f"{of.name}.{node.name}")
@@ -68,10 +71,11 @@ class Signature:
 
 @lru_cache(maxsize=1024)
 def signature_of(target: str) -> Signature:
-    """Signature of the class or function that ``target`` (``package.module.Name``) names.
+    """Return the signature of the class or function ``target`` (``package.module.Name``).
 
     Raises:
-        TargetNotFoundError: no such module, or nothing of that name in it.
+        TargetNotFoundError: there is no such module, or nothing of that name in it.
+        SourceUnreadableError: it may be there, but the source does not tell.
     """
     module_name, _, name = target.rpartition(".")
     if not module_name:
@@ -79,6 +83,7 @@ def signature_of(target: str) -> Signature:
     module, node = definition_of(module_name, name)
     if isinstance(node, ast.ClassDef):
         signature, bases = _class_signature(module, node), _ancestors(module, node)
+        signature = replace(signature, is_complete=_is_readable(module, node))
     else:
         signature, bases = _function_signature(module, node, is_method=False), frozenset[str]()
         returns = ast.unparse(node.returns) if node.returns else ""
@@ -87,16 +92,20 @@ def signature_of(target: str) -> Signature:
 
 
 def docstring_of(target: str) -> str:
-    """Raises TargetNotFoundError: no such module, or nothing of that name in it."""
+    """Return the docstring of a class or function, "" if it has none.
+
+    Raises:
+        TargetNotFoundError: there is no such module, or nothing of that name in it.
+    """
     module_name, _, name = target.rpartition(".")
     return ast.get_docstring(definition_of(module_name, name)[1]) or ""
 
 
 def defaults_of(target: str) -> dict[str, str]:
-    """Defaults of a function's keyword-only parameters, as they are written.
+    """Return the defaults of a function's keyword-only parameters, as they are written.
 
     Raises:
-        TargetNotFoundError: no such module, or nothing of that name in it.
+        TargetNotFoundError: there is no such module, or nothing of that name in it.
     """
     module_name, _, name = target.rpartition(".")
     arguments = definition_of(module_name, name)[1].args  # type: ignore[union-attr]
@@ -105,7 +114,7 @@ def defaults_of(target: str) -> dict[str, str]:
 
 
 def _class_signature(module: Module, node: ast.ClassDef) -> Signature:
-    """From ``__init__`` or ``__new__``; ``**kwargs`` are followed to the base class."""
+    """Read ``__init__`` or ``__new__``; follow ``**kwargs`` to the base class."""
     methods = {m.name: m for m in node.body if isinstance(m, ast.FunctionDef)}
     method = methods.get("__init__") or methods.get("__new__")
     own = _function_signature(module, method, is_method=True) if method else None
@@ -127,7 +136,7 @@ def _class_signature(module: Module, node: ast.ClassDef) -> Signature:
             required |= parent.required
         break
     else:
-        open_ended = False  # a root class that takes **kwargs takes those it reads from them
+        open_ended = False  # A root class takes those of its **kwargs that it reads.
     return Signature(types, frozenset(required), True, open_ended, annotations=annotations)
 
 
@@ -136,9 +145,25 @@ def _ancestors(module: Module, node: ast.ClassDef) -> frozenset[str]:
     for base in node.bases:
         try:
             found |= _ancestors(*base_class(module, base))
-        except TargetNotFoundError:  # computed, or compiled
+        except TargetNotFoundError:  # The base is computed or compiled.
             continue
     return frozenset(found)
+
+
+def _is_readable(module: Module, node: ast.ClassDef) -> bool:
+    """Return whether no decorator and no base of a class hides what it takes and descends from."""
+    decorators = {ast.unparse(decorator).rpartition(".")[2] for decorator in node.decorator_list}
+    return decorators <= _HARMLESS and all(_is_readable_base(module, b) for b in node.bases)
+
+
+def _is_readable_base(module: Module, base: ast.expr) -> bool:
+    expression = base.value if isinstance(base, ast.Subscript) else base  # Generic[T]
+    if not isinstance(expression, ast.Name | ast.Attribute):
+        return False
+    try:
+        return _is_readable(*base_class(module, expression))
+    except TargetNotFoundError:
+        return source_package(module, expression) in {*sys.stdlib_module_names, *dir(builtins)}
 
 
 def _base_signature(module: Module, base: ast.expr) -> Signature:
@@ -155,7 +180,7 @@ def _function_signature(module: Module, node: ast.FunctionDef, *, is_method: boo
         if default is None
     }
     named = [*positional, *node.args.kwonlyargs]
-    types = {a.arg: _type(a.annotation) for a in named}
+    types = {a.arg: type_of(a.annotation) for a in named}
     if node.args.kwarg is not None:
         types |= dict.fromkeys(_read_from(node, node.args.kwarg.arg), Any)
     return Signature(
@@ -168,7 +193,7 @@ def _function_signature(module: Module, node: ast.FunctionDef, *, is_method: boo
 
 
 def _read_from(function: ast.FunctionDef, kwargs: str) -> set[str]:
-    """Names that the function takes out of its ``**kwargs`` by ``pop`` or ``get``."""
+    """Return the names that the function takes out of its ``**kwargs`` by ``pop`` or ``get``."""
     names = set()
     for node in ast.walk(function):
         match node:
@@ -189,33 +214,34 @@ _SCALARS = {
     "list": list,
     "dict": dict,
 }
+_HARMLESS = {"final", "runtime_checkable"}  # decorators that leave a class as it is
 _LISTS = {"list", "List", "Sequence", "Iterable", "Collection"}
 
 
-def _type(annotation: ast.expr | None) -> Any:
-    """A type that pydantic can check, as far as the annotation is made of plain parts; else Any."""
+def type_of(annotation: ast.expr | None) -> Any:
+    """Return a type that pydantic can check; Any unless the annotation is made of plain parts."""
     match annotation:
         case ast.Constant(value=None):
             return None
         case ast.Constant(value=str(text)):
-            return _type(ast.parse(text, mode="eval").body)
+            return type_of(ast.parse(text, mode="eval").body)
         case ast.Name(id=name):
             return _SCALARS.get(name, getattr(schema, name, Any))
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _union([_type(left), _type(right)])
+            return _union([type_of(left), type_of(right)])
         case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
-            return _union([_type(inner), None])
+            return _union([type_of(inner), None])
         case ast.Subscript(value=ast.Name(id="Union"), slice=ast.Tuple(elts=parts)):
-            return _union([_type(p) for p in parts])
+            return _union([type_of(p) for p in parts])
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
             return Literal[tuple(p.value for p in parts if isinstance(p, ast.Constant))]
         case ast.Subscript(value=ast.Name(id=name), slice=inner) if name in _LISTS:
-            return list[_type(inner)]
+            return list[type_of(inner)]
         case ast.Subscript(value=ast.Name(id="tuple" | "Tuple"), slice=ast.Tuple(elts=parts)):
             if isinstance(parts[-1], ast.Constant) and parts[-1].value is Ellipsis:
-                return list[_type(parts[0])]
-            return tuple[tuple(_type(p) for p in parts)]
+                return list[type_of(parts[0])]
+            return tuple[tuple(type_of(p) for p in parts)]
         case ast.Subscript(value=ast.Name(id="dict" | "Dict" | "Mapping")):
             return dict
     return Any
@@ -229,7 +255,7 @@ def _expressions(annotation: ast.expr) -> Iterator[ast.expr]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             try:
                 yield from _expressions(ast.parse(node.value, mode="eval").body)
-            except SyntaxError:  # of a Literal
+            except SyntaxError:  # The text is a value of a Literal.
                 continue
 
 
