@@ -19,7 +19,7 @@ from rich.console import Console
 from ablab.errors import UserError
 from benchmarks.arguments import count
 from benchmarks.rounds import run_in_turns
-from benchmarks.suite import Comparison, comparisons
+from benchmarks.suite import Benchmark, comparisons
 from benchmarks.summary import Summary
 
 
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _compare(name: str, comparison: Comparison, rounds: int, out: Path, console: Console) -> None:
+def _compare(name: str, comparison: Benchmark, rounds: int, out: Path, console: Console) -> None:
     console.print(f"\n{name}: {comparison.title}")
     here = []
     for contender in comparison.contenders:

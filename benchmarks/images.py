@@ -152,7 +152,7 @@ class _Moved:
             yield images.to(self.device, non_blocking=True), labels.to(self.device)
 
 
-class Step:
+class TrainingStep:
     """A training step on a batch that stays: forward, backward, AdamW."""
 
     def __init__(self, rung: Rung, batch: tuple[Tensor, Tensor], n_classes: int) -> None:
@@ -204,11 +204,11 @@ def measure(
         counts[kind] = sum(len(labels) for _, labels in pipelines[kind])
     batch = next(iter(pipelines["batches"]))
     n_classes = max(int(labels.max()) for _, labels in pipelines["batches"]) + 1
-    trained: dict[tuple[Any, ...], Step] = {}
+    trained: dict[tuple[Any, ...], TrainingStep] = {}
     first: dict[tuple[Any, ...], float] = {}
     for rung in rungs:
         if rung.step not in trained:
-            step = trained[rung.step] = Step(rung, batch, n_classes)
+            step = trained[rung.step] = TrainingStep(rung, batch, n_classes)
             first[rung.step] = seconds(step)
             step()
             say(f"{rung.name}: first step {first[rung.step]:.1f} s")

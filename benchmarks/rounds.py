@@ -130,7 +130,7 @@ def _measured(records: list[RunRecord], fit: float, process: float, metric: str)
 
 
 @dataclass(frozen=True)
-class Spread:
+class Range:
     """Median, least and greatest."""
 
     median: float
@@ -138,7 +138,7 @@ class Spread:
     greatest: float
 
     @classmethod
-    def of(cls, values: list[float]) -> "Spread":
+    def of(cls, values: list[float]) -> "Range":
         return cls(statistics.median(values), min(values), max(values))
 
     def shown(self, digits: int) -> str:
@@ -148,7 +148,7 @@ class Spread:
         return median if least == greatest else f"{median} ({least} to {greatest})"
 
 
-def ratios(measured: Mapping[str, list[Measured]], name: str, reference: str) -> Spread:
+def ratios(measured: Mapping[str, list[Measured]], name: str, reference: str) -> Range:
     """Of the fits of ``name`` to those of ``reference``, each pair from the same round."""
     pairs = zip(measured[name], measured[reference], strict=True)
-    return Spread.of([own.fit / other.fit for own, other in pairs])
+    return Range.of([own.fit / other.fit for own, other in pairs])

@@ -23,7 +23,7 @@ N_DIGITS, N_RUNS = 60_000, 100
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Benchmark:
     """Contenders that take turns; the times of all are set in relation to those of ``references``,
     and ``metric`` of the test part shows that all train the same."""
 
@@ -33,7 +33,7 @@ class Comparison:
     references: list[str]
 
 
-def comparisons(root: Path, folder: Path, *, gpu: bool) -> dict[str, Callable[[], Comparison]]:
+def comparisons(root: Path, folder: Path, *, gpu: bool) -> dict[str, Callable[[], Benchmark]]:
     """By name. The data are read below ``root``, what others get is written below ``folder``."""
     found = {
         "collab": partial(_epochs, "collab", _lesson(root), folder),
@@ -57,11 +57,11 @@ def _digits() -> list[str]:
     return ["data=synthetic_digits", *size, "trainer.max_epochs=5"]
 
 
-def _epochs(experiment: str, overrides: list[str], folder: Path) -> Comparison:
+def _epochs(experiment: str, overrides: list[str], folder: Path) -> Benchmark:
     """All that a run does in its fit, validation and checkpoints included."""
     task = prepared(experiment, overrides, folder)
     own = partial(ours, experiment, overrides)
-    return Comparison(
+    return Benchmark(
         f"{experiment}, batches of {task.batch_size}, validated after each of {task.epochs} epochs",
         task.metric,
         [
@@ -76,11 +76,11 @@ def _epochs(experiment: str, overrides: list[str], folder: Path) -> Comparison:
     )
 
 
-def _quality(root: Path, folder: Path) -> Comparison:
+def _quality(root: Path, folder: Path) -> Benchmark:
     """To the RMSE of fastai's lesson, 0.9026 on its split; nothing is validated in between."""
     data = [f"paths.data={root}"]
     task = prepared("collab", data, folder)
-    return Comparison(
+    return Benchmark(
         "time to the lesson's quality: test RMSE at most 0.9026",
         task.metric,
         [
@@ -95,7 +95,7 @@ def _quality(root: Path, folder: Path) -> Comparison:
     )
 
 
-def _plan(root: Path, folder: Path) -> Comparison:
+def _plan(root: Path, folder: Path) -> Benchmark:
     """A plan as a whole process, with its records, checkpoints and report, against bare loops."""
     data = [f"paths.data={root}"]
     task = dataclasses.replace(prepared("mnist_logistic", data, folder), repeats=N_RUNS)
@@ -105,7 +105,7 @@ def _plan(root: Path, folder: Path) -> Comparison:
         arguments = ["-m", "experiment=mnist_logistic", *data, seeds, "interpret=none"]
         return [_TRAIN, *arguments, "logger=csv", f"hydra.sweep.dir={place}"]
 
-    return Comparison(
+    return Benchmark(
         f"{N_RUNS} runs of mnist_logistic, one after the other",
         task.metric,
         [Contender("plan", plan), other(HAND, "hand_loop", task)],
@@ -113,11 +113,11 @@ def _plan(root: Path, folder: Path) -> Comparison:
     )
 
 
-def _on_gpu(experiment: str, overrides: list[str], folder: Path) -> Comparison:
+def _on_gpu(experiment: str, overrides: list[str], folder: Path) -> Benchmark:
     task = dataclasses.replace(prepared(experiment, overrides, folder), device="cuda")
     own = partial(ours, experiment, [*overrides, "trainer.accelerator=gpu"])
     graphs = dataclasses.replace(task, compile=True)
-    return Comparison(
+    return Benchmark(
         f"{experiment} on a GPU, batches of {task.batch_size}",
         task.metric,
         [

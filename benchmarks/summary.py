@@ -12,13 +12,13 @@ from rich.table import Table
 
 from ablab.safety.atomic_files import atomic_write
 from benchmarks.picture import bars
-from benchmarks.rounds import Measured, Spread, ratios
-from benchmarks.suite import Comparison
+from benchmarks.rounds import Measured, Range, ratios
+from benchmarks.suite import Benchmark
 
 
 @dataclass(frozen=True)
 class Summary:
-    comparison: Comparison
+    comparison: Benchmark
     measured: Mapping[str, list[Measured]]
 
     def heads(self) -> list[str]:
@@ -36,7 +36,7 @@ class Summary:
         in_steps = runs[0].steps > 0
         return [
             name,
-            Spread.of([r.fit for r in runs]).shown(2),
+            Range.of([r.fit for r in runs]).shown(2),
             median([r.fit / r.epochs for r in runs], 3) if in_steps else "",
             median([1e3 * r.fit / r.steps for r in runs], 2) if in_steps else "",
             *(ratios(self.measured, name, other).shown(2) for other in self._references()),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmarks.images import Step, inputs, ladder, main
+from benchmarks.images import TrainingStep, inputs, ladder, main
 from PIL import Image
 
 
@@ -44,7 +44,7 @@ def test_all_pipelines_give_uint8_batches(tmp_path: Path) -> None:
 
 def test_a_step_changes_what_learns_alone() -> None:
     batch = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), torch.tensor([0, 1, 0, 1])
-    step = Step(ladder(compiled=False)[-1], batch, 2)
+    step = TrainingStep(ladder(compiled=False)[-1], batch, 2)
     before = {name: value.clone() for name, value in step.model.state_dict().items()}
     step()
     changed = {

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.contenders import hand_loop, lightning_template
 from benchmarks.contenders.task import TASK_FILE, Task, contend
 from benchmarks.rounds import Contender, Measured, on_a_terminal, ratios, read, run_in_turns
-from benchmarks.suite import HAND, Comparison, comparisons
+from benchmarks.suite import HAND, Benchmark, comparisons
 from benchmarks.summary import Summary
 
 from ablab.errors import UserError
@@ -110,7 +110,7 @@ def test_a_ratio_is_of_two_times_of_the_same_round() -> None:
 
 
 def test_the_table_has_a_row_for_each_contender(tmp_path: Path) -> None:
-    comparison = Comparison("title", "rmse", [], ["a", "absent"])
+    comparison = Benchmark("title", "rmse", [], ["a", "absent"])
     runs = {"a": [measured(1.0), measured(2.0)], "b": [measured(2.0), measured(3.0)]}
     summary = Summary(comparison, runs)
     (tmp_path / "folder").mkdir()

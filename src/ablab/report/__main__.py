@@ -9,7 +9,7 @@ from pathlib import Path
 from ablab.errors import UserError
 from ablab.report.differences import show_differences
 from ablab.report.table.comparison import compare
-from ablab.report.table.tables import Table, build_table
+from ablab.report.table.tables import ReportTable, build_table
 from ablab.report.write import FORMATS, console, print_table, rendered, save, save_pictures
 from ablab.safety.printable import printable
 
@@ -113,7 +113,7 @@ def _parts(baseline: str | None) -> dict[str, str] | None:
     return {key.strip(): value.strip() for key, _, value in parts}
 
 
-def _no_baseline(table: Table, wanted: str) -> str:
+def _no_baseline(table: ReportTable, wanted: str) -> str:
     variants = "\n".join(",".join(f"{k}={v}" for k, v in row.variant) for row in table.rows)
     return f"baseline '{wanted}' is none of these variants:\n{variants}"
 

@@ -8,7 +8,7 @@ from ablab.errors import RunFolderError
 from ablab.report.forms import formats, numbers
 from ablab.report.forms.notes import notes_of
 from ablab.report.table.comparison import compare
-from ablab.report.table.tables import Table, build_table
+from ablab.report.table.tables import ReportTable, build_table
 from ablab.safety.atomic_files import atomic_write
 from ablab.safety.printable import printable
 
@@ -42,7 +42,7 @@ def plan_numbers(folder: Path) -> tuple[list[str], list[list[Any]]]:
     return numbers.tidy(build_table(compare([folder])))
 
 
-def rendered(table: Table, form: str) -> str:
+def rendered(table: ReportTable, form: str) -> str:
     """``table`` in one of ``FORMATS``."""
     match form:
         case "markdown":
@@ -58,7 +58,7 @@ def rendered(table: Table, form: str) -> str:
     return _as_text(table)
 
 
-def save_pictures(folder: Path, table: Table) -> list[Path]:
+def save_pictures(folder: Path, table: ReportTable) -> list[Path]:
     """Each picture of the page as an SVG file, named by its title, in ``folder``.
 
     Raises:
@@ -100,18 +100,18 @@ def print_plan(folder: Path, target: "Console") -> None:
     _print(table, notes_of(table), target)
 
 
-def print_table(table: Table, target: "Console") -> None:
+def print_table(table: ReportTable, target: "Console") -> None:
     """Print ``table``, its notes and failures."""
     _print(table, formats.notes_and_failures(table), target)
 
 
-def _print(table: Table, lines: list[str], target: "Console") -> None:
+def _print(table: ReportTable, lines: list[str], target: "Console") -> None:
     target.print(formats.terminal(table, width=target.width))
     for line in lines:
         target.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
-def _as_text(table: Table) -> str:
+def _as_text(table: ReportTable) -> str:
     from rich.console import Console
 
     plain = Console(width=_WITHOUT_EDGE, no_color=True, force_terminal=False)

@@ -22,7 +22,7 @@ from ablab.errors import UserError
 from ablab.report.table.comparison import compare
 from ablab.report.table.grid import Group, grouped, numeric_axes
 from ablab.report.table.paired import CONFIDENCE
-from ablab.report.table.tables import Table, build_table
+from ablab.report.table.tables import ReportTable, build_table
 from ablab.safety.printable import printable
 
 Array = NDArray[np.float64]
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def valley_lines(table: Table) -> list[str]:
+def valley_lines(table: ReportTable) -> list[str]:
     """Return a line for each metric and variant; none without two numeric axes.
 
     Only positive values of an axis count, since the scales are logarithmic.

@@ -11,7 +11,7 @@ import pytest
 from ablab.report.forms.cells import columns_of
 from ablab.report.forms.notes import failures_of, notes_of
 from ablab.report.table.comparison import compare
-from ablab.report.table.tables import Table, build_table
+from ablab.report.table.tables import ReportTable, build_table
 from ablab.report.write import write_reports
 from ablab.runs.record import RunRecord
 from ablab.safety.folder_lock import claimed
@@ -25,11 +25,11 @@ def rmse(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
     return {"rmse": LEVEL[variant or "none"] + 0.01 * seed}
 
 
-def table_of(folder: Path) -> Table:
+def table_of(folder: Path) -> ReportTable:
     return build_table(compare([folder]))
 
 
-def cells(table: Table, title: str) -> tuple[str, ...]:
+def cells(table: ReportTable, title: str) -> tuple[str, ...]:
     (column,) = (column for column in columns_of(table) if column.title == title)
     return column.cells
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 from ablab.report.table.comparison import STATUSES
 from ablab.report.table.paired import CONFIDENCE
-from ablab.report.table.rows import Row
-from ablab.report.table.tables import Table
+from ablab.report.table.rows import ReportRow
+from ablab.report.table.tables import ReportTable
 
 Kind = Literal["setting", "metric", "difference", "runs", "cost"]
 
@@ -25,7 +25,7 @@ class Column:
     best: frozenset[int] = frozenset()
 
 
-def columns_of(table: Table) -> list[Column]:
+def columns_of(table: ReportTable) -> list[Column]:
     """Settings, metrics, differences to the baseline where there is one, runs, and cost."""
     rows, comparison = table.rows, table.comparison
     columns = [
@@ -54,7 +54,7 @@ def columns_of(table: Table) -> list[Column]:
     return columns
 
 
-def row_name(row: Row) -> str:
+def row_name(row: ReportRow) -> str:
     """Its values, numbers to four digits: ``l2 = l2_again, 0.01``; empty where nothing varies."""
     return ", ".join(_rounded(_setting(row, key)) for key, _ in row.variant)
 
@@ -64,7 +64,7 @@ def shown_statuses(statuses: Mapping[str, int]) -> str:
     return ", ".join(f"{statuses[name]} {name}" for name in STATUSES[1:] if statuses.get(name))
 
 
-def _setting(row: Row, key: str) -> str:
+def _setting(row: ReportRow, key: str) -> str:
     value = dict(row.variant)[key]
     return " = ".join((value, *row.aliases)) if key == "variant" else value
 
@@ -77,7 +77,7 @@ def _rounded(text: str) -> str:
     return min(short, text, key=len)
 
 
-def _metric(row: Row, metric: str, decimals: int) -> str:
+def _metric(row: ReportRow, metric: str, decimals: int) -> str:
     spread = row.metrics.get(metric)
     if spread is None:
         return _absent(row.statuses)
@@ -94,7 +94,7 @@ def _absent(statuses: Counter[str]) -> str:
     return shown_statuses(statuses) or "-"
 
 
-def _difference(table: Table, index: int, metric: str, decimals: int) -> str:
+def _difference(table: ReportTable, index: int, metric: str, decimals: int) -> str:
     if table.baselines[index] == index:
         return "baseline"
     found = table.differences[index].get(metric)
@@ -107,13 +107,13 @@ def _difference(table: Table, index: int, metric: str, decimals: int) -> str:
     return f"{mean} [{_number(found.low, decimals, '+')}, {_number(found.high, decimals, '+')}]{n}"
 
 
-def _runs(row: Row) -> str:
+def _runs(row: ReportRow) -> str:
     unfinished = shown_statuses(row.statuses)
     done, total = row.statuses["done"], row.statuses.total()
     return f"{done} of {total}: {unfinished}" if unfinished else str(done)
 
 
-def decimals(rows: Sequence[Row], metric: str) -> int:
+def decimals(rows: Sequence[ReportRow], metric: str) -> int:
     """Of a column, by the size of its values: four for those about 1, fewer for larger ones."""
     means = [abs(row.metrics[metric].mean) for row in rows if metric in row.metrics]
     means = [mean for mean in means if mean > 0 and math.isfinite(mean)]

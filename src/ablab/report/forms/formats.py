@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ablab.report.forms.cells import Column, columns_of
 from ablab.report.forms.notes import Failure, failures_of, notes_of
-from ablab.report.table.tables import Table
+from ablab.report.table.tables import ReportTable
 from ablab.safety.printable import in_a_line, printable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _MARKDOWN = {
 }
 
 
-def terminal(table: Table, *, width: int | None = None) -> "RichTable":
+def terminal(table: ReportTable, *, width: int | None = None) -> "RichTable":
     """For ``rich``. With ``width`` (characters), columns that would not fit are left out and named
     below, those of cost first; setting, metric and run columns stay, folded if they must be."""
     from rich import box
@@ -62,7 +62,7 @@ def terminal(table: Table, *, width: int | None = None) -> "RichTable":
     return shown
 
 
-def notes_and_failures(table: Table) -> list[str]:
+def notes_and_failures(table: ReportTable) -> list[str]:
     """What stands under a table."""
     failures = failures_of(table.comparison.jobs)
     lines = notes_of(table)
@@ -72,7 +72,7 @@ def notes_and_failures(table: Table) -> list[str]:
     return lines
 
 
-def markdown(table: Table) -> str:
+def markdown(table: ReportTable) -> str:
     """The table, its notes, and above them what a plan says of itself."""
     plan = table.comparison.plan
     head = "" if plan is None else f"# {_escaped(plan.name)}\n\n"
@@ -82,7 +82,7 @@ def markdown(table: Table) -> str:
     return f"{head}{_markdown_table(table)}\n{''.join(lines)}"
 
 
-def latex(table: Table) -> str:
+def latex(table: ReportTable) -> str:
     """A ``tabular`` with the rules of booktabs."""
     columns = columns_of(table)
     alignment = "".join("r" if c.kind in ("metric", "cost") else "l" for c in columns)
@@ -98,7 +98,7 @@ def latex(table: Table) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _markdown_table(table: Table) -> str:
+def _markdown_table(table: ReportTable) -> str:
     columns = columns_of(table)
     lines = [
         [_escaped(column.title) for column in columns],

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablab.report.forms.cells import row_name
-from ablab.report.table.comparison import Comparison, Job
+from ablab.report.table.comparison import Comparison, ReportJob
 from ablab.report.table.paired import CONFIDENCE
-from ablab.report.table.tables import Table
+from ablab.report.table.tables import ReportTable
 
 LOG_FILE = "run.log"
 _INTERVALS = {"student": "Student's", "bootstrap": "a bootstrap's (BCa)"}
@@ -28,7 +28,7 @@ class Failure:
         return self.folder / LOG_FILE
 
 
-def notes_of(table: Table) -> list[str]:
+def notes_of(table: ReportTable) -> list[str]:
     """Lines to stand under the table."""
     comparison = table.comparison
     spread = "mean ± standard deviation (n seeds)"
@@ -83,7 +83,7 @@ def _changes(comparison: Comparison) -> list[str]:
     return [f"{name}: {' '.join(words)}" for name, words in changes.items() if words]
 
 
-def failures_of(jobs: Sequence[Job]) -> list[Failure]:
+def failures_of(jobs: Sequence[ReportJob]) -> list[Failure]:
     found = []
     for job in jobs:
         if job.status == "failed" and job.record is not None and job.record.error is not None:
@@ -95,7 +95,7 @@ def failures_of(jobs: Sequence[Job]) -> list[Failure]:
     return found
 
 
-def _code(jobs: Sequence[Job]) -> list[str]:
+def _code(jobs: Sequence[ReportJob]) -> list[str]:
     """Which commits the jobs ran on, where that is not one and the same for all."""
     began = [job.record for job in jobs if job.record is not None and job.status != "planned"]
     counts: Counter[str] = Counter()
@@ -109,7 +109,7 @@ def _code(jobs: Sequence[Job]) -> list[str]:
     return [f"{what}: {told}"]
 
 
-def _cost(table: Table) -> list[str]:
+def _cost(table: ReportTable) -> list[str]:
     costs = [row.cost for row in table.rows]
     hours, of_devices = sum(c.hours for c in costs), sum(c.device_hours for c in costs)
     if not hours:

@@ -7,11 +7,11 @@ from typing import Any
 
 from ablab.report.table.comparison import STATUSES
 from ablab.report.table.paired import PairedDifference
-from ablab.report.table.rows import Row, Spread
-from ablab.report.table.tables import Table
+from ablab.report.table.rows import ReportRow, Spread
+from ablab.report.table.tables import ReportTable
 
 
-def tidy(table: Table) -> tuple[list[str], list[list[Any]]]:
+def tidy(table: ReportTable) -> tuple[list[str], list[list[Any]]]:
     """Names of columns, and a line for each row × metric; None for gaps.
 
     What depends on the clock stands in columns whose names begin with ``seconds`` or ``hours``.
@@ -36,7 +36,7 @@ def tidy(table: Table) -> tuple[list[str], list[list[Any]]]:
     return header, lines
 
 
-def tidy_csv(table: Table) -> str:
+def tidy_csv(table: ReportTable) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     header, lines = tidy(table)
@@ -57,7 +57,7 @@ def _difference(found: PairedDifference | None) -> list[float | None]:
     return [_number(found.mean), _number(found.low), _number(found.high), found.n]
 
 
-def _name(row: Row) -> str:
+def _name(row: ReportRow) -> str:
     return " ".join(v if key == "variant" else f"{key}={v}" for key, v in row.variant)
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from ablab.report.forms.cells import Column, columns_of
 from ablab.report.forms.notes import failures_of, notes_of
-from ablab.report.table.tables import Table
+from ablab.report.table.tables import ReportTable
 
 TEMPLATE = "page.html.jinja"
 
 
-def page(table: Table) -> str:
+def page(table: ReportTable) -> str:
     """The page as text; every name that comes from a config or a folder is escaped."""
     from jinja2 import Environment, StrictUndefined
 
@@ -40,13 +40,13 @@ def _shown(column: Column) -> dict[str, Any]:
     return {"title": column.title, "cells": column.cells, "best": column.best, "right": right}
 
 
-def _common_overrides(table: Table) -> list[str]:
+def _common_overrides(table: ReportTable) -> list[str]:
     """What all runs were told, in the words of the first."""
     said = [job.record.overrides for job in table.comparison.jobs if job.record is not None]
     return [o for o in said[0] if all(o in overrides for overrides in said)] if said else []
 
 
-def _pictures(table: Table) -> list[dict[str, str]]:
+def _pictures(table: ReportTable) -> list[dict[str, str]]:
     from ablab.report.pictures.every import draw  # imports matplotlib
 
     return [

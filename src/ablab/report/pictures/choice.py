@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from ablab.report.pictures.style import MOST_LINES
 from ablab.report.table.grid import grouped, numeric_axes
-from ablab.report.table.tables import Table, best_rows
+from ablab.report.table.tables import ReportTable, best_rows
 
 
-def ranked(table: Table, metric: str | None, indices: Sequence[int]) -> list[int]:
+def ranked(table: ReportTable, metric: str | None, indices: Sequence[int]) -> list[int]:
     """Rows from best to worst by their means, those without any last."""
     sign = -1 if metric is not None and table.directions.get(metric) == "max" else 1
 
@@ -19,7 +19,9 @@ def ranked(table: Table, metric: str | None, indices: Sequence[int]) -> list[int
     return sorted(indices, key=rank)
 
 
-def candidates(table: Table, metric: str | None, indices: Sequence[int]) -> tuple[list[int], str]:
+def candidates(
+    table: ReportTable, metric: str | None, indices: Sequence[int]
+) -> tuple[list[int], str]:
     """All rows if they are few; of more, the best point of each variant on the numeric axes.
 
     Returns:
@@ -41,7 +43,7 @@ def candidates(table: Table, metric: str | None, indices: Sequence[int]) -> tupl
     return chosen, f" Of each of {len(chosen)} variants, its best point on the axes."
 
 
-def rows_named(table: Table) -> str:
+def rows_named(table: ReportTable) -> str:
     """What the parts of a row's name are, where that is not its variant alone."""
     keys = table.comparison.keys
     return "" if keys in ((), ("variant",), ("name",)) else f" Names: {', '.join(keys)}."

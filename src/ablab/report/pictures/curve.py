@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 from ablab.figures import MARKERS, legend_below, line_style, plain
 from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, Picture, as_svg, scale_x, shortened
 from ablab.report.table.grid import Group, grouped, numeric_axes
-from ablab.report.table.tables import Table
+from ablab.report.table.tables import ReportTable
 
 
-def curves(table: Table, metric: str) -> Picture | None:
+def curves(table: ReportTable, metric: str) -> Picture | None:
     """None unless there is one numeric axis, and on it a line of two points."""
     axes = numeric_axes(table)
     if len(axes) != 1:

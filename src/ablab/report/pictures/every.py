@@ -7,10 +7,10 @@ from ablab.report.pictures.learning_curves import learning_curves
 from ablab.report.pictures.scatter import scatters
 from ablab.report.pictures.strip import strips
 from ablab.report.pictures.style import Picture
-from ablab.report.table.tables import Table
+from ablab.report.table.tables import ReportTable
 
 
-def draw(table: Table) -> list[Picture]:
+def draw(table: ReportTable) -> list[Picture]:
     """For each metric in turn, and the learning curves last."""
     with styled():
         drawn = [

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from ablab.report.forms.cells import decimals
 from ablab.report.pictures.style import MOST_LINES, Picture, as_svg, shortened
 from ablab.report.table.grid import Group, grouped, is_grid, numeric_axes
-from ablab.report.table.tables import Table, best_rows, comparable_rows
+from ablab.report.table.tables import ReportTable, best_rows, comparable_rows
 
 Array = NDArray[np.float64]
 _ROOM_FOR_NUMBERS = 10  # cells a side
 
 
-def heat_maps(table: Table, metric: str) -> Picture | None:
+def heat_maps(table: ReportTable, metric: str) -> Picture | None:
     """None without a grid on two numeric axes, or without a value on it.
 
     Cells have one size, so that values in equal ratios lie as on a logarithmic axis.

@@ -11,21 +11,21 @@ from ablab.figures import legend_below, line_style, plain
 from ablab.report.forms.cells import row_name
 from ablab.report.pictures.choice import candidates, ranked, rows_named
 from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, Picture, as_svg, shortened
-from ablab.report.table.comparison import Job, Variant
-from ablab.report.table.tables import Table
+from ablab.report.table.comparison import ReportJob, Variant
+from ablab.report.table.tables import ReportTable
 from ablab.runs.history import FILE_NAME, read_history
 
 _TRAINING = "train/loss"
 Curve = dict[int, float]  # optimiser step -> value
 
 
-def learning_curves(table: Table) -> Picture | None:
+def learning_curves(table: ReportTable) -> Picture | None:
     """The objective on the validation part, or the training loss where no run has validated.
 
     Of many rows, the best and the worst by the first metric of the table. None where no history
     can be read.
     """
-    jobs: dict[Variant, list[Job]] = defaultdict(list)
+    jobs: dict[Variant, list[ReportJob]] = defaultdict(list)
     for job in table.comparison.jobs:
         if job.status != "unreadable":
             jobs[job.variant].append(job)
@@ -92,17 +92,17 @@ def mean_curve(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndar
     return np.array(steps), mean, std
 
 
-def _has_history(jobs: Sequence[Job]) -> bool:
+def _has_history(jobs: Sequence[ReportJob]) -> bool:
     return any((job.folder / _file_name(job)).is_file() for job in jobs)
 
 
-def _file_name(job: Job) -> str:
+def _file_name(job: ReportJob) -> str:
     if job.record is None:
         return FILE_NAME
     return job.record.trackers.get("CSVTracker", {}).get("file", FILE_NAME)
 
 
-def _history(job: Job) -> dict[str, Curve]:
+def _history(job: ReportJob) -> dict[str, Curve]:
     columns, rows = read_history(job.folder / _file_name(job))
     return {
         column: {int(row["step"]): float(row[column]) for row in rows if row[column]}

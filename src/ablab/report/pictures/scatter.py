@@ -11,12 +11,12 @@ from ablab.figures import COLOURS, plain
 from ablab.report.pictures.style import Picture, as_svg
 from ablab.report.table.grid import is_grid, numeric_axes
 from ablab.report.table.rows import Spread
-from ablab.report.table.tables import Table
+from ablab.report.table.tables import ReportTable
 
 _MOST_AXES = 9
 
 
-def scatters(table: Table, metric: str) -> Picture | None:
+def scatters(table: ReportTable, metric: str) -> Picture | None:
     """None for a grid, and without two values."""
     axes = numeric_axes(table)[:_MOST_AXES]
     means = np.array([_mean(row.metrics.get(metric)) for row in table.rows])

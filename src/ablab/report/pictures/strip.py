@@ -11,11 +11,11 @@ from ablab.report.forms.cells import row_name
 from ablab.report.pictures.choice import candidates, ranked, rows_named
 from ablab.report.pictures.style import MOST_LINES, Picture, as_svg, shortened
 from ablab.report.table.grid import numeric_axes
-from ablab.report.table.rows import Row
-from ablab.report.table.tables import Table
+from ablab.report.table.rows import ReportRow
+from ablab.report.table.tables import ReportTable
 
 
-def strips(table: Table, metric: str) -> Picture | None:
+def strips(table: ReportTable, metric: str) -> Picture | None:
     """None without two values, or where a picture of the axes shows as much: one seed a row.
 
     Of many rows, the best and their baselines.
@@ -58,16 +58,16 @@ def strips(table: Table, metric: str) -> Picture | None:
     return Picture(f"{metric} of each seed", caption, as_svg(figure))
 
 
-def _values(row: Row, metric: str) -> dict[str, float]:
+def _values(row: ReportRow, metric: str) -> dict[str, float]:
     found = row.per_seed.get(metric, {})
     return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
 
-def _mean(row: Row, metric: str) -> float:
+def _mean(row: ReportRow, metric: str) -> float:
     return statistics.fmean(_values(row, metric).values())
 
 
-def _connect_seeds(place: Axes, rows: list[Row], metric: str) -> None:
+def _connect_seeds(place: Axes, rows: list[ReportRow], metric: str) -> None:
     for seed in dict.fromkeys(seed for row in rows for seed in _values(row, metric)):
         points = [
             (values[seed], y)
@@ -77,7 +77,7 @@ def _connect_seeds(place: Axes, rows: list[Row], metric: str) -> None:
         place.plot(*zip(*points, strict=True), color="0.75", linewidth=0.9, zorder=1)
 
 
-def _chosen(table: Table, metric: str, indices: list[int]) -> list[int]:
+def _chosen(table: ReportTable, metric: str, indices: list[int]) -> list[int]:
     """The best, as many as there is room for with their baselines, in the order of the table."""
     chosen: set[int] = set()
     for index in ranked(table, metric, indices):

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
-from ablab.report.table.rows import Row
+from ablab.report.table.rows import ReportRow
 
 _Values = tuple[float | str, ...]
 
 
-def pair_with_baselines(rows: Sequence[Row], baseline: Mapping[str, str]) -> list[int | None]:
+def pair_with_baselines(rows: Sequence[ReportRow], baseline: Mapping[str, str]) -> list[int | None]:
     """For each row the index of the one with the baseline's values in place of its own.
 
     So ``variant=none`` compares each point of a grid with the same point of ``none``. Where there
@@ -35,7 +35,7 @@ def pair_with_baselines(rows: Sequence[Row], baseline: Mapping[str, str]) -> lis
     return [indices.get(_values(row, baseline), alone) for row in rows]
 
 
-def _values(row: Row, replaced: Mapping[str, str]) -> _Values:
+def _values(row: ReportRow, replaced: Mapping[str, str]) -> _Values:
     return tuple(_comparable(key, replaced.get(key, value)) for key, value in row.variant)
 
 

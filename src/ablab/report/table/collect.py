@@ -15,13 +15,13 @@ SEED_KEYS = ("seed", "seeds.init", "seeds.order")  # the last ones follow
 
 
 @dataclass(frozen=True)
-class Run:
+class RecordedRun:
     folder: Path
     record: RunRecord
     settings: dict[str, Any]  # what it computes, flat: "optim.lr" -> 0.005
 
 
-def collect(folders: list[Path]) -> list[Run]:
+def collect(folders: list[Path]) -> list[RecordedRun]:
     """Every run under ``folders``, in the order of their paths, but what a plan has left behind:
     run folders beside a ``plan.json`` that does not name them.
 
@@ -44,12 +44,12 @@ def collect(folders: list[Path]) -> list[Run]:
         raise RunFolderError(f"no run.json under {', '.join(map(str, folders))}")
     records = [(path, RunRecord.read(path)) for path in paths]
     return [
-        Run(folder, record, dict(leaves(identity(record.config), in_lists=False)))
+        RecordedRun(folder, record, dict(leaves(identity(record.config), in_lists=False)))
         for folder, record in records
     ]
 
 
-def varying_keys(runs: list[Run]) -> list[str]:
+def varying_keys(runs: list[RecordedRun]) -> list[str]:
     """Settings by which the runs differ, seeds left out."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     return [

@@ -9,7 +9,7 @@ from typing import Any
 
 from ablab.config.suggestions import suggestion
 from ablab.errors import RunFolderError, UserError
-from ablab.report.table.collect import SEED_KEYS, Run, collect, varying_keys
+from ablab.report.table.collect import SEED_KEYS, RecordedRun, collect, varying_keys
 from ablab.report.table.plan_file import PLAN_FILE, PlanFile
 from ablab.runs.record import FILE_NAME, RunRecord
 from ablab.safety.atomic_files import is_there
@@ -22,7 +22,7 @@ STATUSES = (
 
 
 @dataclass(frozen=True)
-class Job:
+class ReportJob:
     """A run as a report sees it; ``record`` is None where there is none that can be read.
 
     ``status`` is the record's, or ``killed`` (``running``, but no process holds the folder),
@@ -46,7 +46,7 @@ class Comparison:
     title: str
     keys: tuple[str, ...]
     average: tuple[str, ...]
-    jobs: tuple[Job, ...]
+    jobs: tuple[ReportJob, ...]
     metrics: tuple[str, ...]
     baseline: dict[str, str]
     plan: PlanFile | None
@@ -100,7 +100,7 @@ def _of_plan(
         status, record = _state(folder / planned.folder)
         values = {"variant": planned.variant, **planned.settings}
         jobs.append(
-            Job(
+            ReportJob(
                 folder=folder / planned.folder,
                 status=status,
                 record=record,
@@ -134,7 +134,7 @@ def _of_runs(
             raise UserError(f"no run has a setting '{key}', to average over")
     keys = _keys(runs, average)
     jobs = tuple(
-        Job(
+        ReportJob(
             folder=run.folder,
             status=_status(run.folder, run.record),
             record=run.record,
@@ -156,8 +156,8 @@ def _of_runs(
     )
 
 
-def _keys(runs: list[Run], average: Sequence[str]) -> tuple[str, ...]:
-    by_name: dict[str, list[Run]] = defaultdict(list)
+def _keys(runs: list[RecordedRun], average: Sequence[str]) -> tuple[str, ...]:
+    by_name: dict[str, list[RecordedRun]] = defaultdict(list)
     for run in runs:
         by_name[run.record.name].append(run)
     varying = dict.fromkeys(
@@ -198,7 +198,7 @@ def _variant(keys: Iterable[str], values: Mapping[str, Any]) -> Variant:
     return tuple((key, shown_value(values[key]) if key in values else "") for key in keys)
 
 
-def _records(jobs: Iterable[Job]) -> list[RunRecord]:
+def _records(jobs: Iterable[ReportJob]) -> list[RunRecord]:
     return [job.record for job in jobs if job.record is not None]
 
 

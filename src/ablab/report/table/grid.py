@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ablab.report.table.rows import Row
-from ablab.report.table.tables import Table
+from ablab.report.table.rows import ReportRow
+from ablab.report.table.tables import ReportTable
 
 
 @dataclass(frozen=True)
@@ -13,14 +13,14 @@ class Group:
     """Rows that agree in all but the axes, by their values on these; most often a variant."""
 
     name: str
-    rows: dict[tuple[float, ...], Row]
+    rows: dict[tuple[float, ...], ReportRow]
 
     def axis(self, index: int) -> list[float]:
         """The values on an axis, in order."""
         return sorted({point[index] for point in self.rows})
 
 
-def numeric_axes(table: Table) -> list[str]:
+def numeric_axes(table: ReportTable) -> list[str]:
     """Settings of which all values are numbers, two or more of them, in the order of the plan."""
     axes = []
     for key in table.comparison.keys:
@@ -30,7 +30,7 @@ def numeric_axes(table: Table) -> list[str]:
     return axes
 
 
-def is_grid(table: Table) -> bool:
+def is_grid(table: ReportTable) -> bool:
     """Whether rows fill a third or more of the grid that their values on numeric axes span.
 
     With fewer than two axes they always do.
@@ -43,7 +43,7 @@ def is_grid(table: Table) -> bool:
     return 3 * len(points) >= cells
 
 
-def grouped(table: Table, axes: Sequence[str]) -> list[Group]:
+def grouped(table: ReportTable, axes: Sequence[str]) -> list[Group]:
     """A group for each value of the settings that are no axes.
 
     A row that goes by the name of another variant as well is a point of that one's group too.
@@ -73,6 +73,6 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _point(row: Row, axes: Sequence[str]) -> tuple[float, ...]:
+def _point(row: ReportRow, axes: Sequence[str]) -> tuple[float, ...]:
     settings = dict(row.variant)
     return tuple(float(settings[axis]) for axis in axes)

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ablab.report.table.comparison import Comparison, Job, Variant
+from ablab.report.table.comparison import Comparison, ReportJob, Variant
 from ablab.runs.record import RunRecord
 
 
@@ -39,7 +39,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportRow:
     """``per_seed`` holds each metric's value (a mean, where a seed has several) by seed.
 
     ``statuses`` counts jobs, ``seeds`` those that the row would have if all of them were done.
@@ -57,14 +57,14 @@ class Row:
         return metric in self.metrics and self.metrics[metric].n == self.seeds
 
 
-def summarise(comparison: Comparison) -> list[Row]:
+def summarise(comparison: Comparison) -> list[ReportRow]:
     """One row a variant: all jobs that agree in every setting but the seed.
 
     Where settings are averaged (``data.split``), a seed's value is first the mean over them, and
     only seeds that have all of their values count, so that the spread is that of the seeds, and
     rows are means over the same settings.
     """
-    groups: dict[Variant, list[Job]] = defaultdict(list)
+    groups: dict[Variant, list[ReportJob]] = defaultdict(list)
     for job in comparison.jobs:
         groups[job.variant].append(job)
     parts = {job.part for job in comparison.jobs}
@@ -72,7 +72,7 @@ def summarise(comparison: Comparison) -> list[Row]:
     for variant, jobs in groups.items():
         per_seed = {metric: _per_seed(jobs, parts, metric) for metric in comparison.metrics}
         rows.append(
-            Row(
+            ReportRow(
                 variant=variant,
                 aliases=tuple(dict.fromkeys(alias for job in jobs for alias in job.aliases)),
                 metrics={m: Spread.of(list(v.values())) for m, v in per_seed.items() if v},
@@ -85,7 +85,7 @@ def summarise(comparison: Comparison) -> list[Row]:
     return rows
 
 
-def _value(job: Job, metric: str) -> float | None:
+def _value(job: ReportJob, metric: str) -> float | None:
     if job.status != "done" or job.record is None:
         return None
     stage, _, short = metric.partition("/")
@@ -94,7 +94,7 @@ def _value(job: Job, metric: str) -> float | None:
     return job.record.metrics.get("chosen", {}).get(metric)
 
 
-def _per_seed(jobs: Sequence[Job], parts: set[str], metric: str) -> dict[str, float]:
+def _per_seed(jobs: Sequence[ReportJob], parts: set[str], metric: str) -> dict[str, float]:
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for job in jobs:
         value = _value(job, metric)
@@ -107,7 +107,7 @@ def _per_seed(jobs: Sequence[Job], parts: set[str], metric: str) -> dict[str, fl
     }
 
 
-def _cost(jobs: Sequence[Job]) -> Cost:
+def _cost(jobs: Sequence[ReportJob]) -> Cost:
     spent, of_devices, finished = 0.0, 0.0, []
     devices: dict[str, None] = {}
     for job in jobs:

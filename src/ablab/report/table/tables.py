@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from ablab.report.table.baseline import pair_with_baselines
 from ablab.report.table.comparison import Comparison
 from ablab.report.table.paired import Interval, PairedDifference, paired_difference
-from ablab.report.table.rows import Row, summarise
+from ablab.report.table.rows import ReportRow, summarise
 from ablab.runs.record import RunRecord
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """``baselines`` and ``best`` are indices of rows; ``differences`` are by row and metric.
 
     A metric without a known direction (``min``, ``max``) has no best.
     """
 
     comparison: Comparison
-    rows: list[Row]
+    rows: list[ReportRow]
     directions: dict[str, str]
     baselines: list[int | None]
     differences: list[dict[str, PairedDifference]]
@@ -27,7 +27,7 @@ class Table:
     interval: Interval
 
 
-def build_table(comparison: Comparison, interval: Interval = "student") -> Table:
+def build_table(comparison: Comparison, interval: Interval = "student") -> ReportTable:
     rows = summarise(comparison)
     known = directions(comparison)
     baselines = pair_with_baselines(rows, comparison.baseline)
@@ -39,7 +39,7 @@ def build_table(comparison: Comparison, interval: Interval = "student") -> Table
             if baseline not in (None, index)
         }
         differences.append({metric: value for metric, value in found.items() if value is not None})
-    return Table(
+    return ReportTable(
         comparison=comparison,
         rows=rows,
         directions=known,
@@ -61,7 +61,7 @@ def directions(comparison: Comparison) -> dict[str, str]:
     return found
 
 
-def best_rows(rows: Sequence[Row], metric: str, direction: str | None) -> frozenset[int]:
+def best_rows(rows: Sequence[ReportRow], metric: str, direction: str | None) -> frozenset[int]:
     """Indices of the best mean, several in a tie; none among fewer than two, or undirected."""
     means = {index: rows[index].metrics[metric].mean for index in comparable_rows(rows, metric)}
     if direction is None or len(means) < 2:
@@ -70,7 +70,7 @@ def best_rows(rows: Sequence[Row], metric: str, direction: str | None) -> frozen
     return frozenset(index for index, mean in means.items() if mean == best)
 
 
-def comparable_rows(rows: Sequence[Row], metric: str) -> frozenset[int]:
+def comparable_rows(rows: Sequence[ReportRow], metric: str) -> frozenset[int]:
     """Return the indices of the rows whose means are of the same seeds, so that one can be best.
 
     Where some rows have every seed that any row has, the others cannot be best: a mean of the
