@@ -1,5 +1,7 @@
-"""``ablab report FOLDER…``: a table of runs, from their records alone.
-``ablab report diff RUN_A RUN_B``: in what two of them differ."""
+"""``ablab report FOLDER…`` prints the table of a plan or of any runs, from their records alone.
+
+``ablab report diff RUN_A RUN_B`` prints the settings and metrics in which two runs differ.
+"""
 
 import argparse
 import re
@@ -15,6 +17,7 @@ from ablab.safety.printable import printable
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run ``ablab report``; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments[:1] == ["diff"]:
@@ -28,24 +31,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _diff(arguments: list[str]) -> None:
-    """Raises RunFolderError if there is no run to be read."""
+    """Print the differences of two runs. Raise RunFolderError if a run cannot be read."""
     parser = argparse.ArgumentParser(
-        prog="ablab report diff", description="In what two runs differ, and nothing else."
+        prog="ablab report diff",
+        description="Print the settings and metrics in which two runs differ.",
     )
     parser.add_argument("a", type=Path, metavar="RUN_A", help="a run folder")
-    parser.add_argument("b", type=Path, metavar="RUN_B", help="another")
+    parser.add_argument("b", type=Path, metavar="RUN_B", help="another run folder")
     options = parser.parse_args(arguments)
     show_differences((options.a, options.b), console())
 
 
 def _report(options: argparse.Namespace) -> None:
-    """Raises UserError for what was asked and cannot be had."""
-    wanted = _parts(options.baseline)
+    """Print or write what the options ask for. Raise UserError if that is not possible."""
+    baseline = _parse_baseline(options.baseline)
     comparison = compare(
-        options.folders, average=options.average, metrics=options.metric, baseline=wanted
+        options.folders, average=options.average, metrics=options.metric, baseline=baseline
     )
     table = build_table(comparison, options.interval)
-    if wanted and not any(baseline is not None for baseline in table.baselines):
+    if baseline and not any(index is not None for index in table.baselines):
         raise UserError(_no_baseline(table, options.baseline))
     if options.pictures is not None:
         for path in save_pictures(options.pictures, table):
@@ -61,39 +65,42 @@ def _report(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ablab report",
-        description="Mean ± standard deviation (n seeds), a row for each variant: of a plan, or of "
-        "any runs, by the settings in which they differ.",
-        epilog="ablab report diff RUN_A RUN_B: in what two runs differ.",
+        description="Print mean ± standard deviation (n seeds) with a row for each variant of a "
+        "plan, or for each combination of the settings in which any runs differ.",
+        epilog="ablab report diff RUN_A RUN_B prints the differences of two runs.",
     )
     parser.add_argument(
-        "folders", nargs="+", type=Path, help="a plan's folder, or folders that hold runs"
+        "folders", nargs="+", type=Path, help="a plan's folder, or folders with runs"
     )
     parser.add_argument(
         "--average",
         metavar="KEY",
         action="append",
         default=[],
-        help="average over this setting first, so that the spread is over seeds: data.split",
+        help="average over this setting first, so that the spread is over seeds, e.g. data.split",
     )
     parser.add_argument(
-        "--metric", action="append", default=[], help="only this metric, such as test/rmse"
+        "--metric", action="append", default=[], help="show only this metric, e.g. test/rmse"
     )
     parser.add_argument(
         "--baseline",
         metavar="KEY=VALUE,…",
-        help="show differences, paired by seed, to the row with these values in place of its own: "
-        "name=digits_scratch",
+        help="show the difference of each row, paired by seed, to the row with these values in "
+        "place of its own, e.g. variant=none",
     )
     parser.add_argument(
         "--interval",
         choices=("student", "bootstrap"),
         default="student",
-        help="of differences; a bootstrap is too narrow for few seeds",
+        help="interval of the differences; a bootstrap is too narrow for few seeds",
     )
-    parser.add_argument("--format", choices=FORMATS, help="by default what --output ends in")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="instead of the terminal")
+    parser.add_argument("--format", choices=FORMATS, help="default: by the ending of --output")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file")
     parser.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="save the page's pictures as SVG, no table"
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="write the page's pictures as SVG",
     )
     return parser
 
@@ -103,19 +110,19 @@ def _format_of(output: Path) -> str:
     return endings.get(output.suffix, "terminal")
 
 
-def _parts(baseline: str | None) -> dict[str, str] | None:
+def _parse_baseline(baseline: str | None) -> dict[str, str] | None:
     if baseline is None:
         return None
-    # a list has commas as well: optim.betas=[0.9, 0.999]
+    # A comma inside a list separates no parts: optim.betas=[0.9, 0.999].
     parts = [part.partition("=") for part in re.split(r",\s*(?=[\w.-]+=)", baseline)]
     if not all(separator for _, separator, _ in parts):
-        raise UserError(f"--baseline is KEY=VALUE,…, not '{baseline}'")
+        raise UserError(f"--baseline should be KEY=VALUE,…, not '{baseline}'")
     return {key.strip(): value.strip() for key, _, value in parts}
 
 
 def _no_baseline(table: ReportTable, wanted: str) -> str:
     variants = "\n".join(",".join(f"{k}={v}" for k, v in row.variant) for row in table.rows)
-    return f"baseline '{wanted}' is none of these variants:\n{variants}"
+    return f"--baseline: '{wanted}' is none of the rows:\n{variants}"
 
 
 if __name__ == "__main__":

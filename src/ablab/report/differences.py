@@ -1,4 +1,4 @@
-"""``python -m ablab.report diff RUN_A RUN_B``: in what two runs differ, and nothing else."""
+"""``ablab report diff RUN_A RUN_B``: the settings and metrics in which two runs differ."""
 
 import math
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ _ABSENT = object()
 
 
 def config_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
-    """Dotted key and both values, as written in YAML; ``(none)`` where a config lacks the key."""
+    """Return dotted key and both values as YAML writes them; ``(none)`` for a missing key."""
     ours, theirs = (dict(leaves(run.config, in_lists=False)) for run in (a, b))
     return [(key, _shown(x), _shown(y)) for key, x, y in _differing(ours, theirs)]
 
 
 def metric_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, float, float]]:
-    """Metric of the test part or of the chosen checkpoint, and both values; nan where missing."""
+    """Return metrics of the test part and the chosen checkpoint; nan for a missing value."""
     return [
         (key, math.nan if ours is _ABSENT else ours, math.nan if theirs is _ABSENT else theirs)
         for key, ours, theirs in _differing(_metrics(a), _metrics(b))
@@ -31,7 +31,7 @@ def metric_differences(a: RunRecord, b: RunRecord) -> list[tuple[str, float, flo
 
 
 def show_differences(folders: tuple[Path, Path], console: "Console") -> None:
-    """Print them.
+    """Print the differences of two runs.
 
     Raises:
         RunFolderError: a folder holds no readable record.
@@ -65,7 +65,8 @@ def show_differences(folders: tuple[Path, Path], console: "Console") -> None:
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     pairs = [(key, a.get(key, _ABSENT), b.get(key, _ABSENT)) for key in {**a, **b}]
-    return [(key, x, y) for key, x, y in pairs if _shown(x) != _shown(y)]  # nan is nan
+    # They are compared as texts, since only as a text does nan equal nan.
+    return [(key, x, y) for key, x, y in pairs if _shown(x) != _shown(y)]
 
 
 def _metrics(record: RunRecord) -> dict[str, float]:

@@ -1,18 +1,18 @@
-"""The tables of a plan after each of its jobs, without slowing the plan down."""
+"""Keep the tables of a plan up to date after each of its jobs, without slowing the plan down."""
 
 import logging
 import time
 from pathlib import Path
 
 log = logging.getLogger(__name__)
-_SHARE = 0.05  # of a plan's time may go into writing its tables
+_SHARE = 0.05  # the largest share of a plan's time that may go into writing its tables
 _due = 0.0
 
 
 def refresh_tables(plan_folder: Path) -> None:
-    """Write the tables anew, unless that was done a moment ago: the plan writes the last ones.
+    """Write the tables again, unless that was done a moment ago; the plan writes the last ones.
 
-    What fails is told in the log, and costs the job nothing.
+    An error is logged and costs the job nothing.
     """
     global _due
     started = time.monotonic()

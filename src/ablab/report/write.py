@@ -1,4 +1,4 @@
-"""Reports as files and at the terminal."""
+"""Write reports to files and to the terminal."""
 
 import re
 from pathlib import Path
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FORMATS = {"terminal": ".txt", "markdown": ".md", "csv": ".csv", "latex": ".tex", "html": ".html"}
-_WITHOUT_EDGE = 300  # characters; a file has no edge, and rich would cut words to fit 80 columns
+_FILE_WIDTH = 300  # characters; for a file, rich would fold to 80 columns
 
 
 def write_tables(folder: Path) -> None:
     """Write ``report.md``, ``.csv`` and ``.tex`` of the plan in ``folder``, each atomically.
 
     Raises:
-        RunFolderError: there is no plan that can be read, or a file cannot be written.
+        RunFolderError: there is no readable plan, or a file cannot be written.
     """
     table = build_table(compare([folder]))
     for name in ("markdown", "csv", "latex"):
@@ -31,19 +31,19 @@ def write_tables(folder: Path) -> None:
 
 
 def write_reports(folder: Path) -> None:
-    """As ``write_tables``, and ``report.html`` with its pictures."""
+    """Write the same tables and ``report.html`` with its pictures. Raise RunFolderError."""
     table = build_table(compare([folder]))
     for name in ("markdown", "csv", "latex", "html"):
         save(folder / f"report{FORMATS[name]}", rendered(table, name))
 
 
 def plan_numbers(folder: Path) -> tuple[list[str], list[list[Any]]]:
-    """Columns and lines of ``report.csv``, as a tracker's table takes them; None for gaps."""
+    """Return columns and rows of ``report.csv`` for a tracker's table; None for empty cells."""
     return numbers.tidy(build_table(compare([folder])))
 
 
 def rendered(table: ReportTable, form: str) -> str:
-    """``table`` in one of ``FORMATS``."""
+    """Return ``table`` in the form ``form``, one of ``FORMATS``."""
     match form:
         case "markdown":
             return formats.markdown(table)
@@ -59,17 +59,17 @@ def rendered(table: ReportTable, form: str) -> str:
 
 
 def save_pictures(folder: Path, table: ReportTable) -> list[Path]:
-    """Each picture of the page as an SVG file, named by its title, in ``folder``.
+    """Write each picture of the page as an SVG file into ``folder``, named by its title.
 
     Raises:
         RunFolderError: a file cannot be written.
     """
-    from ablab.report.pictures.every import draw  # imports matplotlib
+    from ablab.report.pictures.every import draw  # imported here, since it imports matplotlib
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunFolderError(f"{folder}: cannot be made ({error.strerror})") from error
+        raise RunFolderError(f"{folder}: cannot be created ({error.strerror})") from error
     paths = []
     for picture in draw(table):
         paths.append(folder / f"{re.sub(r'[^0-9A-Za-z]+', '_', picture.title).strip('_')}.svg")
@@ -78,7 +78,7 @@ def save_pictures(folder: Path, table: ReportTable) -> list[Path]:
 
 
 def save(path: Path, content: str | bytes) -> None:
-    """Raises RunFolderError if the file cannot be written."""
+    """Write a file atomically. Raise RunFolderError if it cannot be written."""
     try:
         with atomic_write(path) as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -87,11 +87,11 @@ def save(path: Path, content: str | bytes) -> None:
 
 
 def console() -> "Console":
-    """For standard output; where that is a file, without an edge."""
+    """Return a rich console for standard output, wide enough for any table if that is a file."""
     from rich.console import Console
 
-    terminal = Console(markup=False)  # brackets in the name of a folder are no markup
-    return terminal if terminal.is_terminal else Console(width=_WITHOUT_EDGE, markup=False)
+    terminal = Console(markup=False)  # brackets in a folder's name are not markup
+    return terminal if terminal.is_terminal else Console(width=_FILE_WIDTH, markup=False)
 
 
 def print_plan(folder: Path, target: "Console") -> None:
@@ -114,7 +114,7 @@ def _print(table: ReportTable, lines: list[str], target: "Console") -> None:
 def _as_text(table: ReportTable) -> str:
     from rich.console import Console
 
-    plain = Console(width=_WITHOUT_EDGE, no_color=True, force_terminal=False)
+    plain = Console(width=_FILE_WIDTH, no_color=True, force_terminal=False)
     with plain.capture() as captured:
         print_table(table, plain)
     return captured.get()

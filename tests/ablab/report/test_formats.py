@@ -170,11 +170,11 @@ def test_a_baseline_may_hold_a_list(
     [
         (
             ["--baseline", "variant=l3"],
-            "baseline 'variant=l3' is none of these variants:\nvari",
+            "--baseline: 'variant=l3' is none of the rows:\nvari",
         ),
-        (["--baseline", "optm.lr=1"], "baseline 'optm.lr=1' is none of these variants"),
-        (["--baseline", "l2"], "--baseline is KEY=VALUE,…, not 'l2'"),
-        (["--average", "variant"], "'variant' is no axis of the plan, to average over"),
+        (["--baseline", "optm.lr=1"], "--baseline: 'optm.lr=1' is none of the rows"),
+        (["--baseline", "l2"], "--baseline should be KEY=VALUE,…, not 'l2'"),
+        (["--average", "variant"], "cannot average over 'variant', which is no axis of the plan"),
         (["--metric", "test/rmsee"], "no run has measured 'test/rmsee'; did you mean 'test/rmse'"),
         (["--output", "/none/x.md"], "/none/x.md: cannot be written"),
     ],

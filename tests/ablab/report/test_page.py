@@ -87,7 +87,7 @@ def test_a_page_holds_table_notes_failures_and_pictures(tmp_path: Path) -> None:
     assert "2 of 3: 1 failed" in page.words
     assert "TrainingError: the loss is nan" in page.words
     assert str(folder / "l2_seed2" / "run.log") in page.words
-    assert "a dot a seed" in page.html.lower()
+    assert "each dot is a seed" in page.html.lower()
     strip, curves = page.pictures
     assert all("<!-- none -->" in picture for picture in (strip, curves))
     assert "<!-- optimiser steps -->" in curves

@@ -1,4 +1,4 @@
-"""A table as texts: what every form of it (terminal, Markdown, LaTeX, HTML) shows alike."""
+"""The cells of a table as text, the same in every form (terminal, Markdown, LaTeX, HTML)."""
 
 import math
 import statistics
@@ -17,7 +17,7 @@ Kind = Literal["setting", "metric", "difference", "runs", "cost"]
 
 @dataclass(frozen=True)
 class Column:
-    """A title and a cell for each row; ``best`` are the indices of those to be marked."""
+    """A title and a cell for each row; ``best`` holds the indices of the cells to mark."""
 
     title: str
     kind: Kind
@@ -26,7 +26,7 @@ class Column:
 
 
 def columns_of(table: ReportTable) -> list[Column]:
-    """Settings, metrics, differences to the baseline where there is one, runs, and cost."""
+    """Return the columns: settings, metrics, differences to a baseline if any, runs, cost."""
     rows, comparison = table.rows, table.comparison
     columns = [
         Column(key, "setting", tuple(_setting(row, key) for row in rows)) for key in comparison.keys
@@ -55,12 +55,12 @@ def columns_of(table: ReportTable) -> list[Column]:
 
 
 def row_name(row: ReportRow) -> str:
-    """Its values, numbers to four digits: ``l2 = l2_again, 0.01``; empty where nothing varies."""
+    """Return a row's values, numbers to four digits: ``l2 = l2_again, 0.01``; may be empty."""
     return ", ".join(_rounded(_setting(row, key)) for key, _ in row.variant)
 
 
 def shown_statuses(statuses: Mapping[str, int]) -> str:
-    """``1 failed, 2 missing``: those of jobs that are not done."""
+    """Return the statuses of jobs that are not done, as ``1 failed, 2 missing``."""
     return ", ".join(f"{statuses[name]} {name}" for name in STATUSES[1:] if statuses.get(name))
 
 
@@ -88,7 +88,7 @@ def _metric(row: ReportRow, metric: str, decimals: int) -> str:
 
 
 def _absent(statuses: Counter[str]) -> str:
-    """Why a row has no value: the status that all of its jobs share, or how many have which."""
+    """Return why a row has no value: the status of all its jobs, or the count of each."""
     if len(statuses) == 1 and "done" not in statuses:
         return next(iter(statuses))
     return shown_statuses(statuses) or "-"
@@ -114,7 +114,7 @@ def _runs(row: ReportRow) -> str:
 
 
 def decimals(rows: Sequence[ReportRow], metric: str) -> int:
-    """Of a column, by the size of its values: four for those about 1, fewer for larger ones."""
+    """Return the decimals of a metric's column: four for values about 1, fewer for larger ones."""
     means = [abs(row.metrics[metric].mean) for row in rows if metric in row.metrics]
     means = [mean for mean in means if mean > 0 and math.isfinite(mean)]
     if not means:

@@ -1,4 +1,4 @@
-"""The forms that a table takes: terminal, Markdown, LaTeX."""
+"""Write a table for the terminal, in Markdown and in LaTeX."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from ablab.safety.printable import in_a_line, printable
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-# Which columns a narrow terminal does without, first to last
+# A narrow terminal leaves these columns out, in this order.
 _DISPENSABLE = ("device-hours", "hours", "s / run", "difference")
 _MOST_FAILURES = 10
 _LATEX = {
@@ -24,11 +24,11 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
-    "[": "{[}",  # at a row's beginning it would be an option of the row before
+    "[": "{[}",  # at the start of a row, it would be an option of the row before
     "\n": " ",
     "\r": " ",
 }
-_LINK = re.compile(r"\](?=[(\[:])")  # other brackets, as of an interval, make none
+_LINK = re.compile(r"\](?=[(\[:])")  # other brackets, such as an interval's, make no link
 _MARKDOWN = {
     **{character: f"\\{character}" for character in "\\|*`"},
     "<": "&lt;",
@@ -38,8 +38,11 @@ _MARKDOWN = {
 
 
 def terminal(table: ReportTable, *, width: int | None = None) -> "RichTable":
-    """For ``rich``. With ``width`` (characters), columns that would not fit are left out and named
-    below, those of cost first; setting, metric and run columns stay, folded if they must be."""
+    """Return the table for ``rich``.
+
+    With ``width`` (characters), columns that do not fit are left out and named below the table:
+    first those of cost, then differences. The others stay, and fold if they must.
+    """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -63,17 +66,17 @@ def terminal(table: ReportTable, *, width: int | None = None) -> "RichTable":
 
 
 def notes_and_failures(table: ReportTable) -> list[str]:
-    """What stands under a table."""
+    """Return the lines under a table: its notes, then its first failures."""
     failures = failures_of(table.comparison.jobs)
     lines = notes_of(table)
     lines += map(_failure, failures[:_MOST_FAILURES])
     if len(failures) > _MOST_FAILURES:
-        lines.append(f"and {len(failures) - _MOST_FAILURES} more that failed")
+        lines.append(f"and {len(failures) - _MOST_FAILURES} more failures")
     return lines
 
 
 def markdown(table: ReportTable) -> str:
-    """The table, its notes, and above them what a plan says of itself."""
+    """Return the name and claim of the plan, the table and its notes."""
     plan = table.comparison.plan
     head = "" if plan is None else f"# {_escaped(plan.name)}\n\n"
     if plan is not None and plan.claim:
@@ -83,7 +86,7 @@ def markdown(table: ReportTable) -> str:
 
 
 def latex(table: ReportTable) -> str:
-    """A ``tabular`` with the rules of booktabs."""
+    """Return a ``tabular`` with the rules of booktabs."""
     columns = columns_of(table)
     alignment = "".join("r" if c.kind in ("metric", "cost") else "l" for c in columns)
     lines = [r"% \usepackage{booktabs}"]
@@ -115,7 +118,7 @@ def _narrowed(columns: Sequence[Column], width: int) -> list[Column]:
 
     def needed(column: Column) -> int:
         lines = (column.title, *(_starred(column, index) for index in range(len(column.cells))))
-        return 3 + max(map(cell_len, lines))  # with the gap to the next
+        return 3 + max(map(cell_len, lines))  # with the gap between columns
 
     kept = list(columns)
     for dispensable in _DISPENSABLE:
@@ -140,7 +143,7 @@ def _around(column: Column, index: int, text: str, before: str, after: str | Non
 
 
 def _escaped(text: str) -> str:
-    """Return ``text`` as Markdown shows it: no markup, and no link to wherever a name says."""
+    """Return ``text`` so that Markdown shows it as it is, without markup or links."""
     return _LINK.sub(r"\]", _replaced(text, _MARKDOWN))
 
 
@@ -149,5 +152,5 @@ def _replaced(text: str, replacements: dict[str, str]) -> str:
 
 
 def _failure(failure: Failure) -> str:
-    told = f" {failure.error};" if failure.error else ""
-    return f"{failure.status}: {failure.folder.name}:{told} see {failure.log}"
+    error = f" {failure.error};" if failure.error else ""
+    return f"{failure.status}: {failure.folder.name}:{error} see {failure.log}"

@@ -1,4 +1,4 @@
-"""What has to be said beside a table: how to read it, which code ran, what it cost, what failed."""
+"""The notes under a table: how to read it, which code ran, what it cost, what failed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _MOST_VARIANTS = 12
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that has ended without a result, and why, in a line."""
+    """A job that ended without a result, and the first line of its error."""
 
     folder: Path
     status: str
@@ -29,7 +29,7 @@ class Failure:
 
 
 def notes_of(table: ReportTable) -> list[str]:
-    """Lines to stand under the table."""
+    """Return the lines under a table, without failures."""
     comparison = table.comparison
     spread = "mean ± standard deviation (n seeds)"
     if comparison.average:
@@ -37,14 +37,14 @@ def notes_of(table: ReportTable) -> list[str]:
     notes = [spread]
     if any(table.best.values()):
         notes[0] += "; the best is marked"
-    if any(baseline is not None for baseline in table.baselines):
-        told = ", ".join(f"{key} {value}" for key, value in comparison.baseline.items())
+    if any(index is not None for index in table.baselines):
+        baseline = ", ".join(f"{key} {value}" for key, value in comparison.baseline.items())
         notes.append(
-            f"Δ: difference to {told}, paired by seed, and {_INTERVALS[table.interval]} "
+            f"Δ: difference to {baseline}, paired by seed, and {_INTERVALS[table.interval]} "
             f"{100 * CONFIDENCE:.0f} % interval"
         )
     notes += [
-        f"{row_name(row)}: the same config as {', '.join(row.aliases)}, and so run once"
+        f"{row_name(row)}: the same config as {', '.join(row.aliases)}, so it ran once"
         for row in table.rows
         if row.aliases and "variant" not in dict(row.variant)  # whose column names them
     ]
@@ -53,7 +53,7 @@ def notes_of(table: ReportTable) -> list[str]:
 
 
 def _of_the_best_epoch(comparison: Comparison) -> list[str]:
-    """Say that a validation metric is that of the checkpoint which was chosen by validation."""
+    """Return a note that a validation metric is that of the checkpoint chosen by validation."""
     records = [job.record for job in comparison.jobs if job.record and job.status == "done"]
     if not records or not any(metric.startswith("val/") for metric in comparison.metrics):
         return []
@@ -66,11 +66,11 @@ def _of_the_best_epoch(comparison: Comparison) -> list[str]:
 
 
 def _changes(comparison: Comparison) -> list[str]:
-    """What each variant of a plan changes, as the command line would say it."""
-    said = [job.record.overrides for job in comparison.jobs if job.record is not None]
-    if comparison.plan is None or not said:
+    """Return what each variant of a plan changes, as overrides of the command line."""
+    overrides = [job.record.overrides for job in comparison.jobs if job.record is not None]
+    if comparison.plan is None or not overrides:
         return []
-    common = set(said[0]).intersection(*said)
+    common = set(overrides[0]).intersection(*overrides)
     own = {"seed", *comparison.plan.axes}
     changes: dict[str, list[str]] = {}
     for job in comparison.jobs:
@@ -84,6 +84,7 @@ def _changes(comparison: Comparison) -> list[str]:
 
 
 def failures_of(jobs: Sequence[ReportJob]) -> list[Failure]:
+    """Return the jobs that failed, were killed or left an unreadable record."""
     found = []
     for job in jobs:
         if job.status == "failed" and job.record is not None and job.record.error is not None:
@@ -96,7 +97,7 @@ def failures_of(jobs: Sequence[ReportJob]) -> list[Failure]:
 
 
 def _code(jobs: Sequence[ReportJob]) -> list[str]:
-    """Which commits the jobs ran on, where that is not one and the same for all."""
+    """Return the commits of the jobs if they differ or have uncommitted changes."""
     began = [job.record for job in jobs if job.record is not None and job.status != "planned"]
     counts: Counter[str] = Counter()
     for record in began:
@@ -104,9 +105,9 @@ def _code(jobs: Sequence[ReportJob]) -> list[str]:
         counts[commit + (", uncommitted changes" if record.git.get("dirty") else "")] += 1
     if len(counts) < 2 and not any(record.git.get("dirty") for record in began):
         return []
-    told = "; ".join(f"{commit} ({_count(n, 'job')})" for commit, n in counts.items())
+    commits = "; ".join(f"{commit} ({_count(n, 'job')})" for commit, n in counts.items())
     what = "not all jobs ran on the same code" if len(counts) > 1 else "the code was not committed"
-    return [f"{what}: {told}"]
+    return [f"{what}: {commits}"]
 
 
 def _cost(table: ReportTable) -> list[str]:
@@ -114,19 +115,19 @@ def _cost(table: ReportTable) -> list[str]:
     hours, of_devices = sum(c.hours for c in costs), sum(c.device_hours for c in costs)
     if not hours:
         return []
-    told = f"cost: {hours:.3g} hours"
+    line = f"cost: {hours:.3g} hours"
     devices = list(dict.fromkeys(device for cost in costs for device in cost.devices))
     if of_devices != hours:
-        told += f", {of_devices:.3g} device-hours"
+        line += f", {of_devices:.3g} device-hours"
     if devices:
-        told += f" on {', '.join(devices)}"
+        line += f" on {', '.join(devices)}"
     by_variant: dict[str, float] = defaultdict(float)
     for row in table.rows:
         by_variant[dict(row.variant).get("variant", "")] += row.cost.device_hours
     if 1 < len(by_variant) < min(len(table.rows), _MOST_VARIANTS + 1):
         each = ", ".join(f"{name} {spent:.3g}" for name, spent in by_variant.items())
-        told += f" ({each})"
-    return [told]
+        line += f" ({each})"
+    return [line]
 
 
 def _count(n: int, noun: str) -> str:

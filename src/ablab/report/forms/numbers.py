@@ -1,4 +1,4 @@
-"""A table as numbers, one line a row × metric, for other programs."""
+"""A table as numbers for other programs, with a line for each row × metric."""
 
 import csv
 import io
@@ -12,9 +12,9 @@ from ablab.report.table.tables import ReportTable
 
 
 def tidy(table: ReportTable) -> tuple[list[str], list[list[Any]]]:
-    """Names of columns, and a line for each row × metric; None for gaps.
+    """Return the names of the columns and a line for each row × metric; None for empty cells.
 
-    What depends on the clock stands in columns whose names begin with ``seconds`` or ``hours``.
+    Only columns whose names begin with ``seconds`` or ``hours`` depend on the clock.
     """
     spread = ("mean", "std", "n", "seeds", "best")
     difference = ("baseline", "difference", "low", "high", "pairs")
@@ -37,6 +37,7 @@ def tidy(table: ReportTable) -> tuple[list[str], list[list[Any]]]:
 
 
 def tidy_csv(table: ReportTable) -> str:
+    """Return the same as CSV."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     header, lines = tidy(table)

@@ -1,4 +1,4 @@
-"""One HTML page of a table: no script, no network, pictures within."""
+"""The HTML page of a table: one file with its pictures, without scripts or network."""
 
 import base64
 from importlib.resources import files
@@ -12,7 +12,7 @@ TEMPLATE = "page.html.jinja"
 
 
 def page(table: ReportTable) -> str:
-    """The page as text; every name that comes from a config or a folder is escaped."""
+    """Return the page; every name from a config or a folder is escaped."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -41,13 +41,13 @@ def _shown(column: Column) -> dict[str, Any]:
 
 
 def _common_overrides(table: ReportTable) -> list[str]:
-    """What all runs were told, in the words of the first."""
-    said = [job.record.overrides for job in table.comparison.jobs if job.record is not None]
-    return [o for o in said[0] if all(o in overrides for overrides in said)] if said else []
+    """Return the overrides that all runs share, in the order of the first run."""
+    each = [job.record.overrides for job in table.comparison.jobs if job.record is not None]
+    return [word for word in each[0] if all(word in words for words in each)] if each else []
 
 
 def _pictures(table: ReportTable) -> list[dict[str, str]]:
-    from ablab.report.pictures.every import draw  # imports matplotlib
+    from ablab.report.pictures.every import draw  # imported here, since it imports matplotlib
 
     return [
         {

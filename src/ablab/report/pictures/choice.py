@@ -1,4 +1,4 @@
-"""Which rows a picture has room for."""
+"""Choose the rows that a picture has room for."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from ablab.report.table.tables import ReportTable, best_rows
 
 
 def ranked(table: ReportTable, metric: str | None, indices: Sequence[int]) -> list[int]:
-    """Rows from best to worst by their means, those without any last."""
+    """Return the rows from best to worst by their means, rows without a mean last."""
     sign = -1 if metric is not None and table.directions.get(metric) == "max" else 1
 
     def rank(index: int) -> float:
@@ -22,10 +22,10 @@ def ranked(table: ReportTable, metric: str | None, indices: Sequence[int]) -> li
 def candidates(
     table: ReportTable, metric: str | None, indices: Sequence[int]
 ) -> tuple[list[int], str]:
-    """All rows if they are few; of more, the best point of each variant on the numeric axes.
+    """Return all rows if they are few, else the best point of each variant on the numeric axes.
 
     Returns:
-        The rows, and what to say of the choice; nothing where nothing was left out.
+        The rows, and a sentence for the caption; empty if no row was left out.
     """
     groups = grouped(table, numeric_axes(table))
     if len(indices) <= MOST_LINES or len(groups) == 1:
@@ -40,10 +40,10 @@ def candidates(
     chosen = list(dict.fromkeys(chosen))
     if len(chosen) == len(indices):
         return chosen, ""
-    return chosen, f" Of each of {len(chosen)} variants, its best point on the axes."
+    return chosen, f" The best point of each of {len(chosen)} variants."
 
 
 def rows_named(table: ReportTable) -> str:
-    """What the parts of a row's name are, where that is not its variant alone."""
+    """Return a sentence that explains the parts of a row's name; empty for a variant alone."""
     keys = table.comparison.keys
     return "" if keys in ((), ("variant",), ("name",)) else f" Names: {', '.join(keys)}."

@@ -1,4 +1,4 @@
-"""A metric over the only numeric axis: mean and standard deviation, a line for each variant."""
+"""Draw a metric over the only numeric axis: a line for each variant, with its deviation."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +10,7 @@ from ablab.report.table.tables import ReportTable
 
 
 def curves(table: ReportTable, metric: str) -> Picture | None:
-    """None unless there is one numeric axis, and on it a line of two points."""
+    """Return None unless there is exactly one numeric axis and a line of two points on it."""
     axes = numeric_axes(table)
     if len(axes) != 1:
         return None
@@ -55,7 +55,7 @@ def curves(table: ReportTable, metric: str) -> Picture | None:
 
 
 def _points(group: Group, metric: str) -> list[tuple[float, float, float]]:
-    """x, mean and standard deviation (0 where one seed leaves it unknown), in the order of x."""
+    """Return x, mean and standard deviation (0 for one seed), sorted by x."""
     points = []
     for (x,), row in sorted(group.rows.items(), key=lambda item: item[0]):
         spread = row.metrics.get(metric)

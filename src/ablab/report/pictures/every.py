@@ -1,4 +1,4 @@
-"""All pictures that a table has something to show in."""
+"""Draw every picture for which a table has something to show."""
 
 from ablab.figures import styled
 from ablab.report.pictures.curve import curves
@@ -11,7 +11,7 @@ from ablab.report.table.tables import ReportTable
 
 
 def draw(table: ReportTable) -> list[Picture]:
-    """For each metric in turn, and the learning curves last."""
+    """Return the pictures of each metric in turn, then the learning curves."""
     with styled():
         drawn = [
             kind(table, metric)

@@ -1,4 +1,4 @@
-"""A metric over two numeric axes: a heat map for each variant, all on one scale of colours."""
+"""Draw a metric over two numeric axes: a heat map for each variant, on one colour scale."""
 
 import math
 
@@ -21,9 +21,9 @@ _ROOM_FOR_NUMBERS = 10  # cells a side
 
 
 def heat_maps(table: ReportTable, metric: str) -> Picture | None:
-    """None without a grid on two numeric axes, or without a value on it.
+    """Return None without a grid on two numeric axes, or without a value on it.
 
-    Cells have one size, so that values in equal ratios lie as on a logarithmic axis.
+    All cells have the same size, so an axis with equal ratios looks logarithmic.
     """
     axes = numeric_axes(table)[:2]
     if len(axes) < 2 or not is_grid(table):
@@ -63,8 +63,8 @@ def heat_maps(table: ReportTable, metric: str) -> Picture | None:
         extend="max" if sign > 0 else "min",
     )
     caption = (
-        "Means over seeds. The best cell is framed; a hatched one has no value, one with a star "
-        "lacks seeds and so cannot be the best."
+        "Means over seeds. The best cell is framed; a hatched one has no value; one with a star "
+        "lacks seeds, so it cannot be the best."
     )
     if len(shown) < len(means):
         caption += f" The best {len(shown)} of {len(means)}."
@@ -72,7 +72,7 @@ def heat_maps(table: ReportTable, metric: str) -> Picture | None:
 
 
 def _means(group: Group, metric: str) -> Array:
-    """[X, Y], nan where there is none."""
+    """Return the means as [X, Y], nan where a cell has none."""
     x, y = group.axis(0), group.axis(1)
     means = np.full((len(x), len(y)), np.nan)
     for (at_x, at_y), row in group.rows.items():
@@ -82,8 +82,10 @@ def _means(group: Group, metric: str) -> Array:
 
 
 def _norm(means: Array, sign: int) -> Normalize:
-    """From the best to where the worse half begins, and half as far again: cells far outside the
-    valley, whose values can be any, would flatten its colours."""
+    """Return a scale from the best value to 2.5 times the median's distance from it.
+
+    Cells far outside the valley can have any value and would flatten the colours inside it.
+    """
     costs = sign * means[np.isfinite(means)]
     best, median, worst = costs.min(), np.median(costs), costs.max()
     limit = min(worst, median + 1.5 * (median - best))
@@ -108,7 +110,7 @@ def _draw(place: Axes, group: Group, means: Array, norm: Normalize, colours: Col
 
 
 def _write_numbers(place: Axes, group: Group, metric: str, digits: int) -> None:
-    """Means into the cells where there is room, and a star where seeds are lacking."""
+    """Write the means into the cells if there is room, and a star if seeds are missing."""
     (image,) = place.images
     x, y = group.axis(0), group.axis(1)
     room = max(len(x), len(y)) <= _ROOM_FOR_NUMBERS
@@ -132,7 +134,7 @@ def _frame_best(place: Axes, group: Group, metric: str, direction: str | None) -
     best = best_rows([group.rows[point] for point in points], metric, direction)
     for index in best:
         x, y = (group.axis(i).index(points[index][i]) for i in (0, 1))
-        # white beside red, so that it shows on any colour and without colours
+        # Red inside white shows on any colour, and in greyscale.
         for colour, width in (("white", 4.0), ("#C00000", 2.0)):
             place.add_patch(
                 Rectangle(

@@ -1,4 +1,4 @@
-"""What runs measured on their way: mean and standard deviation over seeds, a line for each row."""
+"""Draw learning curves: mean and standard deviation over runs, a line for each row."""
 
 import math
 from collections import defaultdict
@@ -20,10 +20,13 @@ Curve = dict[int, float]  # optimiser step -> value
 
 
 def learning_curves(table: ReportTable) -> Picture | None:
-    """The objective on the validation part, or the training loss where no run has validated.
+    """Draw the objective on the validation part, or the training loss if no run has validated.
 
-    Of many rows, the best and the worst by the first metric of the table. None where no history
-    can be read.
+    Of many rows, the best and the worst by the first metric of the table are drawn. Return None if
+    no run has a history.
+
+    Raises:
+        RunFolderError: a history is damaged.
     """
     jobs: dict[Variant, list[ReportJob]] = defaultdict(list)
     for job in table.comparison.jobs:
@@ -65,7 +68,8 @@ def learning_curves(table: ReportTable) -> Picture | None:
     place.set_ylabel(column)
     if ends and min(ends) > 0 and max(ends) > 30 * min(ends):
         place.set_yscale("log")
-        place.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # its own needs TeX's
+        # The default of matplotlib writes powers of ten in TeX.
+        place.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     plain(place)
     legend_below(figure, place)
     caption = "Means over runs."
@@ -76,9 +80,10 @@ def learning_curves(table: ReportTable) -> Picture | None:
 
 
 def mean_curve(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps that half of the runs or more have reached, mean, and deviation (0 for one run).
+    """Return steps, means and standard deviations (0 for one run) over runs.
 
-    At steps of fewer, the mean would jump to that of the runs which went on.
+    Only steps that at least half of the runs reached count: beyond them, the mean would jump to
+    that of the runs that went on.
     """
     at: dict[int, list[float]] = defaultdict(list)
     for curve in curves:

@@ -1,4 +1,4 @@
-"""A metric over each numeric axis, a dot a row: for points on no grid, such as a search's."""
+"""Draw a metric over each numeric axis, a dot for each row: for points that form no grid."""
 
 import math
 
@@ -17,7 +17,7 @@ _MOST_AXES = 9
 
 
 def scatters(table: ReportTable, metric: str) -> Picture | None:
-    """None for a grid, and without two values."""
+    """Return None for a grid, or with fewer than two values."""
     axes = numeric_axes(table)[:_MOST_AXES]
     means = np.array([_mean(row.metrics.get(metric)) for row in table.rows])
     known = np.flatnonzero(np.isfinite(means))
@@ -46,13 +46,13 @@ def scatters(table: ReportTable, metric: str) -> Picture | None:
         best = known[np.argmin(costs)]
         place.scatter(x[best], y[best], s=90, facecolors="none", edgecolors=COLOURS[1])
         if x.min() > 0 and np.median(x) - x.min() < 0.15 * (x.max() - x.min()):
-            place.set_xscale("log")  # half of the dots would lie in a corner
+            place.set_xscale("log")  # or half of the dots would lie in a corner
         place.xaxis.set_major_formatter("{x:g}")
         place.set_xlabel(axes[index])
         place.set_ylabel(metric if index % columns == 0 else "")
         plain(place)
     figure.colorbar(ScalarMappable(order), ax=places, label="row of the table")
-    caption = "A dot a row of the table; the best is ringed."
+    caption = "Each dot is a row of the table; the best has a ring."
     if beyond:
         caption += " Triangles lie beyond the axis."
     return Picture(f"{metric} over {', '.join(axes)}", caption, as_svg(figure))

@@ -1,4 +1,4 @@
-"""Every seed of a row as a dot, so that a mean hides nothing."""
+"""Draw every seed of a row as a dot, so that a mean hides nothing."""
 
 import math
 import statistics
@@ -16,9 +16,9 @@ from ablab.report.table.tables import ReportTable
 
 
 def strips(table: ReportTable, metric: str) -> Picture | None:
-    """None without two values, or where a picture of the axes shows as much: one seed a row.
+    """Return None with fewer than two values, or if a picture of the axes shows as much.
 
-    Of many rows, the best and their baselines.
+    Of many rows, the best and their baselines are drawn.
     """
     having = [index for index, row in enumerate(table.rows) if _values(row, metric)]
     seeds = [len(_values(table.rows[index], metric)) for index in having]
@@ -45,7 +45,7 @@ def strips(table: ReportTable, metric: str) -> Picture | None:
     place.set_xlabel(metric)
     place.locator_params(axis="x", nbins=5)
     plain(place)
-    caption = "A dot a seed; the bar is the mean."
+    caption = "Each dot is a seed; the bar is the mean."
     if baselines - {None}:
         caption += " Orange: a baseline."
     if paired and None not in baselines:
@@ -78,7 +78,7 @@ def _connect_seeds(place: Axes, rows: list[ReportRow], metric: str) -> None:
 
 
 def _chosen(table: ReportTable, metric: str, indices: list[int]) -> list[int]:
-    """The best, as many as there is room for with their baselines, in the order of the table."""
+    """Return as many of the best rows as fit with their baselines, in the table's order."""
     chosen: set[int] = set()
     for index in ranked(table, metric, indices):
         baseline = table.baselines[index]

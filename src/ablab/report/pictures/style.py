@@ -1,4 +1,4 @@
-"""What the pictures of a report share: ticks, names, and how a figure becomes SVG."""
+"""What the pictures of a report share: ticks, short names, and SVG."""
 
 import io
 import math
@@ -11,25 +11,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 MOST_LINES = 12
-MOST_BANDS = 6  # more would cover each other
+MOST_BANDS = 6  # more bands would cover each other
 _LONGEST_NAME = 44
 
 
 @dataclass(frozen=True)
 class Picture:
+    """A drawn picture; ``svg`` is the content of its file."""
+
     title: str
     caption: str
     svg: bytes
 
 
 def as_svg(figure: Figure) -> bytes:
+    """Return the figure as SVG, without a date, so that the same figure is the same file."""
     text = io.BytesIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
 
 
 def shortened(name: str) -> str:
-    """A name that leaves room for the picture, without its middle if it must be."""
+    """Return a name short enough for a picture, with its middle cut out if it is too long."""
     name = " ".join(name.split()) or "all"
     if len(name) <= _LONGEST_NAME:
         return name
@@ -37,7 +40,7 @@ def shortened(name: str) -> str:
 
 
 def is_geometric(values: Sequence[float]) -> bool:
-    """Whether positive values, in order, have ratios that are more alike than their differences."""
+    """Return whether sorted values have ratios that are more alike than their differences."""
     if len(values) < 3 or values[0] <= 0:
         return False
     ratios = [math.log(b / a) for a, b in pairwise(values)]
@@ -46,7 +49,7 @@ def is_geometric(values: Sequence[float]) -> bool:
 
 
 def scale_x(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis where ``values`` are spaced so, with ticks at the values themselves."""
+    """Put ticks at ``values``, on a logarithmic axis if they are spaced geometrically."""
     if is_geometric(values):
         axes.set_xscale("log")
     every = math.ceil(len(values) / 10)

@@ -1,4 +1,4 @@
-"""Which row each row of a table is compared with."""
+"""Find the row with which each row of a table is compared."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ _Values = tuple[float | str, ...]
 
 
 def pair_with_baselines(rows: Sequence[ReportRow], baseline: Mapping[str, str]) -> list[int | None]:
-    """For each row the index of the one with the baseline's values in place of its own.
+    """Return for each row the index of the row with the baseline's values in place of its own.
 
-    So ``variant=none`` compares each point of a grid with the same point of ``none``. Where there
-    is no such row and only one has the baseline's values, it is that one.
+    With ``variant=none``, each point of a grid is compared with the same point of ``none``. If
+    there is no such row and exactly one row has the baseline's values, that row is taken.
     """
     if not baseline:
         return [None] * len(rows)
@@ -40,7 +40,7 @@ def _values(row: ReportRow, replaced: Mapping[str, str]) -> _Values:
 
 
 def _comparable(key: str, value: str) -> float | str:
-    """1e-2 and 0.01 are one value, as are [1,2] and [1, 2]; names are only names."""
+    """Return ``value`` so that 1e-2 equals 0.01 and [1,2] equals [1, 2]; names stay as they are."""
     if key in ("variant", "name"):
         return value
     try:

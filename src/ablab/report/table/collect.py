@@ -1,4 +1,4 @@
-"""Run records of a folder, and by which settings they differ."""
+"""Collect the run records of folders, and find the settings in which they differ."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +11,23 @@ from ablab.runs.identity import identity
 from ablab.runs.record import RunRecord, run_folders
 from ablab.safety.atomic_files import is_there
 
-SEED_KEYS = ("seed", "seeds.init", "seeds.order")  # the last ones follow
+SEED_KEYS = ("seed", "seeds.init", "seeds.order")  # seeds.init and seeds.order follow seed
 
 
 @dataclass(frozen=True)
 class RecordedRun:
+    """A run with its record; ``settings`` are those that identify it, by dotted keys."""
+
     folder: Path
     record: RunRecord
-    settings: dict[str, Any]  # what it computes, flat: "optim.lr" -> 0.005
+    settings: dict[str, Any]
 
 
 def collect(folders: list[Path]) -> list[RecordedRun]:
-    """Every run under ``folders``, in the order of their paths, but what a plan has left behind:
-    run folders beside a ``plan.json`` that does not name them.
+    """Return every run under ``folders``, in the order of their paths.
+
+    Run folders beside a ``plan.json`` that does not name them are left out: they belong to an
+    earlier version of the plan.
 
     Raises:
         RunFolderError: a folder does not exist, holds no run, or holds a damaged record or plan.
@@ -39,7 +43,8 @@ def collect(folders: list[Path]) -> list[RecordedRun]:
         if is_there(plan / PLAN_FILE)
     }
     paths = [path for path in paths if path.name in jobs.get(path.parent, {path.name})]
-    paths = list({path.resolve(): path for path in paths}.values())  # folders may overlap
+    # Folders may overlap, but each run counts once.
+    paths = list({path.resolve(): path for path in paths}.values())
     if not paths:
         raise RunFolderError(f"no run.json under {', '.join(map(str, folders))}")
     records = [(path, RunRecord.read(path)) for path in paths]
@@ -50,7 +55,7 @@ def collect(folders: list[Path]) -> list[RecordedRun]:
 
 
 def varying_keys(runs: list[RecordedRun]) -> list[str]:
-    """Settings by which the runs differ, seeds left out."""
+    """Return the settings in which the runs differ, other than seeds and name."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     return [
         key
@@ -61,5 +66,5 @@ def varying_keys(runs: list[RecordedRun]) -> list[str]:
 
 
 def _job_order(path: Path) -> list[tuple[int, str]]:
-    """Job 2 before job 10."""
+    """Return a sort key that puts job 2 before job 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in path.parts]

@@ -1,4 +1,4 @@
-"""What is compared with what: the jobs of a plan, or runs by the settings in which they differ."""
+"""Decide what a report compares: the jobs of a plan, or runs by the settings that differ."""
 
 import json
 from collections import defaultdict
@@ -23,11 +23,12 @@ STATUSES = (
 
 @dataclass(frozen=True)
 class ReportJob:
-    """A run as a report sees it; ``record`` is None where there is none that can be read.
+    """A run as a report sees it; ``record`` is None if it is missing or unreadable.
 
-    ``status`` is the record's, or ``killed`` (``running``, but no process holds the folder),
-    ``missing``, ``unreadable``. ``variant`` says which row it belongs to, ``aliases`` by which
-    other variants' names it goes, ``part`` holds the values of the settings that are averaged.
+    ``status`` is that of the record, or ``killed`` (the record says ``running``, but no process
+    holds the folder), ``missing`` or ``unreadable``. Jobs with the same ``variant`` share a row;
+    ``aliases`` are the names of other variants with the same config. ``part`` holds the values of
+    the settings that are averaged.
     """
 
     folder: Path
@@ -41,7 +42,7 @@ class ReportJob:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Jobs, the settings by which their rows differ (``variant`` first), and what is compared."""
+    """The jobs of a report, the settings that tell its rows apart, and the metrics to compare."""
 
     title: str
     keys: tuple[str, ...]
@@ -59,10 +60,11 @@ def compare(
     metrics: Sequence[str] = (),
     baseline: Mapping[str, str] | None = None,
 ) -> Comparison:
-    """A plan's jobs if ``folders`` is one plan folder, else every run under them.
+    """Compare the jobs of a plan if ``folders`` is one plan folder, else every run under them.
 
     Args:
-        average, metrics, baseline: where given, in place of what the plan says.
+        folders: a plan folder, or folders with runs.
+        average, metrics, baseline: if given, they replace those of the plan.
 
     Raises:
         RunFolderError: a folder does not exist, holds no run, or holds a damaged record or plan.
@@ -92,7 +94,7 @@ def _of_plan(
     for axis in average:
         if axis not in plan.axes:
             told = suggestion(axis, list(plan.axes))
-            raise UserError(f"'{axis}' is no axis of the plan, to average over{told}")
+            raise UserError(f"cannot average over '{axis}', which is no axis of the plan{told}")
     axes = [axis for axis in plan.axes if axis not in averaged]
     named = ["variant"] if any(job.variant is not None for job in plan.jobs) else []
     jobs = []
@@ -131,7 +133,7 @@ def _of_runs(
     runs = collect(list(folders))
     for key in average:
         if all(key not in run.settings for run in runs):
-            raise UserError(f"no run has a setting '{key}', to average over")
+            raise UserError(f"cannot average over '{key}', which is a setting of no run")
     keys = _keys(runs, average)
     jobs = tuple(
         ReportJob(
@@ -164,20 +166,21 @@ def _keys(runs: list[RecordedRun], average: Sequence[str]) -> tuple[str, ...]:
         key
         for named in by_name.values()
         for key in varying_keys(named)
-        if all(key in run.settings for run in named)  # what only some have, their model or data say
+        # A key that only some runs have follows from their choice of model or data.
+        if all(key in run.settings for run in named)
     )
-    names = ["name"] if len(by_name) > 1 else []  # which says what all of its runs have in common
+    names = ["name"] if len(by_name) > 1 else []  # a name stands for what its runs share
     return (*names, *(key for key in varying if key not in average))
 
 
 def measured(record: RunRecord) -> set[str]:
-    """Names of all metrics that a run has, of its test and of its chosen checkpoint."""
+    """Return the names of all metrics of a run: of the test and of the chosen checkpoint."""
     test = {f"test/{name}" for name in record.metrics.get("test", {})}
     return {*test, *record.metrics.get("chosen", {})}
 
 
 def metric_names(records: Iterable[RunRecord]) -> list[str]:
-    """``test/…`` of every run, then the objective on the validation part where there is one."""
+    """Return the test metrics but the loss, then the objective on the validation part if any."""
     names: dict[str, None] = {}
     objectives: dict[str, None] = {}
     for record in records:
@@ -190,7 +193,7 @@ def metric_names(records: Iterable[RunRecord]) -> list[str]:
 
 
 def shown_value(value: Any) -> str:
-    """A setting as it is written in YAML."""
+    """Return a setting as YAML writes it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

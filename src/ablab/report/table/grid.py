@@ -1,4 +1,4 @@
-"""The numeric axes of a table, and its rows as points on them."""
+"""Find the numeric axes of a table, and the position of each row on them."""
 
 import math
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ from ablab.report.table.tables import ReportTable
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that agree in all but the axes, by their values on these; most often a variant."""
+    """The rows that agree in all settings but the axes, by their values on the axes."""
 
     name: str
     rows: dict[tuple[float, ...], ReportRow]
 
     def axis(self, index: int) -> list[float]:
-        """The values on an axis, in order."""
+        """Return the sorted values on an axis."""
         return sorted({point[index] for point in self.rows})
 
 
 def numeric_axes(table: ReportTable) -> list[str]:
-    """Settings of which all values are numbers, two or more of them, in the order of the plan."""
+    """Return the settings with two or more values that are all numbers, in the plan's order."""
     axes = []
     for key in table.comparison.keys:
         texts = {dict(row.variant)[key] for row in table.rows}
@@ -31,9 +31,9 @@ def numeric_axes(table: ReportTable) -> list[str]:
 
 
 def is_grid(table: ReportTable) -> bool:
-    """Whether rows fill a third or more of the grid that their values on numeric axes span.
+    """Return whether the rows fill at least a third of the grid that their values span.
 
-    With fewer than two axes they always do.
+    With fewer than two numeric axes they always do.
     """
     axes = numeric_axes(table)
     if len(axes) < 2:
@@ -44,9 +44,9 @@ def is_grid(table: ReportTable) -> bool:
 
 
 def grouped(table: ReportTable, axes: Sequence[str]) -> list[Group]:
-    """A group for each value of the settings that are no axes.
+    """Return a group for each combination of the settings that are not axes.
 
-    A row that goes by the name of another variant as well is a point of that one's group too.
+    A row with an alias is a point of that variant's group too.
     """
     groups: dict[tuple[str, ...], Group] = {}
     others = [key for key in table.comparison.keys if key not in axes]

@@ -1,4 +1,4 @@
-"""Differences between two variants, seed by seed, with the interval that their spread allows."""
+"""Differences between two variants, paired by seed, with confidence intervals."""
 
 import math
 import statistics
@@ -12,7 +12,7 @@ Interval = Literal["student", "bootstrap"]
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Mean over ``n`` common seeds, and an interval of it: nan where n < 2, or a value is."""
+    """The mean difference over ``n`` common seeds; the interval is nan if n < 2 or a value is."""
 
     mean: float
     low: float
@@ -23,11 +23,11 @@ class PairedDifference:
 def paired_difference(
     ours: Mapping[str, float], baseline: Mapping[str, float], interval: Interval = "student"
 ) -> PairedDifference | None:
-    """``ours - baseline`` over the seeds that both have; None without any.
+    """Return ``ours - baseline`` over the seeds that both have; None if there are none.
 
-    The interval is Student's of the paired differences, or a bootstrap's (BCa, Efron 1987; always
-    the same resamples). With few seeds a bootstrap is too sure of itself. How often the 95 %
-    intervals cover the mean of normal differences (20,000 draws; 2,000 for the bootstrap):
+    The interval is Student's for paired differences, or a BCa bootstrap (Efron 1987; always the
+    same resamples), which is too narrow for few seeds. How often the 95 % intervals cover the mean
+    of normal differences (20,000 draws; 2,000 for the bootstrap):
 
     =========  ======  ======  ======
     seeds           3       5      10
@@ -50,7 +50,7 @@ def paired_difference(
         return PairedDifference(mean, mean, mean, n)
     if interval == "bootstrap":
         return PairedDifference(mean, *_bootstrap(differences), n)
-    from scipy.special import stdtrit  # imported here: takes half a second
+    from scipy.special import stdtrit  # imported here, since it takes half a second
 
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
     return PairedDifference(mean, mean - half, mean + half, n)
@@ -58,7 +58,7 @@ def paired_difference(
 
 def _bootstrap(values: list[float]) -> tuple[float, float]:
     import numpy as np
-    from scipy.stats import bootstrap  # imported here: takes a second
+    from scipy.stats import bootstrap  # imported here, since it takes a second
 
     found = bootstrap(
         (values,), np.mean, confidence_level=CONFIDENCE, method="BCa", rng=np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Mean ± standard deviation (n) of metrics over seeds, for each variant of a comparison."""
+"""Mean ± standard deviation (n) of the metrics over seeds, for each variant of a comparison."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from ablab.runs.record import RunRecord
 
 @dataclass(frozen=True)
 class Spread:
-    """Sample mean and standard deviation (n - 1) of ``n`` values; nan where there is none."""
+    """The sample mean and standard deviation (n - 1) of ``n`` values; nan if undefined."""
 
     mean: float
     std: float
@@ -21,7 +21,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: list[float]) -> "Spread":
-        if not all(map(math.isfinite, values)):  # a run that diverged
+        if not all(map(math.isfinite, values)):  # from a run that diverged
             return cls(math.nan, math.nan, len(values))
         std = statistics.stdev(values) if len(values) > 1 else math.nan
         return cls(statistics.fmean(values), std, len(values))
@@ -29,8 +29,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Cost:
-    """``seconds``: mean of a finished run, nan without any. Hours are those of all runs, finished
-    or not, and ``device_hours`` counts them once a device."""
+    """What the runs of a row took.
+
+    ``seconds`` is the mean of the finished runs, nan without any. ``hours`` sums all runs, finished
+    or not; ``device_hours`` counts the hours of a run once for each of its devices.
+    """
 
     seconds: float
     hours: float
@@ -40,9 +43,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class ReportRow:
-    """``per_seed`` holds each metric's value (a mean, where a seed has several) by seed.
+    """A row of a report: the jobs that differ in nothing but the seed.
 
-    ``statuses`` counts jobs, ``seeds`` those that the row would have if all of them were done.
+    ``per_seed`` holds the value of each metric by seed (the mean, if a seed has several).
+    ``statuses`` counts jobs; ``seeds`` counts the seeds, finished or not.
     """
 
     variant: Variant
@@ -54,15 +58,16 @@ class ReportRow:
     cost: Cost
 
     def complete(self, metric: str) -> bool:
+        """Return whether every seed of the row has a value."""
         return metric in self.metrics and self.metrics[metric].n == self.seeds
 
 
 def summarise(comparison: Comparison) -> list[ReportRow]:
-    """One row a variant: all jobs that agree in every setting but the seed.
+    """Return a row for each variant.
 
-    Where settings are averaged (``data.split``), a seed's value is first the mean over them, and
-    only seeds that have all of their values count, so that the spread is that of the seeds, and
-    rows are means over the same settings.
+    If settings are averaged (``data.split``), the value of a seed is the mean over their values,
+    and only seeds that have all of these count. So the spread is that of the seeds, and all rows
+    are means over the same settings.
     """
     groups: dict[Variant, list[ReportJob]] = defaultdict(list)
     for job in comparison.jobs:
@@ -99,7 +104,7 @@ def _per_seed(jobs: Sequence[ReportJob], parts: set[str], metric: str) -> dict[s
     for job in jobs:
         value = _value(job, metric)
         if value is not None:
-            found[job.seed][job.part].append(value)  # a seed that was run twice is still one seed
+            found[job.seed][job.part].append(value)  # a seed that ran twice is one seed
     return {
         seed: Spread.of([Spread.of(values).mean for values in of_part.values()]).mean
         for seed, of_part in found.items()
@@ -114,7 +119,7 @@ def _cost(jobs: Sequence[ReportJob]) -> Cost:
         seconds = _seconds(job.record) if job.record else None
         if job.record is None or seconds is None:
             continue
-        # "cuda:0 x 2 (NVIDIA H100)"
+        # The record has, for example, "cuda:0 x 2 (NVIDIA H100)".
         kind = re.fullmatch(r"(\w+)\S* x (\d+)(?: \((.*)\))?", job.record.device or "")
         spent += seconds
         of_devices += seconds * (int(kind[2]) if kind else 1)
@@ -127,6 +132,6 @@ def _cost(jobs: Sequence[ReportJob]) -> Cost:
 
 
 def _seconds(record: RunRecord) -> float | None:
-    """Without the imports, which in a process of many jobs the first one would pay for all."""
+    """Return the seconds of a run without imports, which one process pays once for many jobs."""
     total = record.seconds.get("total")
     return None if total is None else total - record.seconds.get("start", 0.0)

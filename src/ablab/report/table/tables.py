@@ -1,4 +1,4 @@
-"""A table of variants × metrics: spreads over seeds, differences to a baseline, the best."""
+"""The table of a report: variants × metrics, differences to a baseline, the best rows."""
 
 import math
 from collections.abc import Sequence
@@ -13,9 +13,11 @@ from ablab.runs.record import RunRecord
 
 @dataclass(frozen=True)
 class ReportTable:
-    """``baselines`` and ``best`` are indices of rows; ``differences`` are by row and metric.
+    """The rows of a comparison and what follows from them.
 
-    A metric without a known direction (``min``, ``max``) has no best.
+    ``baselines`` has for each row the index of the row it is compared with, ``differences`` for
+    each row the differences by metric, ``best`` for each metric the indices of the best rows. A
+    metric without a known direction (``min``, ``max``) has no best row.
     """
 
     comparison: Comparison
@@ -28,6 +30,7 @@ class ReportTable:
 
 
 def build_table(comparison: Comparison, interval: Interval = "student") -> ReportTable:
+    """Summarise a comparison over seeds; ``interval`` is that of the differences."""
     rows = summarise(comparison)
     known = directions(comparison)
     baselines = pair_with_baselines(rows, comparison.baseline)
@@ -51,7 +54,7 @@ def build_table(comparison: Comparison, interval: Interval = "student") -> Repor
 
 
 def directions(comparison: Comparison) -> dict[str, str]:
-    """``min`` or ``max`` for each metric of which the records say it, and all say the same."""
+    """Return ``min`` or ``max`` for each metric on whose direction all records agree."""
     found: dict[str, str] = {}
     records = [job.record for job in comparison.jobs if job.record is not None]
     for metric in comparison.metrics:
@@ -62,7 +65,10 @@ def directions(comparison: Comparison) -> dict[str, str]:
 
 
 def best_rows(rows: Sequence[ReportRow], metric: str, direction: str | None) -> frozenset[int]:
-    """Indices of the best mean, several in a tie; none among fewer than two, or undirected."""
+    """Return the indices of the best mean, all of them in a tie.
+
+    There are none among fewer than two comparable rows, or for a metric without direction.
+    """
     means = {index: rows[index].metrics[metric].mean for index in comparable_rows(rows, metric)}
     if direction is None or len(means) < 2:
         return frozenset()
@@ -71,11 +77,10 @@ def best_rows(rows: Sequence[ReportRow], metric: str, direction: str | None) -> 
 
 
 def comparable_rows(rows: Sequence[ReportRow], metric: str) -> frozenset[int]:
-    """Return the indices of the rows whose means are of the same seeds, so that one can be best.
+    """Return the indices of the rows whose means are over the same seeds, so that one can be best.
 
-    Where some rows have every seed that any row has, the others cannot be best: a mean of the
-    seeds that did not fail is too good, and one of other seeds is another mean. Where none has
-    all that it was to have, all need to have the same ones.
+    If some rows have every seed that any row has, the others are left out: the mean of the seeds
+    that did not fail is too good. If no row has all of its seeds, all rows must have the same ones.
     """
     seeds = {
         index: frozenset(row.per_seed[metric])
