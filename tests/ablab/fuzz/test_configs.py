@@ -10,42 +10,35 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from ablab import project
 from ablab.command.library_errors import as_user_error
-from ablab.command.main import register_resolvers
-from ablab.command.overrides import force_overrides
 from ablab.config.check import check
 from ablab.config.schema import Config
 from ablab.config.source_reading.signatures import signature_of
 from ablab.errors import ConfigError, UserError
 from ablab.training.tasks import run_task
 from tests.ablab.fuzz.cases import DELETED, change, changed, examples, odd_leaf, odd_text, paths_of
+from tests.checks import composed
+from tests.launch import PHASES
 
-_TINY = ["trainer.accelerator=cpu", "trainer.max_epochs=1", "+trainer.limit_train_batches=2"]
-_RATINGS = [*_TINY, "data=synthetic_ratings", "data.n_ratings=60", "model.n_factors=2"]
-_DIGITS = [*_TINY, "data=synthetic_digits", "data.n_rows=60", "model=mnist_nn"]
-_TABLE = [*_TINY, "data=synthetic_table", "data.n_rows=60", "model=entity_embedding"]
-BASES = {
-    "ratings": [*_RATINGS, "logger=csv", "data.validation_fraction=0.1"],
-    "digits": [*_DIGITS, "objective=classification", "optim=momentum", "logger=csv"],
-    "table": [*_TABLE, "optim=sgd", "schedule=step", "logger=csv"],
-    "photos": ["experiment=finetune"],
-    "collab": ["experiment=collab_best"],
+_TINY = ["trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]
+_RUNS = {  # of a moment
+    "ratings": [*_TINY, "data.n_ratings=60", "model.n_factors=2", "logger=csv"],
+    "points": [
+        *(*_TINY, "data=points", "data.n_rows=60", "model=net", "objective=classification"),
+        *("optim=momentum", "schedule=step", "logger=csv"),
+    ],
 }
-
-
-def composed(overrides: list[str]) -> Any:
-    register_resolvers()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(project.current().conf), version_base="1.3"):
-        return compose("config", overrides=force_overrides(overrides))
+BASES = {
+    **_RUNS,
+    "phases": PHASES,
+    "pictures": ["data=image_folder", "model=net", "objective=classification"],
+    "recipe": ["experiment=recipe", "callbacks=early_stopping"],
+}
 
 
 @functools.cache
@@ -176,7 +169,7 @@ def _checked(values: dict[str, Any]) -> Config | None:
 @st.composite
 def tiny_config(draw: st.DrawFn) -> Config:
     """A config that passes the check, of a run that takes no time."""
-    name = draw(st.sampled_from(["ratings", "digits", "table"]))
+    name = draw(st.sampled_from(list(_RUNS)))
     values = base(name)
     config = _checked(values)
     assert config is not None
