@@ -1,6 +1,6 @@
-"""``python train.py -m …``: a plan (``ablation=NAME``), or what is swept on the command line.
+"""Run ``python train.py -m …``: a plan (``ablation=NAME``) or sweeps of the command line.
 
-Hydra imports this in every process, so it imports nothing of its own before it is used.
+Hydra imports this file in every process, so it imports the engine only when it is used.
 """
 
 from pathlib import Path
@@ -47,7 +47,7 @@ class AblationSweeper(Sweeper):
         )
 
     def compose(self, overrides: list[str]) -> DictConfig:
-        """As Hydra composes a job, without Hydra's own node."""
+        """Compose a job's config as Hydra does, without Hydra's own node."""
         assert self.config is not None
         assert self.hydra_context is not None
         config = self.hydra_context.config_loader.load_configuration(

@@ -1,4 +1,4 @@
-"""Several jobs at once on this machine, one process a job, each on GPUs of its own."""
+"""Run several jobs at once on this machine, each in its own process and on its own GPUs."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 
 class LocalLauncher(Launcher):
-    """``jobs_at_a_time``: None for one a GPU or, on a machine without, one a CPU core."""
+    """``jobs_at_a_time``: None means one for each GPU or, without GPUs, for each CPU core."""
 
     def __init__(self, jobs_at_a_time: int | None = None) -> None:
         self.jobs_at_a_time = jobs_at_a_time
@@ -17,7 +17,7 @@ class LocalLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """A job's process finds all that it needs in its folder."""
+        """Do nothing: the process of a job finds everything in its run folder."""
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int

@@ -1,6 +1,6 @@
-"""``python train.py -m hydra/sweeper=optuna 'optim.lr=tag(log,interval(1e-4,1e-1))'``: a search.
+"""Search: ``python train.py -m hydra/sweeper=optuna 'optim.lr=tag(log,interval(1e-4,1e-1))'``.
 
-Hydra imports this in every process, so it imports nothing of its own before it is used.
+Hydra imports this file in every process, so it imports the engine only when it is used.
 """
 
 from importlib.util import find_spec
@@ -11,7 +11,7 @@ from hydra_plugins.ablation_lab.ablation_sweeper import AblationSweeper
 
 
 class OptunaSweeper(AblationSweeper):
-    """Composes and launches as a plan does, but each job is chosen after the results so far."""
+    """Compose and launch jobs like a plan, but choose each one by the results so far."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Put the engine's config files behind the project's; of two files of one name that one wins."""
+"""Put the engine's config files behind the project's, whose files win over the engine's."""
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin

@@ -1,4 +1,4 @@
-"""One job after the other in this process: the fastest way through many small ones."""
+"""Run one job after the other in this process: the fastest way for many small jobs."""
 
 import contextlib
 import gc
@@ -13,10 +13,10 @@ from omegaconf import DictConfig, open_dict, read_write
 
 
 class SerialLauncher(Launcher):
-    """What a job shows goes into its ``run.log``; the terminal gets a line when it ends.
+    """Write the output of each job into its ``run.log``, and print a line when it ends.
 
-    A job over several devices runs in processes of its own: those that Lightning starts take their
-    arguments from the first, and here these are the sweep's.
+    A job on several devices runs in its own processes, since Lightning starts the other ranks with
+    the arguments of this process, and here these are the sweep's.
     """
 
     def setup(
@@ -40,9 +40,9 @@ class SerialLauncher(Launcher):
                 ended = self._run(folder, list(overrides), number)
             failed = ended.status is JobStatus.FAILED
             lines.end(folder, ended._return_value if failed else None)
-            _let_go(ended)
+            _free_memory(ended)
             if number == initial_job_idx:
-                gc.freeze()  # what imports have made stays, and need not be looked through again
+                gc.freeze()  # Objects of imports stay, so later collections can skip them.
             returns.append(ended)
         return returns
 
@@ -53,9 +53,9 @@ class SerialLauncher(Launcher):
             return run_to_its_end(folder)
         try:
             return self._run_here(folder, overrides, number)
-        except OSError as error:  # no log can be written, which is this job's trouble alone
+        except OSError as error:  # This job's log cannot be written; others may be.
             return JobReturn(_return_value=error, status=JobStatus.FAILED)
-        finally:  # the job's handlers write to its log
+        finally:  # The handlers that the job configured write to its log.
             hydra = self.config.hydra
             configure_log(hydra.hydra_logging, hydra.verbose)
 
@@ -80,7 +80,7 @@ class SerialLauncher(Launcher):
         return ended
 
     def _job_config(self, folder: Path, overrides: list[str], number: int) -> DictConfig:
-        """Composed once: jobs differ in their folder alone. Hydra copies it for each of them."""
+        """Compose once, since jobs differ only in their folder; Hydra copies it for each job."""
         if self._composed is None:
             self._composed = self.hydra_context.config_loader.load_sweep_config(
                 self.config, overrides
@@ -91,14 +91,17 @@ class SerialLauncher(Launcher):
             config.hydra.overrides.task = overrides
             config.hydra.job.id = str(number)
             config.hydra.job.num = number
-            # the log is the job's output, so it is not written twice
+            # The output goes to the log already, so a handler for it would write each line twice.
             config.hydra.job_logging.root.handlers = ["console"]
         return config
 
 
-def _let_go(ended: JobReturn) -> None:
-    """Free what a job leaves: its configs, its frames, and its model and optimiser, whose reference
-    cycles Python collects too late, since it counts objects and not the memory behind them."""
+def _free_memory(ended: JobReturn) -> None:
+    """Free the configs, frames, model and optimiser of a job.
+
+    Their reference cycles are collected too late otherwise: Python counts objects, not the memory
+    behind them.
+    """
     ended.cfg = ended.hydra_cfg = None
     if isinstance(ended._return_value, BaseException):
         ended._return_value.__traceback__ = None

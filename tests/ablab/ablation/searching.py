@@ -73,7 +73,7 @@ def search(
     with hydra():
         run_search(
             SearchSettings(**chosen),
-            force_overrides(["data=synthetic_ratings", *said]),
+            force_overrides(list(said)),
             lambda overrides: compose("config", overrides=overrides),
             launch or Launcher(),
             searches,

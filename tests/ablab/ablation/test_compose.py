@@ -39,7 +39,7 @@ def typed(*arguments: str) -> dict[str, Any]:
 
 
 def test_a_job_is_what_the_same_words_on_the_command_line_are() -> None:
-    base = {"experiment": "collab", "data.validation_fraction": 0.1}
+    base = {"experiment": "recipe", "data.validation_fraction": 0.1}
     spread = {"kind": "geometric", "first": 1e-4}
     plan = {
         "base": base,
@@ -53,7 +53,7 @@ def test_a_job_is_what_the_same_words_on_the_command_line_are() -> None:
     }
     jobs = {(j.variant, j.settings["optim.weight_decay.value"]): j for j in jobs_of(plan)}
     assert len(jobs) == 6
-    start = ("experiment=collab", "data.validation_fraction=0.1")
+    start = ("experiment=recipe", "data.validation_fraction=0.1")
     sgd = ("optim=momentum", "optim.lr=0.01", "schedule=step")
     end = ("optim.weight_decay.value=0.3", "seed=3")
     assert jobs["plain", 0.3].config.model_dump(mode="json") == typed(*start, *end)
@@ -85,14 +85,14 @@ def test_the_command_line_wins_and_sweeps_beside_the_plan() -> None:
     plan = {
         "base": {"trainer.max_epochs": 4},
         "variants": {"l2": {"optim.weight_decay.mode": "l2"}},
-        "grid": {"optim.lr": [0.1, 0.2], "data.split": ["u1", "u2"]},
-        "average": ["data.split"],
+        "grid": {"optim.lr": [0.1, 0.2], "data.n_ratings": [500, 600]},
+        "average": ["data.n_ratings"],
         "seeds": 5,
     }
     jobs = jobs_of(
         plan,
         "trainer.max_epochs=1",
-        "data.split=u1",
+        "data.n_ratings=500",
         "optim.lr=0.3,0.4",
         "model.n_factors=2,3",
         "seed=8,9",
@@ -104,16 +104,16 @@ def test_the_command_line_wins_and_sweeps_beside_the_plan() -> None:
         for n in (2, 3)
     ]
     assert {j.config.trainer["max_epochs"] for j in jobs} == {1}
-    assert {j.config.data["split"] for j in jobs} == {"u1"}
+    assert {j.config.data["n_ratings"] for j in jobs} == {500}
     (fixed, *_) = jobs_of(plan, "seed=4", "optim.weight_decay.mode=none")
     assert (fixed.seed, fixed.config.optim.weight_decay.mode) == (4, "none")
 
 
 def test_a_plain_multirun_is_a_plan_of_its_own() -> None:
-    jobs = jobs_of({}, "experiment=collab,collab_best", "seed=0,1", "optim.lr=1e-3,1e-2")
+    jobs = jobs_of({}, "experiment=recipe,phased", "seed=0,1", "optim.lr=1e-3,1e-2")
     assert len(jobs) == 8
-    assert jobs[0].settings == {"experiment": "collab", "optim.lr": 1e-3}
-    assert {j.config.name for j in jobs} == {"collab", "collab_best"}
+    assert jobs[0].settings == {"experiment": "recipe", "optim.lr": 1e-3}
+    assert {j.config.name for j in jobs} == {"recipe", "phased"}
     assert len({j.folder_name for j in jobs}) == 8
 
 
@@ -142,12 +142,14 @@ def test_grid_points_of_one_config_are_one_job_that_says_so() -> None:
 
 
 def test_axes_of_the_command_line_can_be_averaged_and_compared_with() -> None:
-    words = ("data.split=u1,u2", "optim.lr=0.1,0.2", "seed=0,1")
-    plan = {"average": ["data.split"], "baseline": {"optim.lr": 0.1}}
+    words = ("data.n_ratings=500,600", "optim.lr=0.1,0.2", "seed=0,1")
+    plan = {"average": ["data.n_ratings"], "baseline": {"optim.lr": 0.1}}
     assert len(jobs_of(plan, *words)) == 8
     with pytest.raises(ConfigError, match="average: no axis"):
         jobs_of(plan, *words[1:])
-    assert len(jobs_of(plan, "data.split=u1", *words[1:])) == 4  # fixed, so nothing is averaged
+    assert (
+        len(jobs_of(plan, "data.n_ratings=500", *words[1:])) == 4
+    )  # fixed, so nothing is averaged
     with pytest.raises(ConfigError, match="is never"):
         jobs_of(plan, words[0], "optim.lr=0.3,0.4")
 
@@ -209,8 +211,8 @@ def test_what_is_excluded_need_not_be_a_config_at_all() -> None:
         ({"base": {"logger": None}}, (), "logger: names a file; its values are set as logger.KEY"),
         ({"base": {"optim": {"lr": 1.0}}}, (), "optim: names a file"),
         (
-            {"base": {"experiment": "digits_transfer", "phases.al.epochs": 1}},
-            ("model.weights=x",),
+            {"base": {"experiment": "phased", "phases.al.epochs": 1}},
+            (),
             "phases.al: no such phase; did you mean 'all'?",
         ),
         ({"exclude": [{"optim.lrr": 1.0}]}, (), "ablation.exclude: no job has 'optim.lrr'"),
@@ -226,10 +228,10 @@ def test_a_fault_in_any_job_is_told_before_any_runs(
 
 
 def test_folder_names_are_short_safe_and_stable() -> None:
-    awkward = "model.weights", "/a/path/with spaces/&x" + "y" * 300
-    (job,) = jobs_of(
-        {"base": {"experiment": "digits_transfer"}, "grid": {awkward[0]: [awkward[1]]}, "seeds": 1}
-    )
+    shell = {"_target_": "toy.callbacks.ShellAt", "step": 1, "command": "true"}
+    awkward = "/a/path/with spaces/&x" + "y" * 300
+    grid = {"callbacks.shell.command": [awkward]}
+    (job,) = jobs_of({"base": {"callbacks.shell": shell}, "grid": grid, "seeds": 1})
     assert len(job.folder_name) < 90
     assert job.folder_name.replace("-", "").replace("_", "").replace(".", "").isalnum()
     assert job.folder_name.endswith(f"_seed0_{job.config_hash[:8]}")

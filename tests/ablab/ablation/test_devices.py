@@ -30,8 +30,8 @@ def test_what_a_job_takes(trainer: dict[str, Any], n_gpus: int, needs: Needs) ->
     ("trainer", "told"),
     [
         ({"devices": 3}, "3 GPUs are asked for, and there are 2"),
-        ({"devices": [0, 1]}, "say how many"),
-        ({"devices": "0,1"}, "say how many"),
+        ({"devices": [0, 1]}, "give their number"),
+        ({"devices": "0,1"}, "give their number"),
         ({"devices": 1, "num_nodes": 2}, "2 machines"),
     ],
 )

@@ -14,9 +14,7 @@ from tests.launch import start, train, wait_for
 KILLS = 20
 PLAN = """
 base:
-  data: synthetic_ratings
   data.n_ratings: 4000
-  model.n_factors: 4
   trainer.accelerator: cpu
   trainer.max_epochs: 25
   checkpoints.every_n_steps: 17

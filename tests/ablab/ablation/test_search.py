@@ -30,7 +30,7 @@ def test_the_best_is_what_the_objective_says(
     assert f"14 of 14 trials, best val/rmse {best(values):.4f} (trial {number})" in out
     params = trials(tmp_path)[number][2]
     assert (
-        f"python train.py -m data=synthetic_ratings objective.mode={mode} "
+        f"python train.py -m objective.mode={mode} "
         f"optim.lr={params['optim.lr']:g} model.n_factors={params['model.n_factors']} "
         f"seed=0,1,2,3,4"
     ) in out

@@ -17,7 +17,6 @@ from tests.permissions import permissions_that_hold
 PLAN = """
 claim: decay helps
 base:
-  data: synthetic_ratings
   model.n_factors: 2
   trainer.accelerator: cpu
   trainer.max_epochs: {epochs}
@@ -109,22 +108,27 @@ def test_a_plan_goes_past_failing_jobs_and_tries_again_when_asked(tmp_path: Path
     assert {r["status"] for r in records(tmp_path).values()} == {"done"}
 
 
+FAR = """
+base: {data: table, data.path: "${paths.data}/t.csv", data.target: y, logger: csv}
+seeds: 1
+"""
+
+
 @pytest.mark.slow
-def test_a_wrong_path_can_be_mended(tmp_path: Path) -> None:
+def test_a_wrong_path_can_be_corrected(tmp_path: Path) -> None:
     """Where data lie does not change what a job computes, so it is the same job, and goes on."""
     folder = tmp_path / "own" / "ablation"
     folder.mkdir(parents=True)
-    (folder / "far.yaml").write_text("base: {data: movielens, logger: csv}\nseeds: 1\n")
+    (folder / "far.yaml").write_text(FAR)
     arguments = ["--config-dir", str(tmp_path / "own"), "-m", "ablation=far"]
-    (tmp_path / "file").touch()  # no folder can be made in it
     assert run_plan(tmp_path, arguments, "paths.data=file").returncode == 1
     (record,) = (tmp_path / "runs" / "ablation" / "far").glob("*/run.json")
-    assert json.loads(record.read_text())["config"]["data"]["root"] == "file"
-    again = run_plan(tmp_path, arguments, "paths.data=file/other", "ablation.retry_failed=true")
+    assert json.loads(record.read_text())["config"]["data"]["path"] == "file/t.csv"
+    again = run_plan(tmp_path, arguments, "paths.data=other", "ablation.retry_failed=true")
     assert again.returncode == 1
     after = json.loads(record.read_text())
-    assert after["config"]["data"]["root"] == "file/other"
-    assert "file/other" in after["error"]["message"]
+    assert after["config"]["data"]["path"] == "other/t.csv"
+    assert "other/t.csv" in after["error"]["message"]
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ from tests.launch import train
 
 PLAN = """
 base:
-  data: synthetic_ratings
   model.n_factors: 2
   trainer.accelerator: cpu
   trainer.max_epochs: 2

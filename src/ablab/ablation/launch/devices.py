@@ -1,4 +1,4 @@
-"""How many processes and GPUs a job takes, and which GPUs there are; without importing torch."""
+"""How many processes and GPUs a job needs, without importing torch."""
 
 import sys
 from collections.abc import Mapping
@@ -10,26 +10,26 @@ from ablab.errors import ConfigError
 
 @dataclass(frozen=True)
 class Needs:
-    """What a job takes of a machine: processes, each with a GPU of its own, or all without."""
+    """The processes of a job, and its GPUs: one for each process, or none."""
 
     processes: int
     gpus: int
 
 
 def needs_of(trainer: Mapping[str, Any], n_gpus: int) -> Needs:
-    """What ``trainer`` asks for on a machine with ``n_gpus`` GPUs.
+    """Return what ``trainer`` asks for on a machine with ``n_gpus`` GPUs.
 
     Raises:
         ConfigError: it asks for more than there is, or for GPUs by their numbers.
     """
     if trainer.get("num_nodes", 1) != 1:
         raise ConfigError(
-            f"trainer.num_nodes: {trainer['num_nodes']} machines are asked for, and "
-            f"hydra/launcher=local has this one"
+            f"trainer.num_nodes: {trainer['num_nodes']} machines are asked for, but "
+            f"hydra/launcher=local runs jobs on this one only"
         )
     accelerator = trainer.get("accelerator", "auto")
     on_gpus = accelerator in ("gpu", "cuda") or (accelerator == "auto" and n_gpus > 0)
-    if sys.platform == "darwin" and n_gpus == 0:  # there a "gpu" is none that is handed out
+    if sys.platform == "darwin" and n_gpus == 0:  # Apple's GPU is not handed out to jobs.
         on_gpus = False
     devices = trainer.get("devices", "auto")
     if devices in ("auto", -1, "-1"):
@@ -38,8 +38,8 @@ def needs_of(trainer: Mapping[str, Any], n_gpus: int) -> Needs:
         count = int(devices)
     else:
         raise ConfigError(
-            f"trainer.devices: {devices} names devices, but hydra/launcher=local hands them out; "
-            f"say how many (trainer.devices=2)"
+            f"trainer.devices: {devices} names devices, but hydra/launcher=local chooses them; "
+            f"give their number instead (trainer.devices=2)"
         )
     if on_gpus and count > n_gpus:
         raise ConfigError(

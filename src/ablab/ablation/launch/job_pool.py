@@ -1,4 +1,4 @@
-"""Jobs of a plan on this machine, several at a time, each in a process and on GPUs of its own."""
+"""Run several jobs at a time on this machine, each in its own process and on its own GPUs."""
 
 import os
 import subprocess
@@ -29,9 +29,9 @@ class _Running:
 
 
 class JobPool:
-    """Jobs start in their order, as soon as there is a place and there are GPUs for the next.
+    """Start jobs in their order, each as soon as there is a place and enough free GPUs.
 
-    ``at_a_time``: None for one a GPU, or, where there are none, one a CPU core.
+    ``at_a_time``: the number of places; None means one for each GPU or, without GPUs, CPU core.
 
     Raises:
         ConfigError: a job asks for more than this machine has.
@@ -54,10 +54,10 @@ class JobPool:
         self._lines = JobLines(len(folders), places)
 
     def run(self) -> list[JobReturn]:
-        """Run all jobs to their ends, however each ends; in the order in which they were given.
+        """Run all jobs to their ends, and return how each ended, in the order given.
 
         Raises:
-            RunInterrupted: this process was told to stop, and so were the jobs.
+            RunInterrupted: this process got a signal to stop, and has stopped the jobs.
         """
         order = list(self._waiting)
         with (
@@ -96,7 +96,7 @@ class JobPool:
             self._lines.begin(folder)
             try:
                 process = start_job(folder, self._environment(needs, gpus))
-            except OSError as error:  # no room for another process, or for its log
+            except OSError as error:  # No memory for another process, or no place for its log.
                 self._end(folder, gpus, JobReturn(_return_value=error, status=JobStatus.FAILED))
             else:
                 self._running[folder] = _Running(process, gpus)
@@ -114,8 +114,10 @@ class JobPool:
         self._lines.end(folder, ended._return_value if failed else None)
 
     def _environment(self, needs: Needs, gpus: list[str]) -> dict[str, str]:
-        """All jobs together have as many threads as there are cores, also when fewer are left:
-        sums, and so results, depend on the number of threads."""
+        """Share the cores among the places, also among those that stay empty at the end.
+
+        Sums, and so results, depend on the number of threads.
+        """
         threads = max(1, cores_here() // (self.at_a_time * needs.processes))
         return {
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),

@@ -1,4 +1,4 @@
-"""How a sweeper names a job to a launcher: by its prepared run folder, and by nothing else."""
+"""Start and stop jobs, each named by nothing but its prepared run folder: ``run=FOLDER``."""
 
 import contextlib
 import os
@@ -20,32 +20,32 @@ from ablab.runs.record import RunRecord
 from ablab.safety.signals import STOP_SIGNALS, end_with_parent
 from ablab.training.launched import RANK_VARIABLES
 
-_GRACE = 10.0  # seconds; a job that is told twice stops without a checkpoint
+_GRACE = 10.0  # seconds; a job that gets a second signal stops without a checkpoint
 
 
-class JobKilled(ChildProcessError):  # noqa: N818  # nothing is wrong with the job
-    """A signal has ended a job, which goes on when it is run again."""
+class JobKilled(ChildProcessError):  # noqa: N818  # The job itself has no error.
+    """A signal ended a job; it continues when it is run again."""
 
 
 def run_override(folder: Path) -> str:
-    """``run=FOLDER`` in Hydra's grammar, whatever the folder's name holds."""
+    """Return ``run=FOLDER``, quoted for Hydra's grammar."""
     return assignment("run", str(folder.absolute()))
 
 
 def folder_of(overrides: Sequence[str]) -> Path:
-    """Raises ConfigError for a job that is not named by its folder."""
+    """Return the run folder of a job; raise ConfigError if its overrides do not name one."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     folders = [o.value() for o in parsed if o.key_or_group == "run"]
     if len(folders) != 1 or not isinstance(folders[0], str):
         raise ConfigError(
-            "hydra/launcher: this one is for hydra/sweeper=ablation and optuna; "
-            "for another sweeper add hydra/launcher=basic"
+            "hydra/launcher: this launcher works with hydra/sweeper=ablation and optuna only; "
+            "add hydra/launcher=basic for another sweeper"
         )
     return Path(folders[0])
 
 
 def needs_own_processes(folder: Path) -> bool:
-    """Whether a job's trainer asks for more than one device."""
+    """Return whether a job's trainer asks for more than one device."""
     trainer = RunRecord.read(folder).config["trainer"]
     return trainer.get("devices", "auto") not in (1, "1") or trainer.get("num_nodes", 1) != 1
 
@@ -53,48 +53,48 @@ def needs_own_processes(folder: Path) -> bool:
 def start_job(
     folder: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """``python train.py run=FOLDER``, with all that it says in its ``run.log``.
+    """Start ``python train.py run=FOLDER``, with its output in ``run.log``.
 
-    To be called from the main thread: on Linux the job gets SIGTERM when the thread that started it
-    ends, however that happens; it then writes a checkpoint and stops, and is not left behind.
+    Call it from the main thread: on Linux the job gets SIGTERM when the thread that started it
+    ends, so that it writes a checkpoint and stops instead of being left behind.
     """
     inherited = {k: v for k, v in os.environ.items() if k not in RANK_VARIABLES}
     command = [sys.executable, str(project.current().train_file), run_override(folder)]
     with (folder / "run.log").open("ab") as log:
         return subprocess.Popen(
-            # the log is the process's own output, so it is not written twice
+            # The output goes to the log already, so a handler for it would write each line twice.
             [*command, "hydra.job_logging.root.handlers=[console]"],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env={**inherited, **(environment or {})},
-            start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
+            start_new_session=True,  # so that Ctrl-C reaches only us, who pass it on once
             preexec_fn=partial(_before_the_job, os.getpid()),
         )
 
 
 def _before_the_job(parent: int) -> None:
-    """In the new process: what schedulers send to all processes is for the one that started it."""
+    """Ignore, in the new process, signals that schedulers mean for the one that started it."""
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     end_with_parent(parent, signal.SIGTERM)
 
 
 def end_job(job: subprocess.Popen[bytes]) -> JobReturn | None:
-    """How a job has ended, or None while it runs; of one that failed no process is left."""
+    """Return how a job ended, or None while it runs; kill what is left of one that failed."""
     status = job.poll()
     if status is None:
         return None
-    if status != 0:  # other ranks may wait for a rank 0 that is no more
+    if status != 0:  # Other ranks may wait for rank 0 for ever.
         _kill(job)
     return job_return(status)
 
 
 @contextlib.contextmanager
 def killed_on_error(jobs: Callable[[], Sequence[subprocess.Popen[bytes]]]) -> Iterator[None]:
-    """Of ``jobs()`` no process outlives a block that raises, and so none a process told twice.
+    """If the block raises, kill every process in ``jobs()``.
 
-    Around the block that stops them in order: a second signal can raise at any place in there.
+    It goes around the block that stops jobs in order, since a second signal can raise in there.
     """
     try:
         yield
@@ -105,7 +105,7 @@ def killed_on_error(jobs: Callable[[], Sequence[subprocess.Popen[bytes]]]) -> It
 
 
 def stop_jobs(jobs: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask jobs to write their checkpoints and end, and wait."""
+    """Ask jobs to write their checkpoints and end; wait for them."""
     for job in jobs:
         job.terminate()
     for job in jobs:
@@ -113,14 +113,14 @@ def stop_jobs(jobs: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def _kill(job: subprocess.Popen[bytes]) -> None:
-    """A job and all processes that it has started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left
+    """Kill a job and all processes that it has started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # No process is left.
         os.killpg(job.pid, signal.SIGKILL)
     job.wait()
 
 
 def run_to_its_end(folder: Path) -> JobReturn:
-    """``start_job``, waited for; if this process is told to stop, the job is too."""
+    """Start a job and wait for it; if waiting is interrupted, stop the job."""
     job = start_job(folder)
     with killed_on_error(lambda: [job]):
         try:
@@ -134,19 +134,19 @@ def run_to_its_end(folder: Path) -> JobReturn:
 
 
 def run_apart(config: DictConfig) -> None:
-    """What a launcher that is not ours calls for each job, wherever it does: the job's own command.
+    """Run a job in a process of its own: the task function of launchers that are not ours.
 
-    So a job is the same everywhere, its ranks are started with its own arguments, and a worker
-    process is left as it was.
+    So a job is the same everywhere, its ranks get its own arguments, and the launcher's worker
+    process stays as it is.
 
     Raises:
-        ChildProcessError: the job has not come to a good end.
+        ChildProcessError: the job failed or was killed.
     """
     job = start_job(Path(config.run))
     with killed_on_error(lambda: [job]):
         try:
             job.wait()
-        except BaseException:  # a scheduler that stops us may have told the job already
+        except BaseException:  # A scheduler may have sent its signal to the job too.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 job.wait(_GRACE)
             stop_jobs([job])
@@ -156,7 +156,7 @@ def run_apart(config: DictConfig) -> None:
 
 
 def job_return(exit_status: int) -> JobReturn:
-    """What Hydra wants to know of a job that ran in a process of its own."""
+    """Return how a job ended, for Hydra, from the exit status of its process."""
     if exit_status == 0:
         return JobReturn(status=JobStatus.COMPLETED)
     if exit_status < 0:

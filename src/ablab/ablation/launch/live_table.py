@@ -1,4 +1,4 @@
-"""The jobs that are running, on a terminal: since when, on which GPUs, and how far they are."""
+"""A table of the running jobs on a terminal: their GPUs, times and positions."""
 
 import json
 import time
@@ -19,7 +19,7 @@ _INTERVAL = 0.5  # seconds between two drawings
 
 
 class LiveTable:
-    """Stands below the lines of the jobs that have ended; nothing where there is no terminal."""
+    """A live table below the lines of ended jobs; without a terminal it does nothing."""
 
     def __init__(self, lines: JobLines) -> None:
         self._lines = lines
@@ -42,7 +42,7 @@ class LiveTable:
             self._live.stop()
 
     def update(self, running: Mapping[Path, Sequence[str]]) -> None:
-        """``running``: the folders of jobs, with their GPUs."""
+        """Draw the table, if it is time to; ``running`` maps folders of jobs to their GPUs."""
         now = time.monotonic()
         if self._lines.console.is_terminal and now - self._drawn >= _INTERVAL:
             self._drawn = now
@@ -69,7 +69,7 @@ class LiveTable:
 
 
 def position(folder: Path, config: Mapping[str, Any]) -> str:
-    """``epoch 3/10, step 78``: that of the newest checkpoint."""
+    """Return the position of the newest checkpoint: ``epoch 3/10, step 78``."""
     manifest = folder / "checkpoints" / "manifest.json"
     try:
         newest = json.loads(read_file(manifest))["checkpoints"][-1]
@@ -77,5 +77,5 @@ def position(folder: Path, config: Mapping[str, Any]) -> str:
         return "starting"
     of = sum(phase["epochs"] for phase in config["phases"].values())
     of = of or config["trainer"].get("max_epochs")
-    # epochs are counted from 0 there
+    # The manifest counts epochs from 0.
     return f"epoch {newest['epoch'] + 1}{f'/{of}' if of else ''}, step {newest['step']}"

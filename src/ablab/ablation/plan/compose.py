@@ -1,4 +1,4 @@
-"""From the points of a plan to jobs: configs composed, checked, without duplicates, all at once."""
+"""Compose and check the config of every job of a plan, before the first one runs."""
 
 import copy
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from ablab.config.check import check
 from ablab.config.schema import Config
 from ablab.config.suggestions import suggestion
 from ablab.config.written import shown
-from ablab.errors import ConfigError
+from ablab.errors import ConfigError, first_line
 from ablab.runs.identity import NOT_IDENTITY, config_hash
 
 Compose = Callable[[list[str]], DictConfig]  # Hydra overrides -> a composed config
@@ -29,8 +29,11 @@ _ABSENT = object()
 
 @dataclass
 class Job:
-    """One run to be. ``same_as`` names others that came to the very same config: variants at the
-    same point of the grid by their names, all others by their labels."""
+    """A run that is planned.
+
+    ``same_as`` names the points of the plan that have the very same config and so are not run
+    again: variants at the same point of the grid by their names, all others by their labels.
+    """
 
     variant: str | None
     settings: dict[str, Any]
@@ -42,7 +45,7 @@ class Job:
 
     @property
     def folder_name(self) -> str:
-        """Stable: the hash is that of the config, the rest is for people."""
+        """The hash of the config, which identifies the job, behind words for people."""
         words = [
             self.variant or "",
             *(f"{k.split('.')[-1]}-{_brief(v)}" for k, v in self.settings.items()),
@@ -53,14 +56,14 @@ class Job:
 
 @dataclass
 class CommandLine:
-    """What was said beside the plan: it holds for every job, and wins over the plan."""
+    """The overrides given beside a plan: they hold for every job and win over the plan."""
 
     plain: list[Override]
     swept: dict[str, list[Any]]
 
     @classmethod
     def parse(cls, arguments: list[str]) -> "CommandLine":
-        """Raises ConfigError for a sweep that has no list of values."""
+        """Parse Hydra overrides; raise ConfigError for a sweep without a list of values."""
         plain, swept = [], {}
         hydra = GlobalHydra.instance()
         loader = hydra.config_loader() if hydra.is_initialized() else None  # glob(*) needs it
@@ -85,17 +88,17 @@ class CommandLine:
         return cls(plain, swept)
 
     def over(self, plan: Plan) -> Plan:
-        """The plan with what is swept here as axes of its own, and without what is fixed here.
+        """Return the plan with the sweeps of the command line as axes, and no axis it fixes.
 
         Raises:
-            ConfigError: an axis makes no difference to what runs compute, so all but one of its
-                values would be left out.
+            ConfigError: an axis does not change what a run computes, so its points would all be
+                one job.
         """
         fixed = {override.key_or_group for override in self.plain}
-        said = fixed | self.swept.keys()
-        grid = {k: v for k, v in plan.grid.items() if k not in said}
+        given = fixed | self.swept.keys()
+        grid = {k: v for k, v in plan.grid.items() if k not in given}
         grid |= {k: v for k, v in self.swept.items() if k != "seed"}
-        zipped = {k: v for k, v in plan.zip.items() if k not in said}
+        zipped = {k: v for k, v in plan.zip.items() if k not in given}
         if same := [axis for axis in (*grid, *zipped) if axis.partition(".")[0] in NOT_IDENTITY]:
             raise ConfigError(
                 "\n".join(
@@ -109,16 +112,16 @@ class CommandLine:
             "average": [axis for axis in plan.average if axis not in fixed],
             "baseline": {k: v for k, v in plan.baseline_settings.items() if k not in fixed},
         }
-        if "seed" in said:
+        if "seed" in given:
             changes["seeds"] = self.swept.get("seed")
         return plan.model_copy(update=changes)
 
 
 def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> list[Job]:
-    """Every job of a plan, in the order in which they run.
+    """Return the jobs of a plan in the order in which they run, each config once.
 
     Raises:
-        ConfigError: with every fault of every job, each told once; nothing has been run then.
+        ConfigError: lists every fault of every job once; nothing has run by then.
     """
     check_axes(plan)
     composed: dict[tuple[str, ...], DictConfig] = {}
@@ -129,7 +132,7 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
     unmeasured = {metric for metric in plan.metrics if not metric.startswith("train/")}
     for point in expand(plan):
         own = {"variant": point.variant, **point.settings}
-        if any(_agrees(own, entry) for entry in plan.exclude):  # it need not be a config at all
+        if any(_agrees(own, entry) for entry in plan.exclude):  # its config need not be valid
             unmatched -= own.keys()
             continue
         try:
@@ -156,7 +159,7 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
             for metric in sorted(unmeasured)
         }
     if faults:
-        raise ConfigError("\n".join(_told(fault, labels) for fault, labels in faults.items()))
+        raise ConfigError("\n".join(_fault_line(fault, labels) for fault, labels in faults.items()))
     if not jobs:
         raise ConfigError("ablation.exclude: leaves no job")
     return list(jobs.values())
@@ -168,7 +171,10 @@ def _composed(
     compose: Compose,
     composed: dict[tuple[str, ...], DictConfig],
 ) -> DictConfig:
-    """Composition takes long, so points that differ in values alone share one."""
+    """Return the unchecked config of ``point``.
+
+    Hydra's composition is slow, so points that differ in values alone share one.
+    """
     fixed = {override.key_or_group for override in command_line.plain}
     changes = [(key, value) for key, value in point.changes if key not in fixed]
     choices = {
@@ -198,18 +204,18 @@ def _update(config: DictConfig, key: str, value: Any, *, merge: bool) -> None:
     try:
         OmegaConf.update(config, key, value, merge=merge, force_add=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{key}: {first_line(error)}") from error
 
 
 def _job(point: Point, config: Config, command_line: CommandLine) -> Job:
-    said = [str(override.input_line).removeprefix("++") for override in command_line.plain]
+    given = [str(override.input_line).removeprefix("++") for override in command_line.plain]
     return Job(
         point.variant,
         point.settings,
         config.seed,
         config,
         config_hash(config.model_dump(mode="json")),
-        [*(f"{key}={shown(value)}" for key, value in point.changes), *said],
+        [*(f"{key}={shown(value)}" for key, value in point.changes), *given],
     )
 
 
@@ -226,7 +232,7 @@ def _measured(config: Config) -> set[str]:
 
 
 def _values_at(keys: set[str], point: Point, config: Config) -> dict[str, Any]:
-    """What a job has at ``keys``; those that it does not have are left out."""
+    """Return the values of a job at those of ``keys`` that it has."""
     values = config.model_dump(mode="json")
     own = {"variant": point.variant, **point.settings}
     found = {key: own[key] if key in own else _at(values, key) for key in keys}
@@ -245,7 +251,7 @@ def _at(values: Any, key: str) -> Any:
     return values
 
 
-def _told(fault: str, labels: list[str]) -> str:
+def _fault_line(fault: str, labels: list[str]) -> str:
     labels = [label for label in dict.fromkeys(labels) if label]
     if not labels:
         return fault

@@ -1,4 +1,4 @@
-"""How long jobs will take, from what finished runs like them took."""
+"""Estimate how long jobs take from finished runs like them."""
 
 import json
 import statistics
@@ -10,19 +10,13 @@ from ablab.ablation.plan.compose import Job
 from ablab.errors import RunFolderError
 from ablab.runs.record import RunRecord, run_folders
 
-_WORK = (
-    "data",
-    "loading",
-    "model",
-    "trainer",
-    "phases",
-    "threads",
-)  # what decides how much there is to do
+# The sections of a config that decide how much there is to compute.
+_WORK = ("data", "loading", "model", "trainer", "phases", "threads")
 _NOT_WORK = ("split", "root", "weights")
 
 
 class Estimate:
-    """Medians of finished runs: of the same config but for its seeds, else of the same work."""
+    """Median times of finished runs with the same work and recipe, else with the same work."""
 
     def __init__(self, runs: Path) -> None:
         self._seconds: dict[str, list[float]] = defaultdict(list)
@@ -37,7 +31,7 @@ class Estimate:
                     self._seconds[key].append(taken)
 
     def seconds(self, job: Job) -> float | None:
-        """Of one job without the imports, which a sweep pays once; None if nothing like it ran."""
+        """Return the time of ``job`` without imports, which a sweep pays once; None if unknown."""
         for key in _keys(job.config.model_dump(mode="json")):
             if key in self._seconds:
                 return statistics.median(self._seconds[key])

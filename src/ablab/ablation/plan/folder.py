@@ -1,4 +1,4 @@
-"""What a plan keeps on disk: ``plan.json``, and a run folder for each of its jobs."""
+"""The folder of a plan: ``plan.json`` and a run folder for each job."""
 
 import contextlib
 import os
@@ -22,18 +22,18 @@ from ablab.safety.folder_lock import is_claimed, refuse_links
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted
 
-State = Status | Literal["unreadable"]  # which the other jobs need not wait for
+State = Status | Literal["unreadable"]
 
 
 @dataclass(frozen=True)
 class JobFolder:
-    """A job and where it lives."""
+    """A job and its run folder."""
 
     job: Job
     path: Path
 
     def status(self) -> State:
-        """What the record says; a run that nobody holds any more was killed: ``interrupted``."""
+        """Return the record's status; ``running`` without a process is ``interrupted``."""
         if not is_there(self.path / FILE_NAME):
             return "planned"
         try:
@@ -48,7 +48,7 @@ class JobFolder:
         return RunRecord.read(self.path)
 
     def prepare(self, plan_name: str) -> None:
-        """The frozen config of a job that has not begun; what has is left as it is."""
+        """Write the record of a job that has not begun; leave one that has as it is."""
         self.path.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.path)
         if is_there(self.path / FILE_NAME):
@@ -58,31 +58,30 @@ class JobFolder:
         RunRecord.planned(job.config.model_dump(mode="json"), job.overrides, about).write(self.path)
 
     def refresh(self) -> None:
-        """Freeze the config anew, ahead of running or continuing the job.
+        """Write the current config into the record, before the job is run or continued.
 
-        The folder is named for what the job computes, so only paths, trackers, names and such can
-        differ: what is said of them now counts, or a job that failed by a wrong path would fail
-        for ever.
+        The folder is named by what the job computes, so only paths, trackers and names can differ.
+        The current ones count, or a job that failed because of a wrong path would always fail.
 
         Raises:
             RunFolderError: a link leads out of the folder.
         """
         refuse_links(self.path)
         record, job = self.record(), self.job
-        anew = replace(
+        current = replace(
             record,
             config=job.config.model_dump(mode="json"),
             overrides=[word.removeprefix("++") for word in job.overrides],
             plan={**record.plan, "variant": job.variant, "settings": job.settings},
         )
-        if anew != record:
-            anew.write(self.path)
+        if current != record:
+            current.write(self.path)
 
 
 class PlanFolder:
-    """``plan.json`` says what belongs to the plan; other run folders are of earlier versions.
+    """The folder of a plan; run folders that ``plan.json`` does not list are of earlier versions.
 
-    ``found_again``: the same command comes to the same folder.
+    ``found_again``: whether the same command uses the same folder again.
     """
 
     def __init__(self, path: Path, name: str, *, found_again: bool) -> None:
@@ -91,7 +90,7 @@ class PlanFolder:
         self.found_again = found_again
 
     def job_folders(self, jobs: list[Job]) -> list[JobFolder]:
-        """Found by what they compute, so that a variant with a new name keeps its runs."""
+        """Find folders by what jobs compute, so that a renamed variant keeps its runs."""
         there = {
             path.parent.name.rpartition("_")[2]: path.parent
             for path in self.path.glob(f"*/{FILE_NAME}")
@@ -102,12 +101,12 @@ class PlanFolder:
         ]
 
     def make(self) -> None:
-        """Raises RunFolderError."""
+        """Create the folder; raise RunFolderError if that fails."""
         with _clear_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 
     def write(self, plan: Plan, folders: list[JobFolder]) -> None:
-        """Raises RunFolderError if the folder cannot be written."""
+        """Write ``plan.json`` and prepare all jobs; raise RunFolderError if that fails."""
         with _clear_errors(self.path):
             remove_leftovers(self.path)
             self._plan_file(plan, folders).write(self.path)
@@ -149,8 +148,8 @@ class PlanFolder:
 
 
 def _command() -> str:
-    said = shlex.join(["python", *(argument.removeprefix("++") for argument in sys.argv)])
-    return printable(redacted(said))
+    command = shlex.join(["python", *(argument.removeprefix("++") for argument in sys.argv)])
+    return printable(redacted(command))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What a plan shows at the terminal: its jobs before they run, a line for each, and its end."""
+"""Print a plan: its jobs before they run, a line when one ends, and the failures."""
 
 import os
 import time
@@ -33,7 +33,7 @@ _ACTIONS: dict[State, str] = {
 def show_jobs(
     jobs: Sequence[JobFolder], statuses: Sequence[State], runs: Path, *, retry_failed: bool
 ) -> None:
-    """The table of a dry run: every job, what would be done with it, and how long that takes."""
+    """Print the table of a dry run: each job, what a run would do with it, and the time."""
     actions = _ACTIONS | ({"failed": "failed; try again"} if retry_failed else {})
     estimate = Estimate(runs)
     left = [action_due(status, retry_failed=retry_failed) for status in statuses]
@@ -69,19 +69,19 @@ def show_jobs(
 
 
 def action_due(status: State, *, retry_failed: bool) -> bool:
-    """Whether running a plan does anything with a job in this state."""
+    """Return whether a plan runs or continues a job in this state."""
     return status in ("planned", "interrupted") or (status == "failed" and retry_failed)
 
 
 class JobLines:
-    """A line for each job that ends, with the time that is left at the pace so far."""
+    """Print a line for each job that ends, with an estimate of the time left."""
 
     def __init__(self, total: int, at_a_time: int = 1) -> None:
         self.total = total
         self.at_a_time = at_a_time
         self.ended = 0
         self.failed = 0
-        self.begun: dict[Path, float] = {}  # of running jobs, on the monotonic clock
+        self.begun: dict[Path, float] = {}  # start of each running job, on the monotonic clock
         self.console = console()
         self._seconds: list[float] = []
 
@@ -89,7 +89,7 @@ class JobLines:
         self.begun[folder] = time.monotonic()
 
     def running(self, folder: Path) -> AbstractContextManager[Any]:
-        """Begins, and says on a terminal what is going on, for as long as it does."""
+        """Begin a job; within the context a terminal shows which one runs."""
         self.begin(folder)
         if not self.console.is_terminal:
             return nullcontext()
@@ -97,7 +97,7 @@ class JobLines:
         return self.console.status(as_cell(f"{job}  log: {os.path.relpath(folder)}/run.log"))
 
     def end(self, folder: Path, error: BaseException | None = None) -> None:
-        """``error`` is what kept a job from even writing its record."""
+        """Print how a job ended; ``error`` is why its record could not be written, or None."""
         record = RunRecord.read(folder)
         self.ended += 1
         self.failed += record.status != "done"
@@ -112,7 +112,7 @@ class JobLines:
         self.console.print(Text(printable(line)), soft_wrap=True)
 
     def seconds_left(self) -> float | None:
-        """If every job takes the mean of those that have ended; None before the first has."""
+        """Estimate from the mean time of ended jobs; None before the first has ended."""
         if not self._seconds:
             return None
         mean = sum(self._seconds) / len(self._seconds)
@@ -129,7 +129,7 @@ def describe(record: RunRecord) -> str:
 
 
 def outcome(record: RunRecord, error: BaseException | None = None) -> str:
-    """A line: the objective of a finished job, the error of one that failed."""
+    """Describe how a job ended: the objective if it is done, the error if it failed."""
     if record.status == "done":
         name = record.objective["metric"]
         values = {f"val/{name}": record.metrics.get("chosen", {}).get(f"val/{name}")}
@@ -154,9 +154,9 @@ def show_failures(
     ends: Mapping[Path, str],
     base: Path,
 ) -> None:
-    """Jobs that have begun and are not done: what was wrong, and where their logs are.
+    """Print why jobs that have begun are not done, and where their logs are.
 
-    ``ends``: how jobs ended whose records do not say it, such as one that was killed.
+    ``ends``: how jobs ended that could not write it into their records, such as a killed one.
     """
     out = console()
     begun = [
@@ -175,21 +175,22 @@ def show_failures(
             continue
         log = job.path / "run.log"
         shown = log.relative_to(base) if log.is_relative_to(base) else log
-        told = outcome(record) if status == "failed" else status
+        reason = outcome(record) if status == "failed" else status
         if job.path in ends:
-            told += f", {ends[job.path]}"
-        line = f"  {describe(record)}: {told}\n    log: {shown}"
+            reason += f", {ends[job.path]}"
+        line = f"  {describe(record)}: {reason}\n    log: {shown}"
         out.print(Text(printable(line)), soft_wrap=True)
     if len(begun) > _MOST_FAILURES:
         out.print(f"  and {len(begun) - _MOST_FAILURES} more; report.html has them all")
 
 
 def counted(statuses: Sequence[State]) -> str:
-    """``18 done, 2 failed``"""
+    """Return the number of jobs in each state: ``18 done, 2 failed``."""
     return ", ".join(f"{n} {status}" for status, n in Counter(statuses).most_common())
 
 
 def duration(seconds: float) -> str:
+    """Return a time for people: ``12.3 s``, ``5 min``, ``1.5 h``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     if seconds < 3600:

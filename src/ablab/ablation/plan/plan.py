@@ -1,4 +1,4 @@
-"""What an ablation plan may say (``conf/ablation/NAME.yaml``), and the points it comes to."""
+"""The schema of an ablation plan (``conf/ablation/NAME.yaml``) and its expansion to points."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -20,16 +20,16 @@ _NOT_OF_A_JOB = ("run", "task", "paths.runs")
 
 
 class Plan(Section):
-    """Every variant at every point of the grid, with every seed.
+    """A plan: every variant at every point of the grid, with every seed.
 
     A change is ``key: value``, with the key as on the command line: ``optim.lr: 0.01`` sets a
-    value, ``optim: sgd`` chooses a file. A mapping takes the place of the one before, whole:
-    ``optim.lr_spread: {kind: flat}`` needs to know nothing of the kind that was there.
+    value, ``optim: sgd`` chooses a file. A mapping replaces the whole mapping that was there:
+    ``optim.lr_spread: {kind: flat}`` keeps no key of another kind.
 
     ``base`` holds for all jobs, ``zip`` walks through lists of equal length side by side. A job is
     left out if its config agrees with every line of an entry of ``exclude``. ``baseline`` names a
     variant, or gives values on axes: each row of the report is compared with the row that has these
-    in place of its own. ``average`` names axes whose values make one result (folds of a split).
+    values instead of its own. ``average`` names axes to average over, such as folds of a split.
     """
 
     claim: Text = ""
@@ -51,14 +51,14 @@ class Plan(Section):
 
     @property
     def baseline_settings(self) -> Settings:
-        """``baseline`` with a variant's name written out: ``{"variant": NAME}``."""
+        """Return ``baseline`` as settings; the name of a variant is ``{"variant": NAME}``."""
         if isinstance(self.baseline, str):
             return {"variant": self.baseline}
         return self.baseline or {}
 
     @property
     def seed_values(self) -> list[int | None]:
-        """``seeds: 3`` is 0, 1, 2; None leaves the seed as the config has it."""
+        """Return the seeds: 0, 1, 2 for ``seeds: 3``; None means the seed of the config."""
         if self.seeds is None:
             return [None]
         return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
@@ -93,7 +93,7 @@ class Plan(Section):
 
 @dataclass(frozen=True)
 class Point:
-    """A job before its config is composed; ``changes`` are applied in their order."""
+    """A job before its config is composed: changes, applied in their order."""
 
     variant: str | None
     settings: Settings  # on the axes
@@ -102,7 +102,7 @@ class Point:
 
     @property
     def label(self) -> str:
-        """``l2 optim.lr=0.01``; empty for a plan of nothing but seeds."""
+        """The point in words, ``l2 optim.lr=0.01``; empty in a plan of seeds alone."""
         return label_of(self.variant, self.settings)
 
 
@@ -111,21 +111,23 @@ def as_list(value: Any) -> list[Any]:
 
 
 def read_plan(values: Mapping[str, Any]) -> Plan:
-    """Raises ConfigError with every fault, one a line."""
+    """Return the checked plan; raise ConfigError with every fault, one a line."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"ablation: a plan's file holds keys, such as seeds: 3 (not {values!r})")
     try:
         return Plan.model_validate(values)
     except ValidationError as error:
-        faults = dict.fromkeys(_fault(e) for e in error.errors())  # a union has one a member
+        faults = dict.fromkeys(
+            _fault(e) for e in error.errors()
+        )  # a union reports one for each member
         raise ConfigError("\n".join(faults)) from error
 
 
 def check_axes(plan: Plan) -> None:
-    """For a plan that has all its axes, those of the command line among them.
+    """Check ``baseline`` and ``average`` of a plan that has the axes of the command line too.
 
     Raises:
-        ConfigError: ``baseline`` or ``average`` speaks of an axis or a value that is not there.
+        ConfigError: one of them names an axis or a value that the plan does not have.
     """
     values, faults = {**plan.grid, **plan.zip}, []
     for key, value in plan.baseline_settings.items():
@@ -143,7 +145,7 @@ def check_axes(plan: Plan) -> None:
 
 
 def expand(plan: Plan) -> list[Point]:
-    """All points of a plan, seed by seed, so that a first comparison is there early."""
+    """Return all points of a plan, seed by seed, so that all variants can be compared early."""
     points = []
     for seed in plan.seed_values:
         for variant, changes in (plan.variants or {None: {}}).items():

@@ -1,4 +1,4 @@
-"""A plan from its config to its report: only what is missing is run, and nothing stops the rest."""
+"""Run the jobs of a plan that are missing, whatever happens to the others, and report."""
 
 import logging
 import math
@@ -12,7 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from ablab.ablation.launch.launch import run_override
 from ablab.ablation.plan.compose import CommandLine, Compose, compose_jobs
 from ablab.ablation.plan.folder import JobFolder, PlanFolder, State
-from ablab.ablation.plan.listing import action_due, counted, show_failures, show_jobs
+from ablab.ablation.plan.listing import action_due, counted, error_line, show_failures, show_jobs
 from ablab.ablation.plan.plan import Plan, expand
 from ablab.config.written import pasteable
 from ablab.errors import PlanError, RunFolderError, UserError
@@ -21,7 +21,7 @@ from ablab.safety.folder_lock import claimed
 from ablab.safety.signals import Interruption, RunInterrupted
 
 log = logging.getLogger(__name__)
-PATIENCE = 30.0  # seconds, for jobs of a sweep that was killed to write their checkpoints
+PATIENCE = 30.0  # seconds that jobs of a killed sweep get to write their checkpoints
 _MANY = 100  # jobs; to compose that many takes seconds
 Launch = Callable[[list[list[str]]], Sequence[JobReturn]]  # overrides of each job -> how it ended
 
@@ -34,15 +34,16 @@ def run_plan(
     folder: PlanFolder,
     runs: Path,
 ) -> None:
-    """Run what is missing of a plan, and show its table.
+    """Run the missing jobs of a plan, print its table and write its report.
 
     Args:
-        arguments: what was said on the command line.
-        compose: Hydra's composition, without its own node.
-        runs: where finished runs lie, for an estimate of the time.
+        arguments: Hydra overrides from the command line.
+        compose: compose a config from overrides, without Hydra's own node.
+        folder: the folder of the plan.
+        runs: the folder of finished runs, to estimate the time from.
 
     Raises:
-        ConfigError: something is wrong with the plan or with any of its jobs; nothing was run.
+        ConfigError: the plan or any of its jobs has a fault; nothing was run.
         PlanError: not every job is done.
     """
     command_line = CommandLine.parse(arguments)
@@ -57,7 +58,7 @@ def run_plan(
     folder.make()
     with claimed(folder.path):
         folder.write(plan, jobs)
-        wait_while_running(jobs, PATIENCE)  # those of a sweep that was killed
+        wait_while_running(jobs, PATIENCE)  # A sweep that was killed may have left some.
         before: list[State] = [job.status() for job in jobs]
         due = [
             job
@@ -66,10 +67,10 @@ def run_plan(
         ]
         for job in due:
             job.refresh()
-        _say_what_is_due(folder, jobs, due)
+        _print_what_is_due(folder, jobs, due)
         unwritten = None
         try:
-            ends = _launch_until_told_to_stop(launch, due, folder) if due else {}
+            ends = _launch_interruptibly(launch, due, folder) if due else {}
         finally:
             unwritten = _report(folder.path)
         _end(folder, jobs, ends)
@@ -77,7 +78,7 @@ def run_plan(
             raise unwritten
 
 
-def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFolder]) -> None:
+def _print_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFolder]) -> None:
     where = os.path.relpath(folder.path)
     to_run = {job.path for job in due}
     rest: list[State] = [job.status() for job in jobs if job.path not in to_run]
@@ -86,7 +87,7 @@ def _say_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobFol
 
 
 def wait_while_running(jobs: list[JobFolder], seconds: float) -> None:
-    """For jobs that are nobody's any more: they end by themselves, but not at once."""
+    """Wait for jobs left by a killed sweep: they stop by themselves within seconds."""
     held = [job for job in jobs if job.status() == "running"]
     if held:
         console().print(
@@ -98,10 +99,10 @@ def wait_while_running(jobs: list[JobFolder], seconds: float) -> None:
         held = [job for job in held if job.status() == "running"]
 
 
-def _launch_until_told_to_stop(
+def _launch_interruptibly(
     launch: Launch, due: list[JobFolder], folder: PlanFolder
 ) -> dict[Path, str]:
-    """As ``_launch``. Raises RunInterrupted, once the jobs have stopped."""
+    """Call ``_launch``; on a stop signal, raise RunInterrupted once the jobs have stopped."""
     try:
         with Interruption(at_once=KeyboardInterrupt) as interruption:
             try:
@@ -114,18 +115,17 @@ def _launch_until_told_to_stop(
 
 
 def _launch(launch: Launch, due: list[JobFolder]) -> dict[Path, str]:
-    """What the launcher knows of jobs that ended before they could write it into their records.
+    """Launch jobs; return how those ended that could not write it into their records.
 
     Raises:
-        UserError: the launcher was asked for what it cannot do; nothing was run.
+        UserError: the launcher cannot do what its settings ask for; nothing was run.
     """
     try:
         returns = launch([[run_override(job.path)] for job in due])
     except UserError:
         raise
-    except Exception as error:  # a launcher that gives up; what its jobs did is in their records
-        told = str(error).strip().splitlines() or [""]
-        log.error("the launcher failed: %s: %s", type(error).__name__, told[0])
+    except Exception as error:  # The launcher gave up, but records say what its jobs did.
+        log.error("the launcher failed: %s", error_line(type(error).__name__, str(error)))
         wait_while_running(due, math.inf)
         return {}
     return {
@@ -136,7 +136,7 @@ def _launch(launch: Launch, due: list[JobFolder]) -> dict[Path, str]:
 
 
 def _report(folder: Path) -> RunFolderError | None:
-    """Gives back why it cannot be written: how a plan ended is to be told before that."""
+    """Write the report; return the error if that fails, to be raised after the plan's end."""
     try:
         write_reports(folder)
     except RunFolderError as error:
@@ -169,9 +169,9 @@ def _end(folder: PlanFolder, jobs: list[JobFolder], ends: dict[Path, str]) -> No
         return
     out.print(f"\n{counted(statuses)}:")
     show_failures(jobs, statuses, ends, Path.cwd())
-    told = [f"{folder.name}: {counted(statuses)}"]
+    parts = [f"{folder.name}: {counted(statuses)}"]
     if set(statuses) - {"done", "failed", "unreadable"}:
-        told.append(_remedy(folder))
+        parts.append(_remedy(folder))
     if "failed" in statuses:
-        told.append(f"{_again(folder)}, with ablation.retry_failed=true, tries again what failed")
-    raise PlanError("; ".join(told))
+        parts.append(f"{_again(folder)}, with ablation.retry_failed=true, runs what failed again")
+    raise PlanError("; ".join(parts))

@@ -1,4 +1,4 @@
-"""The table of a plan, handed to the trackers that its jobs used."""
+"""Send the table of a plan to the trackers that its jobs used."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from ablab.trackers import RunInfo, Tracker
 
 
 def send_table(folder: Path, jobs: Sequence[JobFolder], *, complete: bool) -> None:
-    """Send the table of the plan in ``folder`` to each tracker that tracked a job and takes it.
+    """Send the table of the plan in ``folder`` to each tracker of a job that accepts tables.
 
     Raises:
         RunFolderError: the plan or a record cannot be read.

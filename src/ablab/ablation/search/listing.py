@@ -1,4 +1,4 @@
-"""What a search shows at the terminal: where it stands, and in the end what it has found."""
+"""Print a search: its progress, and at its end the best trials."""
 
 import os
 import shlex
@@ -19,14 +19,14 @@ _SEEDS = "seed=0,1,2,3,4"
 
 
 def show_start(folder: Path, study: SearchStudy, total: int) -> None:
-    told = len(study.trials) - len(study.running())
-    begun = f", {len(study.running())} to go on with" if study.running() else ""
-    before = f" ({told} ended before{begun})" if told or begun else ""
+    ended = len(study.trials) - len(study.running())
+    begun = f", {len(study.running())} to continue" if study.running() else ""
+    before = f" ({ended} ended before{begun})" if ended or begun else ""
     console().print(f"search: {total} trials{before}; {os.path.relpath(folder)}", soft_wrap=True)
 
 
 def show_progress(study: SearchStudy, metric: str, total: int, pace: float) -> None:
-    """A line: how many trials have ended, the best so far, the time left at ``pace`` s a trial."""
+    """Print how many trials have ended, the best, and the time left at ``pace`` s a trial."""
     ended = len(study.trials) - len(study.running())
     best = study.best()
     found = f"best {metric} {best[0].value:.4f} (trial {best[0].number})" if best else "none done"
@@ -35,16 +35,16 @@ def show_progress(study: SearchStudy, metric: str, total: int, pace: float) -> N
 
 
 def show_end(
-    folder: Path, study: SearchStudy, metric: str, said: list[str], stopped: Mapping[int, str]
+    folder: Path, study: SearchStudy, metric: str, rest: list[str], stopped: Mapping[int, str]
 ) -> str | None:
-    """The best trials, what mattered, the command to go on with; then what has no value, and why.
+    """Print the best trials, the importances, a command to repeat the best, and the failures.
 
     Args:
-        said: the command line without the space.
-        stopped: numbers of trials that have begun and have no end, and why.
+        rest: the overrides of the command line without the space.
+        stopped: for the number of each trial that began and did not end, the reason.
 
     Returns:
-        A line about trials that have no value, None if all have one.
+        A line about the trials that have no value; None if all have one.
     """
     out = console()
     where = os.path.relpath(folder)
@@ -53,21 +53,21 @@ def show_end(
         out.print(_best_table(study, metric))
         importances = study.importances()
         if importances:
-            told = ", ".join(f"{key} {share:.2f}" for key, share in importances.items())
-            out.print(f"what decided over being among the best quarter: {told}", soft_wrap=True)
-        out.print("the best, with several seeds and tested:", soft_wrap=True)
-        out.print(Text(f"  {command(study, best[0], said)}"), soft_wrap=True)
+            shares = ", ".join(f"{key} {share:.2f}" for key, share in importances.items())
+            out.print(f"importance for being in the best quarter: {shares}", soft_wrap=True)
+        out.print("to train the best with several seeds and test it:", soft_wrap=True)
+        out.print(Text(f"  {command(study, best[0], rest)}"), soft_wrap=True)
         out.print(f"{where}/report.html, .md, .csv, .tex", soft_wrap=True)
     failed = [trial for trial in study.trials if trial.state is TrialState.FAIL]
     for trial in [*failed, *study.running()]:
-        told = trial.user_attrs["error"] if trial in failed else stopped[trial.number]
+        reason = trial.user_attrs["error"] if trial in failed else stopped[trial.number]
         name = trial.user_attrs.get("folder")
         log = f"\n    log: {where}/{name}/run.log" if name else ""
-        out.print(Text(printable(f"  trial {trial.number}: {told}{log}")), soft_wrap=True)
+        out.print(Text(printable(f"  trial {trial.number}: {reason}{log}")), soft_wrap=True)
     counts = [
-        *([f"{len(failed)} failed (hydra.sweeper.trials=… adds others)"] if failed else []),
+        *([f"{len(failed)} failed (a larger hydra.sweeper.trials adds others)"] if failed else []),
         *(
-            [f"{len(study.running())} stopped (the same command goes on)"]
+            [f"{len(study.running())} stopped (the same command continues them)"]
             if study.running()
             else []
         ),
@@ -75,9 +75,9 @@ def show_end(
     return f"{len(best)} done, {', '.join(counts)}" if counts else None
 
 
-def command(study: SearchStudy, trial: FrozenTrial, said: list[str]) -> str:
-    """Trains with the settings of ``trial`` and several seeds, and tests."""
-    kept = [word.removeprefix("++") for word in said]
+def command(study: SearchStudy, trial: FrozenTrial, rest: list[str]) -> str:
+    """Return a command that trains the settings of ``trial`` with several seeds and tests."""
+    kept = [word.removeprefix("++") for word in rest]
     kept = [word for word in kept if word.split("=")[0] not in ("seed", "test")]
     found = [f"{p.key}={p.text(trial.params[p.key])}" for p in study.space]
     return shlex.join(["python", "train.py", "-m", *kept, *found, _SEEDS])

@@ -1,4 +1,4 @@
-"""A search from its space to its best trial: each trial is a job like a plan's, and told once."""
+"""Search a space: draw trials, run each as a job like a plan's, and keep their values."""
 
 import math
 import statistics
@@ -31,7 +31,7 @@ from ablab.safety.signals import Interruption, RunInterrupted
 
 
 class SearchSettings(Section):
-    """What ``hydra.sweeper`` says."""
+    """The settings of ``hydra.sweeper``."""
 
     study: FolderName
     trials: Count
@@ -41,7 +41,7 @@ class SearchSettings(Section):
 
 
 def read_settings(values: Mapping[str, Any]) -> SearchSettings:
-    """Raises ConfigError with every fault, one a line."""
+    """Return checked settings; raise ConfigError with every fault, one a line."""
     try:
         return SearchSettings.model_validate(values)
     except ValidationError as error:
@@ -61,22 +61,24 @@ def run_search(
     launch: Launch,
     searches: Path,
 ) -> None:
-    """Run the trials that are missing of a search, and show the best.
+    """Run the missing trials of a search, and print the best.
 
     Args:
-        arguments: what was said on the command line, the space among it.
-        compose: Hydra's composition, without its own node.
-        searches: where searches are kept, each in a folder of its name.
+        arguments: Hydra overrides from the command line, with the space among them.
+        compose: compose a config from overrides, without Hydra's own node.
+        searches: the folder of all searches, each in a folder of its name.
 
     Raises:
-        ConfigError: something is wrong with the space or with configs in it; nothing was run.
-        RunFolderError: another search is kept in the folder, or goes on there.
-        PlanError: not every trial has a value; what is found was shown.
+        ConfigError: the space or a config in it has a fault; nothing was run.
+        RunFolderError: the folder holds another search, or another process runs one there.
+        PlanError: not every trial has a value; the best were printed.
     """
     space, rest = split_space(arguments)
     command_line = CommandLine.parse(rest)
     if all(override.key_or_group != "test" for override in command_line.plain):
-        command_line = CommandLine.parse([*rest, "++test=false"])  # nothing is chosen by it
+        command_line = CommandLine.parse(
+            [*rest, "++test=false"]
+        )  # A search must not choose by the test part.
     trials = TrialConfigs(space, command_line, compose)
     config = trials.probe()
     folder = PlanFolder(searches / settings.study, settings.study, found_again=True)
@@ -89,7 +91,7 @@ def run_search(
             with Interruption():
                 search.run()
         except RunInterrupted:
-            console().print("stopped; the same command goes on")
+            console().print("stopped; the same command continues the search")
             raise
         finally:
             search.report()
@@ -97,10 +99,10 @@ def run_search(
 
 
 class Search:
-    """Draws trials, launches them and tells the study how they ended.
+    """Draw trials, launch them and write their results into the study.
 
-    Trials are drawn a batch at a time, up to the next multiple of its size, so that a search that
-    was killed within a batch draws the rest of it as it would have.
+    Trials are drawn a batch at a time, up to the next multiple of its size, so that a killed
+    search draws the rest of its batch as it would have.
     """
 
     def __init__(
@@ -119,13 +121,13 @@ class Search:
         self._folder = folder
         self._launch = launch
         self._axes = Plan(zip={p.key: [None] for p in configs.space}, metrics=[metric])
-        self._stopped: dict[int, str] = {}  # numbers of trials that have no value yet -> why
+        self._stopped: dict[int, str] = {}  # number of a trial without a value -> the reason
         self._run_again: set[int] = set()
         self._jobs = self._jobs_so_far()
 
     def run(self) -> None:
         show_start(self._folder.path, self._study, self.settings.trials)
-        paces: list[float] = []  # seconds a trial; the first imports torch
+        paces: list[float] = []  # seconds a trial; a median, since the first trial imports torch
         while due := self._due():
             started = time.monotonic()
             self._run(due)
@@ -134,14 +136,14 @@ class Search:
             show_progress(self._study, self.metric, self.settings.trials, pace)
 
     def report(self) -> None:
-        if self._jobs:  # else there is no plan either
+        if self._jobs:  # Without a job there is no plan.json.
             write_reports(self._folder.path)
 
-    def end(self, said: list[str]) -> None:
-        """Raises PlanError if a trial has no value."""
-        told = show_end(self._folder.path, self._study, self.metric, said, self._stopped)
-        if told is not None:
-            raise PlanError(f"{self._folder.name}: {told}")
+    def end(self, rest: list[str]) -> None:
+        """Print the best trials; raise PlanError if a trial has no value."""
+        missing = show_end(self._folder.path, self._study, self.metric, rest, self._stopped)
+        if missing is not None:
+            raise PlanError(f"{self._folder.name}: {missing}")
 
     def _due(self) -> list[FrozenTrial]:
         def begun() -> list[FrozenTrial]:
@@ -157,10 +159,10 @@ class Search:
         drawn = self._study.draw(self.settings.sampler, self.settings.seed)
         try:
             job = self._configs.job(drawn)
-        except ConfigError as error:  # of settings that do not go together
+        except ConfigError as error:  # These values are valid alone but contradict each other.
             self._study.add_failed(drawn, error_line("ConfigError", str(error)))
             return
-        self._jobs[job.folder_name] = job  # the same as before, if it is the same point
+        self._jobs[job.folder_name] = job  # Two trials may draw the same point.
         self._folder.write(self._axes, self._folder.job_folders(list(self._jobs.values())))
         self._study.add(drawn, job.folder_name)
 
@@ -169,7 +171,7 @@ class Search:
         folders = self._folder.job_folders([self._jobs[name] for name in names])
         by_name = dict(zip(names, folders, strict=True))
         wait_while_running(folders, PATIENCE)
-        each_once = {f.path: f for f in folders}.values()  # settings may make no difference
+        each_once = {f.path: f for f in folders}.values()  # Two trials may be one job.
         due = [f for f in each_once if action_due(f.status(), retry_failed=False)]
         for folder in due:
             refuse_links(folder.path)
@@ -180,16 +182,17 @@ class Search:
             except UserError:
                 raise
             except Exception as error:
+                reason = error_line(type(error).__name__, str(error))
                 raise PlanError(
-                    f"{self._folder.name}: the launcher failed "
-                    f"({error_line(type(error).__name__, str(error))}); the same command goes on"
+                    f"{self._folder.name}: the launcher failed ({reason}); "
+                    f"the same command continues the search"
                 ) from error
         ends = {f.path: ended for f, ended in zip(due, returns, strict=True)}
         for trial in trials:
             folder = by_name[trial.user_attrs["folder"]]
-            self._tell(trial.number, folder, ends.get(folder.path))
+            self._record_end(trial.number, folder, ends.get(folder.path))
 
-    def _tell(self, number: int, folder: JobFolder, ended: JobReturn | None) -> None:
+    def _record_end(self, number: int, folder: JobFolder, ended: JobReturn | None) -> None:
         status, record = folder.status(), folder.record()
         if status == "done":
             value = record.metrics.get("chosen", {}).get(self.metric)
@@ -205,16 +208,16 @@ class Search:
             error = ended._return_value
             self._study.tell_failed(number, error_line(type(error).__name__, str(error)))
         else:
-            told = "was stopped" + ("" if ended is None else f" ({ended._return_value})")
+            reason = "was stopped" + ("" if ended is None else f" ({ended._return_value})")
             if ended is None or number in self._run_again:
-                self._stopped[number] = told
-            else:  # once: what kills it may do so every time
+                self._stopped[number] = reason
+            else:  # It is run again only once: what killed it may always do so.
                 self._run_again.add(number)
-                line = f"  trial {number}: {told}; it is run again"
+                line = f"  trial {number}: {reason}; it is run again"
                 console().print(Text(printable(line)), soft_wrap=True)
 
     def _jobs_so_far(self) -> dict[str, Job]:
-        """By the names of their folders, as their records have them."""
+        """Return the jobs of the study by the names of their folders, from their records."""
         jobs = {}
         for trial in self._study.trials:
             name = trial.user_attrs.get("folder")
@@ -231,7 +234,7 @@ class Search:
 
 
 def _could_not_begin(ended: JobReturn | None) -> TypeGuard[JobReturn]:
-    """Whether a job has failed by itself, and would again."""
+    """Return whether a job failed before it could write its record, and would again."""
     return (
         ended is not None
         and ended.status is JobStatus.FAILED

@@ -1,4 +1,4 @@
-"""The space of a search: Hydra's sweeps (interval, range, choice) as Optuna's distributions."""
+"""The space of a search: Hydra's sweeps (interval, range, choice) as Optuna distributions."""
 
 import math
 from dataclasses import dataclass, field
@@ -28,14 +28,14 @@ _NOT_SEARCHED = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """An axis. What Optuna draws is a number, or for a choice its text on the command line."""
+    """An axis of the space. Optuna draws a number or, for a choice, its text."""
 
     key: str
     distribution: BaseDistribution
     choices: dict[str, Any] = field(default_factory=dict)  # text -> value
 
     def typed(self, drawn: Any) -> Any:
-        """A drawn number as the command line shows it, so that a command can repeat a trial."""
+        """Round a drawn number to what a command line shows, so that a command can repeat it."""
         d = self.distribution
         if not isinstance(d, FloatDistribution):
             return drawn
@@ -44,7 +44,7 @@ class Parameter:
         return min(max(float(shown(float(drawn))), d.low), d.high)
 
     def value(self, drawn: Any) -> Any:
-        """What a config gets."""
+        """Return the value for the config."""
         return self.choices[drawn] if self.choices else drawn
 
     def text(self, drawn: Any) -> str:
@@ -52,35 +52,39 @@ class Parameter:
 
     @property
     def probes(self) -> list[Any]:
-        """Values that a config has to take if it is to take all of them."""
+        """Test values: if the config accepts these, it accepts the whole range."""
         if self.choices:
             return list(self.choices.values())
         d = self.distribution
         assert isinstance(d, FloatDistribution | IntDistribution)
         if d.step is not None:
             return [d.low, d.high]
-        return [d.low, d.low + (d.high - d.low) / math.pi, d.high]  # one that is no whole number
+        return [
+            d.low,
+            d.low + (d.high - d.low) / math.pi,
+            d.high,
+        ]  # the middle one is not a whole number
 
     def __str__(self) -> str:
         if self.choices:
             return f"choice({', '.join(self.choices)})"
         d = self.distribution
         assert isinstance(d, FloatDistribution | IntDistribution)
-        told = f"{shown(d.low)} … {shown(d.high)}"
-        told += f" by {shown(d.step)}" if d.step and not d.log else ""
-        return told + (" log" if d.log else "")
+        text = f"{shown(d.low)} … {shown(d.high)}"
+        text += f" by {shown(d.step)}" if d.step and not d.log else ""
+        return text + (" log" if d.log else "")
 
 
 def split_space(arguments: list[str]) -> tuple[list[Parameter], list[str]]:
-    """What is to be searched, and the rest of the command line.
+    """Split a command line into the space to search and the other overrides.
 
     Raises:
-        ConfigError: with all that cannot be searched, and if there is nothing to search.
+        ConfigError: lists all that cannot be searched, or nothing is to be searched.
     """
-    space, rest, said, faults = [], [], [], []
+    space, rest, given, faults = [], [], [], []
     for override in OverridesParser.create().parse_overrides(arguments):
         key = override.key_or_group
-        said.append(key)
+        given.append(key)
         if key.partition(".")[0] == "ablation":
             faults.append(f"{key}: is of a plan, and a search has none; leave out one of them")
         elif not override.is_sweep_override():
@@ -92,9 +96,11 @@ def split_space(arguments: list[str]) -> tuple[list[Parameter], list[str]]:
                 space.append(_parameter(key, override))
             except ValueError as error:
                 faults.append(f"{key}: {error}")
-    faults += [f"{p.key}: is said twice" for p in space if said.count(p.key) > 1]
+    faults += [f"{p.key}: is given twice" for p in space if given.count(p.key) > 1]
     if not space and not faults:
-        faults = ["hydra/sweeper=optuna: nothing to search in; try optim.lr=interval(1e-4,1e-1)"]
+        faults = [
+            "hydra/sweeper=optuna: there is nothing to search; try optim.lr=interval(1e-4,1e-1)"
+        ]
     if faults:
         raise ConfigError("\n".join(dict.fromkeys(faults)))
     return space, rest
@@ -103,19 +109,19 @@ def split_space(arguments: list[str]) -> tuple[list[Parameter], list[str]]:
 def _parameter(key: str, override: Override) -> Parameter:
     sweep = override.value()
     if not isinstance(sweep, IntervalSweep | RangeSweep | ChoiceSweep):
-        raise ValueError("list the choices: a search knows no glob")
+        raise ValueError("list the choices; a search does not support glob")
     if isinstance(sweep, RangeSweep | ChoiceSweep) and sweep.shuffle:
-        raise ValueError("a search draws at random anyhow; leave out shuffle")
+        raise ValueError("leave out shuffle; a search draws at random anyway")
     if unknown := sweep.tags - {"log"}:
-        raise ValueError(f"no tag '{unknown.pop()}'; the one tag is log")
+        raise ValueError(f"there is no tag '{unknown.pop()}'; the only tag is log")
     log = "log" in sweep.tags
     if isinstance(sweep, ChoiceSweep):
         if log:
-            raise ValueError("a choice has no scale; leave out the tag log")
+            raise ValueError("leave out the tag log; a choice has no scale")
         texts = list(override.sweep_string_iterator())
         choices = {text: parse_value(key, text) for text in texts}
         if len(choices) < len(texts):
-            raise ValueError("a choice is named twice")
+            raise ValueError("a choice is given twice")
         return Parameter(key, CategoricalDistribution(list(choices)), choices)
     if isinstance(sweep, IntervalSweep):
         assert sweep.start is not None
@@ -139,7 +145,7 @@ def _parameter(key: str, override: Override) -> Parameter:
 
 
 def _grid(sweep: RangeSweep) -> tuple[float, float, float]:
-    """Lowest value, highest value and distance of a range."""
+    """Return the lowest value, the highest value and the step of a range."""
     if sweep.step == 0:
         raise ValueError("a range needs a step other than 0")
     values = sweep.range()

@@ -1,9 +1,9 @@
-"""A search's memory: an Optuna study in SQLite that any kill leaves whole.
+"""The trials of a search: an Optuna study in SQLite that survives a kill at any moment.
 
 Optuna's own ``ask`` writes a trial first and its parameters one by one, and its samplers draw from
 a generator that ends with the process. Here a trial is drawn from a copy of the study in memory, by
 a sampler with a seed of its own (the search's seed and the trial's number), and is then written at
-once. What is drawn so depends on the study alone: a killed search goes on as if it had not been.
+once. So a draw depends on the study alone, and a killed search continues as if it had not been.
 """
 
 from collections.abc import Iterator
@@ -21,11 +21,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ablab.ablation.search.space import Parameter
 from ablab.config.schema import Objective
-from ablab.errors import RunFolderError
+from ablab.errors import RunFolderError, first_line
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 FILE_NAME = "study.db"
-_FOR_IMPORTANCES = 20  # finished trials: PED-ANOVA wants five or more among the best
+_FOR_IMPORTANCES = 20  # finished trials, so that five are in the best quarter
 _SAMPLERS: dict[str, type[TPESampler | RandomSampler]] = {
     "tpe": TPESampler,
     "random": RandomSampler,
@@ -36,7 +36,7 @@ class SearchStudy:
     """The trials of a search, in the folder where it is kept."""
 
     def __init__(self, folder: Path, objective: Objective, space: list[Parameter]) -> None:
-        """Open the study of ``folder``, or begin one.
+        """Open the study in ``folder``, or create it.
 
         Raises:
             RunFolderError: its file cannot be read or written.
@@ -52,29 +52,29 @@ class SearchStudy:
                 storage=self._storage,
                 study_name="search",
                 direction=self.direction,
-                load_if_exists=True,  # then it keeps its direction
+                load_if_exists=True,
             )
         except (SQLAlchemyError, RuntimeError, optuna.exceptions.OptunaError) as error:
             raise RunFolderError(
-                f"{folder / FILE_NAME}: cannot be used ({str(error).splitlines()[0]}); "
+                f"{folder / FILE_NAME}: cannot be used ({first_line(error)}); "
                 f"name another study with hydra.sweeper.study=NAME"
             ) from error
 
     def agree(self, about: dict[str, str]) -> None:
-        """Keep what the search is about, or hold it against what is kept.
+        """Write the description of the search into a new study, or compare it with the old one.
 
         Raises:
-            RunFolderError: the study is of another search; trials of both cannot be compared.
+            RunFolderError: the study is of another search, so trials cannot be compared.
         """
         kept = self._study.user_attrs.get("about")
         if kept is None:
             self._study.set_user_attr("about", about)
             return
-        told = list(_differences(kept, about))
-        if told:
-            more = f", and {len(told) - 3} more" if len(told) > 3 else ""
+        changed = list(_differences(kept, about))
+        if changed:
+            more = f", and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise RunFolderError(
-                f"{self.folder}: another search is kept there: {', '.join(told[:3])}{more}; "
+                f"{self.folder}: another search is kept there: {', '.join(changed[:3])}{more}; "
                 f"name this one with hydra.sweeper.study=NAME"
             )
 
@@ -83,17 +83,17 @@ class SearchStudy:
         return self._study.get_trials(deepcopy=False)
 
     def running(self) -> list[FrozenTrial]:
-        """Those that have begun, in this process or before, and of which nothing was told."""
+        """Return the trials that began, in this process or before, and have no result."""
         return [trial for trial in self.trials if trial.state is TrialState.RUNNING]
 
     def best(self) -> list[FrozenTrial]:
-        """Those that have a value, the best one first."""
+        """Return the trials that have a value, the best first."""
         done = [trial for trial in self.trials if trial.state is TrialState.COMPLETE]
         sign = 1 if self.direction is StudyDirection.MINIMIZE else -1
         return sorted(done, key=lambda trial: sign * (trial.value or 0.0))
 
     def draw(self, sampler: str, seed: int) -> dict[str, Any]:
-        """The parameters of the next trial; it is no part of the study before it is added."""
+        """Return the parameters of the next trial, without adding it to the study."""
         copy = optuna.create_study(
             direction=self.direction, sampler=_sampler(sampler, seed, len(self.trials))
         )
@@ -102,11 +102,11 @@ class SearchStudy:
         return {p.key: p.typed(drawn[p.key]) for p in self.space}
 
     def add(self, drawn: dict[str, Any], folder: str) -> None:
-        """A trial that runs in ``folder``, a name."""
+        """Add a trial that runs in the folder of that name."""
         self._add(drawn, TrialState.RUNNING, {"folder": folder})
 
     def add_failed(self, drawn: dict[str, Any], error: str) -> None:
-        """A trial that cannot be run."""
+        """Add a trial that cannot be run."""
         self._add(drawn, TrialState.FAIL, {"error": error})
 
     def _add(self, drawn: dict[str, Any], state: TrialState, about: dict[str, str]) -> None:
@@ -125,8 +125,10 @@ class SearchStudy:
         self._study.tell(number, state=TrialState.FAIL)
 
     def importances(self) -> dict[str, float]:
-        """How much each parameter has to do with being among the best quarter of the trials
-        (PED-ANOVA, Watanabe et al. 2023); they sum to 1. Empty if there are too few to say."""
+        """Return how much each parameter decides whether a trial is in the best quarter.
+
+        They sum to 1 (PED-ANOVA, Watanabe et al. 2023). Empty with fewer than 20 finished trials.
+        """
         if len(self.best()) < _FOR_IMPORTANCES:
             return {}
         evaluator = PedAnovaImportanceEvaluator(target_quantile=0.25)

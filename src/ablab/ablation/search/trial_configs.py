@@ -1,4 +1,4 @@
-"""The configs of a search's trials, all looked at before the first is run."""
+"""The configs of a search's trials; the ends of the space are checked before the first runs."""
 
 import functools
 from typing import Any
@@ -13,7 +13,7 @@ from ablab.runs.identity import identity
 
 
 class TrialConfigs:
-    """The configs of trials: points of a plan whose axes walk side by side."""
+    """Compose the configs of trials, as points of a plan."""
 
     def __init__(self, space: list[Parameter], command_line: CommandLine, compose: Compose) -> None:
         self.space = space
@@ -22,13 +22,13 @@ class TrialConfigs:
         self._compose: Compose = lambda overrides: composed(tuple(overrides))
 
     def probe(self) -> Config:
-        """The config of a first point, after a look at the ends of every axis.
+        """Check the config at the ends of every axis, and return one of them.
 
         Raises:
-            ConfigError: with the faults of all points that were looked at.
+            ConfigError: lists the faults at all points that were checked.
         """
         configs = []
-        faults: dict[str, str] = {}  # one a key: several points may fail by the same
+        faults: dict[str, str] = {}  # one for each key: several points may have the same fault
         for number in range(max(len(p.probes) for p in self.space)):
             try:
                 point = {p.key: p.probes[min(number, len(p.probes) - 1)] for p in self.space}
@@ -39,16 +39,18 @@ class TrialConfigs:
         if faults:
             raise ConfigError("\n".join(faults.values()))
         if len({(c.objective.metric, c.objective.mode) for c in configs}) > 1:
-            raise ConfigError("objective.metric: is not the same in all trials; leave it out")
+            raise ConfigError(
+                "objective.metric: must be the same in all trials; leave it out of the space"
+            )
         if not all(c.has_validation for c in configs):
             raise ConfigError(
-                "data.validation_fraction: a search chooses by the validation part, and there is "
-                "none; add data.validation_fraction=0.1, say"
+                "data.validation_fraction: a search chooses by the validation part, but there is "
+                "none; add data.validation_fraction=0.1, for example"
             )
         return configs[0]
 
     def job(self, drawn: dict[str, Any]) -> Job:
-        """Raises ConfigError."""
+        """Return the job of a drawn trial; raise ConfigError if its config has a fault."""
         return self._job({p.key: p.value(drawn[p.key]) for p in self.space})
 
     def _job(self, point: dict[str, Any]) -> Job:
@@ -58,6 +60,6 @@ class TrialConfigs:
 
 
 def about(config: Config, space: list[Parameter]) -> dict[str, str]:
-    """What has to stay the same for trials to be compared: what runs compute, and the space."""
+    """Describe a search: its trials are comparable only while all of these values stay."""
     fixed = leaves(identity(config.model_dump(mode="json")), in_lists=False)
     return {k: shown(v) for k, v in fixed} | {p.key: str(p) for p in space}
