@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ablab.errors import UserError
+from ablab.safety.surroundings import settle_surroundings
 from benchmarks.arguments import count
 from benchmarks.rounds import run_in_turns
 from benchmarks.suite import Benchmark, comparisons
@@ -72,4 +73,5 @@ def _compare(name: str, comparison: Benchmark, rounds: int, out: Path, console: 
 
 
 if __name__ == "__main__":
+    settle_surroundings()
     sys.exit(main())

@@ -17,6 +17,8 @@ from ablab.config.suggestions import suggestion
 from ablab.errors import UserError
 from ablab.interpret.kinds import all_kinds
 from ablab.safety.printable import printable
+from ablab.safety.surroundings import settle_surroundings
+from ablab.training.launched import forget_ranks
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not arguments or arguments[0].startswith("-"):
             return _overview(arguments)
+        forget_ranks()  # Lightning, which is imported for a kind, would take this for another rank
         kind, *rest = arguments
         targets = _targets()
         if kind not in targets:
@@ -152,4 +155,5 @@ def _summary(target: str) -> str:
 
 
 if __name__ == "__main__":
+    settle_surroundings()
     sys.exit(main())

@@ -14,6 +14,7 @@ from ablab.report.table.comparison import compare
 from ablab.report.table.tables import ReportTable, build_table
 from ablab.report.write import FORMATS, console, print_table, rendered, save, save_pictures
 from ablab.safety.printable import printable
+from ablab.safety.surroundings import settle_surroundings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -126,4 +127,5 @@ def _no_baseline(table: ReportTable, wanted: str) -> str:
 
 
 if __name__ == "__main__":
+    settle_surroundings()
     sys.exit(main())

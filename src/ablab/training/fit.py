@@ -13,6 +13,7 @@ from ablab.runs.checkpoints import Entry, Manifest, Progress
 from ablab.runs.find import chosen_checkpoint
 from ablab.training import terminal_tables
 from ablab.training.build import build_model, build_trainer
+from ablab.training.epoch_table import epoch_lines
 from ablab.training.evaluation import load_weights, test_metrics
 from ablab.training.interpretations import build_steps, interpret
 from ablab.training.module import SupervisedModule
@@ -51,11 +52,10 @@ def fit(run: Run, data: TensorDataModule, resume: Entry | None) -> float | None:
         terminal.say(
             "No validation part: all training rows are used, and the last checkpoint is kept."
         )
-    if (
-        resume is not None
-    ):  # loaded here too, so that a checkpoint of another model is a clear error
+    if resume is not None:  # here too, so that a checkpoint of another model is a clear error
         load_weights(model, config, run.folder, resume)
-    reached = _train(run, data, model, resume)
+    with epoch_lines(config) as lines:
+        reached = _train(run, data, model, resume, lines)
     if torch.distributed.is_initialized():  # only rank 0 tests
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
@@ -81,7 +81,11 @@ def fit(run: Run, data: TensorDataModule, resume: Entry | None) -> float | None:
 
 
 def _train(
-    run: Run, data: TensorDataModule, model: SupervisedModule, resume: Entry | None
+    run: Run,
+    data: TensorDataModule,
+    model: SupervisedModule,
+    resume: Entry | None,
+    lines: terminal_tables.EpochLines,
 ) -> Progress:
     """Train the remaining phases; return the progress reached."""
     before = Progress() if resume is None else resume.before
@@ -94,7 +98,7 @@ def _train(
         plan_parameters(model, phase.optim)
     launchers = []  # the launcher of the first phase starts the processes of all phases
     for phase in phases[before.phase :]:
-        before = _train_phase(run, data, model, phase, before, path, launchers)
+        before = _train_phase(run, data, model, phase, before, path, launchers, lines)
         path = None
         if is_main_process():
             Manifest(run.folder / "checkpoints").end_phase(before)
@@ -110,9 +114,12 @@ def _train_phase(
     before: Progress,
     path: Path | None,
     launchers: list[Any],
+    lines: terminal_tables.EpochLines,
 ) -> Progress:
     """Train one phase, from the checkpoint at ``path`` if there is one."""
-    trainer = build_trainer(run.config, run.folder, run.trackers, run.interruption, phase, before)
+    trainer = build_trainer(
+        run.config, run.folder, run.trackers, run.interruption, phase, before, lines
+    )
     run.record.device = _device(trainer)
     run.record.deterministic = (
         torch.are_deterministic_algorithms_enabled()

@@ -94,7 +94,7 @@ def interpret(
     data.parts = parts
     if written:
         names = ", ".join(path.name for path in written)
-        terminal.say(f"interpretation: {folder / FOLDER}: {names}")
+        terminal.say(f"interpretation: {folder / FOLDER}: {names}", whole=True)
 
 
 def _of_validation(step: Step) -> Step:

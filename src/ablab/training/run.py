@@ -99,7 +99,8 @@ class Run:
                 record.seconds["total"] = before + time.perf_counter() - self._started
                 self._write(failed=exit_code != 0)
         if is_main_process():
-            terminal.say(f"\nrun folder: {self.folder}  ({record.seconds['total']:.1f} s in all)")
+            seconds = record.seconds["total"]
+            terminal.say(f"\nrun folder: {self.folder}  ({seconds:.1f} s in all)", whole=True)
 
     def attach_trackers(self, from_step: int) -> None:
         """Open the trackers; what they logged after ``from_step`` will be logged again."""
@@ -152,4 +153,4 @@ def _warn_of_no_commit(error: str) -> None:
 def say_how_to_continue(stop: RunInterrupted, folder: Path) -> None:
     """Print the command that continues the run in ``folder``."""
     command = f"python train.py task=fit {pasteable('run', str(folder))}"
-    terminal.say(f"{stop}; continue with: {command}")
+    terminal.say(f"{stop}; continue with: {command}", whole=True)

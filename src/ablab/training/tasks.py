@@ -111,19 +111,21 @@ def _continue_recorded(
     if longer is not None:
         refuse_to_lengthen(record, config, longer)
     elif record.status == "done":
-        terminal.say(f"{folder}: the run is finished; nothing is left to do")
+        terminal.say(f"{folder}: the run is finished; nothing is left to do", whole=True)
         return record.metrics.get("chosen", {}).get(config.monitor or "")
     run = Run(folder, config, record, interruption)
     if record.status == "planned":
         return _fit_new(run)
     resume = Manifest(folder / "checkpoints").newest_that_verifies()
     if resume is None:
-        terminal.say(f"continuing {folder} from the beginning: it has no undamaged checkpoint")
+        terminal.say(
+            f"continuing {folder} from the beginning: it has no undamaged checkpoint", whole=True
+        )
         record.data_parts = {}  # nothing is left of what its former rows have taught
         if longer is not None:
             run.config = lengthen(folder, record, longer)
         return _fit_new(run)
-    terminal.say(f"continuing {folder} at step {resume.step}")
+    terminal.say(f"continuing {folder} at step {resume.step}", whole=True)
     data = run.read_data()  # here, so that other rows are refused before the run is changed
     if longer is not None:
         run.config = lengthen(folder, record, longer)

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from ablab.config.schema import Objective
 from ablab.optim.optimizers import describe_groups
 from ablab.safety.printable import as_cell
-from ablab.terminal import _console, say
+from ablab.terminal import console, say
 from ablab.training.checkpointing import epoch_metrics
 from ablab.training.module import SupervisedModule
 from ablab.training.phases import PhasePlan
@@ -31,7 +31,7 @@ def show_groups(phase: PhasePlan, optimizer: Optimizer) -> None:
             f"{row.weight_decay:.3g} {row.mode}" if row.weight_decay else "none",
             f"{row.frozen} tensors" if row.frozen else "",
         )
-    _console.print(table)
+    console().print(table)
 
 
 @rank_zero_only
@@ -47,7 +47,7 @@ def show_test(
         table.add_column(as_cell(name), justify="right")
     for label, values in {model: metrics, **baselines}.items():
         table.add_row(as_cell(label), *(f"{values[m]:.4f}" if m in values else "" for m in metrics))
-    _console.print(table)
+    console().print(table)
 
 
 @rank_zero_only
@@ -95,12 +95,18 @@ class EpochLines(Callback):
         if trainer.current_epoch == self._epoch:  # none has ended since the last line
             return
         assert isinstance(pl_module, SupervisedModule)
-        shown = "  ".join(
-            f"{k} {v:.4f}" for k, v in epoch_metrics(trainer, self._validated_at).items()
-        )
         now = time.perf_counter()
-        say(
-            f"{pl_module.phase.name} epoch {trainer.current_epoch:>3}/{trainer.max_epochs}  "
-            f"{shown}  {now - self._started:.1f} s"
-        )
+        values = epoch_metrics(trainer, self._validated_at)
+        self.show(trainer, pl_module, values, now - self._started)
         self._started, self._epoch = now, trainer.current_epoch
+
+    def show(
+        self, trainer: Trainer, module: SupervisedModule, values: dict[str, float], seconds: float
+    ) -> None:
+        """Show an epoch that has ended, the one before ``trainer.current_epoch``."""
+        shown = "  ".join(f"{k} {v:.4f}" for k, v in values.items())
+        say(
+            f"{module.phase.name} epoch {trainer.current_epoch:>3}/{trainer.max_epochs}  "
+            f"{shown}  {seconds:.1f} s",
+            whole=True,
+        )
