@@ -15,7 +15,6 @@ from ablab.data.images.batch_transforms import BatchTransform, RandomWarp
 from ablab.data.images.files import decoded
 from ablab.data.images.folder import ImageFolder
 from ablab.errors import DataError
-from lesson5.photos.pets import Pets
 
 
 def write_image(path: Path, seed: int, height: int = 40, width: int = 50) -> None:
@@ -375,35 +374,3 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         module(root, tmp_path)
     with pytest.raises(DataError, match=r"need .* GiB of memory"):
         decoded([Path("x")] * 1000, 10**6, tmp_path, root=Path())
-
-
-def test_pets_keep_their_official_test_part(tmp_path: Path) -> None:
-    """Files as the archive lays them: NAME class species breed, from 1."""
-    base = tmp_path / "oxford-iiit-pet"
-    (base / "annotations").mkdir(parents=True)
-    lines: dict[str, list[str]] = {"trainval": [], "test": []}
-    for label, breed in enumerate(["Abyssinian", "american_bulldog"], start=1):
-        for i in range(10):
-            name = f"{breed}_{i}"
-            write_image(base / "images" / f"{name}.jpg", seed=100 * label + i)
-            lines["trainval" if i < 6 else "test"].append(f"{name} {label} 1 1")
-    for part, rows in lines.items():
-        (base / "annotations" / f"{part}.txt").write_text("\n".join(rows) + "\n")
-    data = Pets(
-        root=str(tmp_path),
-        size=16,
-        cache=str(tmp_path / "cache"),
-        augmentation=None,
-        validation_fraction=0.25,
-    ).configure(split_seed=0)
-    data.setup("fit")
-    assert {part: len(labels) for part, (_, labels) in data.parts.items()} == {
-        "train": 9,
-        "val": 3,
-        "test": 8,
-    }
-    assert data.classes == ["Abyssinian", "American Bulldog"]
-    assert sorted(data.test_table()["image"]) == sorted(
-        f"{line.split()[0]}.jpg" for line in lines["test"]
-    )
-    assert np.array_equal(np.unique(data.parts["test"][1].numpy()), [0, 1])

@@ -11,7 +11,7 @@ from ablab.config.schema import LrSpread, Role, WeightDecay
 from ablab.errors import ConfigError
 from ablab.optim.groups import BiasEmbedding, classify, clean_name, plan_parameters, spread_lrs
 from ablab.optim.optimizers import build_optimizer
-from lesson5.ratings.collab_filter import CollabFilter
+from toy.models import Factors
 
 NONE = WeightDecay(mode="none")
 
@@ -99,8 +99,8 @@ def test_roles_by_the_owning_module(module: nn.Module, roles: dict[str, Role]) -
     assert classify(module) == roles
 
 
-def test_the_biases_of_a_collaborative_filter_are_embedding_biases() -> None:
-    assert classify(CollabFilter(3, 3, 2)) == {
+def test_a_bias_for_each_row_of_an_embedding_is_an_embedding_bias() -> None:
+    assert classify(Factors(3, 3, 2)) == {
         "u_weight.weight": "embedding",
         "i_weight.weight": "embedding",
         "u_bias.weight": "embedding_bias",

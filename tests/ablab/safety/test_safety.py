@@ -362,7 +362,7 @@ def test_a_name_that_is_none_is_refused(name: str, place: str, tmp_path: Path) -
     phases = {"phases": {name: {"epochs": 1}}, "trainer": {"max_epochs": None}}
     metrics = {"objective": {"metrics": {name: {"_target_": "torchmetrics.MeanSquaredError"}}}}
     other = phases if place == "phases" else metrics
-    config = check(composed("experiment=collab")).model_dump(mode="json")
+    config = check(composed()).model_dump(mode="json")
     with pytest.raises(ConfigError, match=f"{place}: .* is no name"):
         check(cast(DictConfig, OmegaConf.merge(config, other)))
     for key, value in other.items():

@@ -9,6 +9,7 @@ from torch import nn
 from ablab.errors import ConfigError
 from ablab.optim.groups import classify
 from ablab.runs.record import RunRecord
+from ablab.training.losses import activation_of
 from lesson5.tables.entity_embedding import EntityEmbedding, embedding_size
 from lesson5.tables.objective import RootMeanSquaredLogError, SquaredLogError
 from tests.launch import launch
@@ -160,6 +161,15 @@ def test_the_metrics_are_the_formulas(finished: Path) -> None:
     }
     for name, value in formulas.items():
         assert recorded[name] == pytest.approx(value, rel=1e-4), name
+
+
+def test_squared_log_error_is_that_of_its_predictions() -> None:
+    output, target = torch.randn(9, dtype=torch.float64), 10 * torch.rand(9, dtype=torch.float64)
+    loss = SquaredLogError()
+    prediction = loss.activation(output)
+    expected = (torch.log1p(prediction) - torch.log1p(target)).square().mean()
+    torch.testing.assert_close(loss(output, target), expected)
+    assert activation_of(loss)(torch.tensor([0.0])).item() == 0.0
 
 
 def test_the_root_is_taken_over_all_batches() -> None:
