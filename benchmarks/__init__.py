@@ -1,1 +1,1 @@
-"""What things cost, from run records."""
+"""Benchmarks of this repository, measured from run records; not installed. See README.md."""

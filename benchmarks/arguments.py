@@ -1,10 +1,10 @@
-"""What the commands of this package take."""
+"""Types of command-line arguments of the benchmarks."""
 
 import argparse
 
 
 def count(text: str) -> int:
-    """Raises ArgumentTypeError for what is not a whole number from 1 on."""
+    """Return a whole number of at least 1. Raise ArgumentTypeError for any other text."""
     try:
         number = int(text)
     except ValueError:

@@ -1,13 +1,13 @@
-"""``python -m benchmarks.images FOLDER``: images per second, one improvement after the other.
+"""``python -m benchmarks.images FOLDER``: images per second after each of several improvements.
 
-The ladder for ResNet34Finetune on a folder of images: files decoded in each epoch and changed one
-by one (torchvision's ImageFolder under a DataLoader); decoded once, uint8 in memory; changed in
-batches on the device; channels_last; bf16 autocast; torch.compile; a frozen body whose norms learn;
-one in which nothing learns. Each rung keeps what those before it have. The input pipeline and the
-training step (forward, backward, AdamW) are timed apart: a DataLoader's workers overlap the two,
-and share the cores with the step. Rungs take turns within a round, so that what else the machine
-does slows all of them alike. What the first step of a rung takes longer than a later one,
-compilation above all, stands in a column of its own.
+ResNet34Finetune trains on a folder of images with: files decoded in each epoch and augmented one by
+one (torchvision's ImageFolder with a DataLoader); files decoded once to uint8 in memory; batches
+augmented on the device; channels_last; bf16 autocast; torch.compile; a frozen body with trainable
+norms; a fully frozen body. Each rung of this ladder keeps what the rungs before it have. The input
+pipeline and the training step (forward, backward, AdamW) are timed separately, since a DataLoader's
+workers overlap the two and share the cores with the step. Rungs take turns within a round, so that
+other load on the machine slows all of them alike. The extra time of a rung's first step, mostly
+compilation, has its own column.
 """
 
 import argparse
@@ -35,12 +35,12 @@ from ablab.errors import DataError, UserError
 from benchmarks.arguments import count
 from lesson5.photos.resnet34_finetune import ResNet34Finetune
 
-SCALE, JITTER = (0.5, 1.0), 0.2  # as conf/data/image_folder.yaml has them
+SCALE, JITTER = (0.5, 1.0), 0.2  # as in conf/data/image_folder.yaml
 
 
 @dataclass(frozen=True)
 class Rung:
-    """``freeze_to`` and ``train_norm`` as in a phase."""
+    """A configuration to time; ``freeze_to`` and ``train_norm`` mean the same as in a phase."""
 
     name: str
     inputs: str
@@ -52,7 +52,7 @@ class Rung:
 
     @property
     def step(self) -> tuple[Any, ...]:
-        """What its training step depends on: rungs that share it are timed once."""
+        """The settings of the training step; rungs that share them are timed once."""
         return self.channels_last, self.bf16, self.compile, self.freeze_to, self.train_norm
 
 
@@ -79,7 +79,7 @@ def ladder(*, compiled: bool) -> list[Rung]:
 def inputs(
     root: Path, size: int, batch_size: int, workers: int, cache: Path, device: torch.device
 ) -> dict[str, Iterable[Any]]:
-    """The training images of an epoch as (images, labels) on ``device``, by kind of pipeline.
+    """Return iterables over an epoch of (images, labels) on ``device``, by kind of pipeline.
 
     Raises:
         DataError: there are no images, or they cannot be decoded.
@@ -153,7 +153,7 @@ class _Moved:
 
 
 class TrainingStep:
-    """A training step on a batch that stays: forward, backward, AdamW."""
+    """A training step on a fixed batch: forward, backward, AdamW."""
 
     def __init__(self, rung: Rung, batch: tuple[Tensor, Tensor], n_classes: int) -> None:
         self.images, self.labels = batch
@@ -194,13 +194,13 @@ def measure(
     steps: int,
     say: Callable[[str], object] = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """A row for each rung: images per second (median, min, max over ``rounds``) of input and step.
+    """Return a row for each rung: images per second (median, min, max) of input and step.
 
     Args:
-        steps: of a round, for each rung.
+        steps: training steps of each rung in a round.
     """
     counts: dict[str, int] = {}
-    for kind in dict.fromkeys(rung.inputs for rung in rungs):  # the first epoch warms up
+    for kind in dict.fromkeys(rung.inputs for rung in rungs):  # an epoch that warms up
         counts[kind] = sum(len(labels) for _, labels in pipelines[kind])
     batch = next(iter(pipelines["batches"]))
     n_classes = max(int(labels.max()) for _, labels in pipelines["batches"]) + 1
@@ -244,7 +244,7 @@ def _spread(name: str, rates: list[float]) -> dict[str, float]:
 
 
 def machine(device: torch.device) -> str:
-    """What the figures are of, in a line."""
+    """Return a line that describes the machine and the versions."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU alone (no GPU)"
     return (
         f"{name}; {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
@@ -265,8 +265,8 @@ def cells(row: dict[str, Any]) -> list[str]:
 HEADS = ["each with those above", "input, images/s", "step, images/s", "first step, s more"]
 
 
-def write(folder: Path, rows: list[dict[str, Any]], told: str) -> None:
-    """``images.csv`` and ``images.md`` into ``folder``."""
+def write(folder: Path, rows: list[dict[str, Any]], about: str) -> None:
+    """Write ``images.csv`` and ``images.md`` into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "images.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -274,7 +274,7 @@ def write(folder: Path, rows: list[dict[str, Any]], told: str) -> None:
         writer.writerows(rows)
     lines = [HEADS, ["---", "---:", "---:", "---:"], *map(cells, rows)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    (folder / "images.md").write_text(f"{told}\n\n{table}\n", encoding="utf-8")
+    (folder / "images.md").write_text(f"{about}\n\n{table}\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -283,15 +283,20 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, help="with a folder for each class")
-    parser.add_argument("--size", type=count, default=128, help="of the squares, in pixels")
+    parser.add_argument("folder", type=Path, help="a folder with a subfolder for each class")
+    parser.add_argument("--size", type=count, default=128, help="of the images, in pixels")
     parser.add_argument("--batch-size", type=count, default=32)
     parser.add_argument("--rounds", type=count, default=5)
-    parser.add_argument("--steps", type=count, default=3, help="of a rung in a round")
+    parser.add_argument("--steps", type=count, default=3, help="steps of a rung in a round")
     parser.add_argument(
-        "--workers", type=int, choices=range(64), metavar="N", default=2, help="of the DataLoader"
+        "--workers",
+        type=int,
+        choices=range(64),
+        metavar="N",
+        default=2,
+        help="of the DataLoader",
     )
-    parser.add_argument("--no-compile", action="store_true", help="leave that rung out")
+    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
     parser.add_argument("--cache", type=Path, default=Path("data/decoded"))
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     options = parser.parse_args(arguments)
@@ -308,7 +313,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     rungs = ladder(compiled=not options.no_compile)
     rows = measure(rungs, pipelines, options.rounds, options.steps, console.print)
-    told = (
+    about = (
         f"{machine(device)}. {options.size} px, batches of {options.batch_size}; "
         f"median (min to max) of {options.rounds} rounds, each an epoch of input and "
         f"{options.steps} steps; {options.workers} workers of the DataLoader"
@@ -318,9 +323,9 @@ def main(arguments: list[str] | None = None) -> int:
         table.add_column(head, justify="left" if head == HEADS[0] else "right")
     for row in rows:
         table.add_row(*cells(row))
-    console.print(told)
+    console.print(about)
     console.print(table)
-    write(options.out, rows, told)
+    write(options.out, rows, about)
     return 0
 
 

@@ -1,7 +1,7 @@
 """``python -m benchmarks.job_overhead PLAN_FOLDER``: what a job of a plan costs beside its fit.
 
-Of a plan that ran one job after the other: from the end of one job to the end of the next, less the
-seconds of that fit. Everything is in it: config, data, model, test, tables, trackers, records.
+For a plan that ran its jobs one after the other, this is the time from the end of one job to the
+end of the next, less the seconds of the fit: config, data, model, test, tables, trackers, records.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from ablab.runs.record import RunRecord
 
 
 def overheads(records: list[RunRecord]) -> list[float]:
-    """Seconds beside the fit, for each finished job but the first, in the order of their ends.
+    """Return the seconds beside the fit of each finished job but the first, in order.
 
     Raises:
         RunFolderError: fewer than two jobs are done, or they overlapped.
@@ -29,10 +29,10 @@ def overheads(records: list[RunRecord]) -> list[float]:
     ended = [(datetime.fromisoformat(r.ended or ""), r) for r in done]
     ends = sorted(ended, key=lambda pair: pair[0])
     if len(ends) < 2:
-        raise RunFolderError("fewer than two jobs ran from their beginning to their end")
+        raise RunFolderError("fewer than two jobs ran without interruption")
     starts = [datetime.fromisoformat(r.started or "") for _, r in ends]
     if any(start < end for start, (end, _) in zip(starts[1:], ends, strict=False)):
-        raise RunFolderError("jobs ran at the same time; give a plan of the serial launcher")
+        raise RunFolderError("jobs ran at the same time; run the plan with hydra/launcher=serial")
     return [
         (end - before).total_seconds() - record.seconds["fit"]
         for (before, _), (end, record) in itertools.pairwise(ends)

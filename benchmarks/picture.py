@@ -1,4 +1,4 @@
-"""The times of a comparison as bars, each round as a dot on its bar."""
+"""Draw the times of a comparison as bars, with a stroke for each round."""
 
 import statistics
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @styled()
 def bars(title: str, measured: Mapping[str, list[Measured]]) -> "Figure":
-    """Fit and, beside it, what else the process took; medians, in seconds."""
+    """Draw median seconds of the fit and of the rest of the process."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 1.1 + 0.4 * len(measured)), layout="constrained")

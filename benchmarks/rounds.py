@@ -1,4 +1,4 @@
-"""Whole processes that take turns, and what their run records say of them."""
+"""Run contenders in turns as whole processes, and read their run records."""
 
 import os
 import pty
@@ -20,9 +20,9 @@ _TERMINAL = (40, 120)  # lines, columns
 
 @dataclass(frozen=True)
 class Contender:
-    """``command`` makes, for a folder and a seed, the arguments of Python's command line.
+    """A way to train; ``command`` returns Python's arguments for a folder and a seed.
 
-    ``needs`` is a package that may not be installed.
+    ``needs`` names a package that may be missing.
     """
 
     name: str
@@ -32,9 +32,9 @@ class Contender:
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one process: seconds of the fit, and in all; peak memory in MiB; the test metric.
+    """Measurements of one process: seconds of the fit and in all, peak MiB, the test metric.
 
-    Of a plan, which is many fits, all its seconds count as the fit's, and metrics are averaged.
+    For a plan, which is many fits, all its seconds count as the fit's, and metrics are averaged.
     """
 
     fit: float
@@ -52,10 +52,13 @@ def run_in_turns(
     metric: str,
     say: Callable[[str], None],
 ) -> dict[str, list[Measured]]:
-    """By name; in each round every contender runs once, all with the round's number as seed.
+    """Run every contender once a round, with the number of the round as seed.
+
+    Returns:
+        The measurements of each contender, by its name.
 
     Raises:
-        UserError: a process fails; the end of what it said is told.
+        UserError: a process failed; the message holds the end of its output.
     """
     measured: dict[str, list[Measured]] = {contender.name: [] for contender in contenders}
     for number in range(rounds):
@@ -73,10 +76,10 @@ def run_in_turns(
 
 
 def on_a_terminal(command: list[str], log: Path) -> float:
-    """Run a command to its end with a terminal to draw on, as users have one; its seconds.
+    """Run a command on a pseudo-terminal, as users do; return its seconds.
 
     Raises:
-        UserError: it fails.
+        UserError: the command failed.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     ours, its = pty.openpty()
@@ -105,12 +108,12 @@ def on_a_terminal(command: list[str], log: Path) -> float:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 2**16)
-    except OSError:  # as Linux says that nobody writes any more
+    except OSError:  # Linux raises this when the last writer has closed
         return b""
 
 
 def read(folder: Path, seconds: float, metric: str) -> Measured:
-    """Of the run, or of the plan, in ``folder``, whose process took ``seconds``."""
+    """Return the measurements of the run or plan in ``folder``; its process took ``seconds``."""
     if (folder / FILE_NAME).is_file():
         record = RunRecord.read(folder)
         return _measured([record], record.seconds["fit"], seconds, metric)
@@ -131,7 +134,7 @@ def _measured(records: list[RunRecord], fit: float, process: float, metric: str)
 
 @dataclass(frozen=True)
 class Range:
-    """Median, least and greatest."""
+    """The median, least and greatest of several values."""
 
     median: float
     least: float
@@ -149,6 +152,6 @@ class Range:
 
 
 def ratios(measured: Mapping[str, list[Measured]], name: str, reference: str) -> Range:
-    """Of the fits of ``name`` to those of ``reference``, each pair from the same round."""
+    """Return the ratios of fit times of ``name`` to ``reference``, each within one round."""
     pairs = zip(measured[name], measured[reference], strict=True)
     return Range.of([own.fit / other.fit for own, other in pairs])

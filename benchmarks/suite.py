@@ -1,4 +1,4 @@
-"""What is compared with what: the same model, rows and settings, in our and in others' ways."""
+"""The comparisons: the same model, rows and settings, trained by us and by others."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,14 +18,18 @@ if TYPE_CHECKING:
     from ablab.config.schema import Config
     from ablab.data.module import TensorDataModule
 
+TRAIN_FILE = Path(__file__).resolve().parents[1] / "train.py"
 HAND, TEMPLATE, FASTAI = "hand-written loop", "Lightning template", "fastai"
 N_DIGITS, N_RUNS = 60_000, 100
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Contenders that take turns; the times of all are set in relation to those of ``references``,
-    and ``metric`` of the test part shows that all train the same."""
+    """Contenders that take turns.
+
+    All times are compared with those of ``references``; ``metric`` on the test part shows that all
+    contenders learn the same.
+    """
 
     title: str
     metric: str
@@ -34,7 +38,13 @@ class Benchmark:
 
 
 def comparisons(root: Path, folder: Path, *, gpu: bool) -> dict[str, Callable[[], Benchmark]]:
-    """By name. The data are read below ``root``, what others get is written below ``folder``."""
+    """Return the comparisons by name.
+
+    Args:
+        root: the folder of the data.
+        folder: where the rows for other programs are written.
+        gpu: include the comparisons that need a GPU.
+    """
     found = {
         "collab": partial(_epochs, "collab", _lesson(root), folder),
         "mnist_nn": partial(_epochs, "mnist_nn", _digits(), folder),
@@ -52,13 +62,13 @@ def _lesson(root: Path) -> list[str]:
 
 
 def _digits() -> list[str]:
-    """Of MNIST's size, which needs no download; what is in an image makes no step longer."""
+    """Return overrides for drawn digits, as many as MNIST has: they need no download."""
     size = [f"data.n_rows={N_DIGITS}", "data.noise=400", "data.validation_fraction=0.1"]
     return ["data=synthetic_digits", *size, "trainer.max_epochs=5"]
 
 
 def _epochs(experiment: str, overrides: list[str], folder: Path) -> Benchmark:
-    """All that a run does in its fit, validation and checkpoints included."""
+    """Compare whole fits, with validation and checkpoints."""
     task = prepared(experiment, overrides, folder)
     own = partial(ours, experiment, overrides)
     return Benchmark(
@@ -77,7 +87,7 @@ def _epochs(experiment: str, overrides: list[str], folder: Path) -> Benchmark:
 
 
 def _quality(root: Path, folder: Path) -> Benchmark:
-    """To the RMSE of fastai's lesson, 0.9026 on its split; nothing is validated in between."""
+    """Compare the time to the RMSE of fastai's lesson, 0.9026 on its split, without validation."""
     data = [f"paths.data={root}"]
     task = prepared("collab", data, folder)
     return Benchmark(
@@ -96,14 +106,14 @@ def _quality(root: Path, folder: Path) -> Benchmark:
 
 
 def _plan(root: Path, folder: Path) -> Benchmark:
-    """A plan as a whole process, with its records, checkpoints and report, against bare loops."""
+    """Compare a whole plan, with its records, checkpoints and report, with bare loops."""
     data = [f"paths.data={root}"]
     task = dataclasses.replace(prepared("mnist_logistic", data, folder), repeats=N_RUNS)
 
     def plan(place: Path, number: int) -> list[str]:
         seeds = f"seed=range({number},{number + N_RUNS})"
         arguments = ["-m", "experiment=mnist_logistic", *data, seeds, "interpret=none"]
-        return [_TRAIN, *arguments, "logger=csv", f"hydra.sweep.dir={place}"]
+        return [str(TRAIN_FILE), *arguments, "logger=csv", f"hydra.sweep.dir={place}"]
 
     return Benchmark(
         f"{N_RUNS} runs of mnist_logistic, one after the other",
@@ -130,23 +140,21 @@ def _on_gpu(experiment: str, overrides: list[str], folder: Path) -> Benchmark:
     )
 
 
-# -- their commands --------------------------------------------------------------------------------
-
-_TRAIN = str(project.current().train_file)
+# -- commands of contenders ----------------------------------------------------------------------
 
 
 def ours(experiment: str, overrides: list[str], name: str, *changes: str) -> Contender:
-    """``train.py`` with all that it does by default, but for pictures of what was learned."""
+    """Return a contender that runs ``train.py`` with its defaults, but without interpretations."""
 
     def command(place: Path, number: int) -> list[str]:
         said = [f"experiment={experiment}", *overrides, "interpret=none", "logger=csv", *changes]
-        return [_TRAIN, *said, f"seed={number}", f"hydra.run.dir={place}"]
+        return [str(TRAIN_FILE), *said, f"seed={number}", f"hydra.run.dir={place}"]
 
     return Contender(name, command)
 
 
 def other(name: str, module: str, task: Task, *, needs: str | None = None) -> Contender:
-    """A module of ``benchmarks.contenders``."""
+    """Return a contender that runs a module of ``benchmarks.contenders``."""
 
     def command(place: Path, number: int) -> list[str]:
         dataclasses.replace(task, seed=number).write(place)
@@ -156,10 +164,10 @@ def other(name: str, module: str, task: Task, *, needs: str | None = None) -> Co
 
 
 def prepared(experiment: str, overrides: list[str], folder: Path) -> Task:
-    """The rows and settings of an experiment, written down for programs that know nothing of it.
+    """Write the rows of an experiment to a file; return them and its settings as a task.
 
     Raises:
-        UserError: the data cannot be had.
+        UserError: the data cannot be read or fetched.
     """
     import numpy as np
 

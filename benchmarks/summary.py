@@ -1,4 +1,4 @@
-"""The table of a comparison: medians over its rounds, times and ratios with their range."""
+"""The table of a comparison: medians over rounds, times and ratios with their range."""
 
 import csv
 import dataclasses
@@ -18,6 +18,8 @@ from benchmarks.suite import Benchmark
 
 @dataclass(frozen=True)
 class Summary:
+    """The results of a comparison, by contender."""
+
     comparison: Benchmark
     measured: Mapping[str, list[Measured]]
 
@@ -58,7 +60,7 @@ class Summary:
         return table
 
     def write(self, folder: Path) -> None:
-        """``table.md`` and ``times.svg`` for people, ``measured.csv`` with a line a process."""
+        """Write ``table.md``, ``times.svg``, and ``measured.csv`` with a line for each process."""
         heads = self.heads()
         lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *self.rows()]
         text = "\n".join(f"| {' | '.join(line)} |" for line in lines)

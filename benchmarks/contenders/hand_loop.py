@@ -1,4 +1,4 @@
-"""A loop as one writes it by hand: shuffled rows, AdamW, one-cycle, a validation each epoch."""
+"""A loop written by hand: shuffled rows, AdamW, one-cycle, a validation after each epoch."""
 
 from collections.abc import Callable
 

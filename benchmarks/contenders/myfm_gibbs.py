@@ -15,7 +15,7 @@ RANK, ITERATIONS = 10, 200  # of the README's example for MovieLens-100K
 
 def build(task: Task) -> tuple[Callable[[], int], Callable[[], float]]:
     def one_hot(part: Part) -> csr_array:
-        """(N, users + items), a one in each half of a row."""
+        """Return (N, users + items) with a one in each half of a row."""
         columns = []
         for ids, size in zip(part[:2], ("n_users", "n_items"), strict=True):
             row_ends = np.arange(len(ids) + 1)

@@ -1,4 +1,4 @@
-"""The lesson's models in plain torch, for contenders that share nothing with ours."""
+"""The lesson's models in plain torch, for contenders that share no code with ours."""
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class DotProduct(nn.Module):
 
 
 def plain_model(task: Task) -> tuple[nn.Module, nn.Module]:
-    """The model that ``task`` names, and its loss."""
+    """Return the model that ``task`` names, and its loss."""
     sizes = task.sizes
     match task.model:
         case "collab":
@@ -50,7 +50,7 @@ def plain_model(task: Task) -> tuple[nn.Module, nn.Module]:
 
 @torch.no_grad()
 def score(model: nn.Module, part: list[Tensor], metric: str) -> float:
-    """RMSE or accuracy over a part, in one batch."""
+    """Return RMSE or accuracy over a part, in one batch."""
     *inputs, target = part
     output = model(*inputs)
     if metric == "rmse":

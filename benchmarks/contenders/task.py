@@ -1,4 +1,4 @@
-"""What a contender is told, in ``FOLDER/task.json``, and what it leaves: ``FOLDER/run.json``."""
+"""A contender reads its task from ``FOLDER/task.json`` and writes ``FOLDER/run.json``."""
 
 import dataclasses
 import json
@@ -20,9 +20,10 @@ Part = list[NDArray[Any]]
 
 @dataclass(frozen=True)
 class Task:
-    """``model`` on the parts in ``data``, an archive of arrays ``train_0``, …, ``val_0``, ….
+    """What to train, on which rows, with which settings.
 
-    The last array of a part is the target. ``repeats``: how many fits, each with the next seed.
+    ``data`` is an archive of arrays ``train_0``, …, ``val_0``, …; the last array of a part is the
+    target. ``repeats`` is the number of fits, each with the next seed.
     """
 
     model: str
@@ -39,7 +40,7 @@ class Task:
     sizes: dict[str, int] = field(default_factory=dict)
 
     def part(self, name: str) -> Part:
-        """The arrays of ``train``, ``val`` or ``test``, each with a row an example."""
+        """Return the arrays of ``train``, ``val`` or ``test``, with a row for each example."""
         with np.load(self.data, allow_pickle=False) as archive:
             names = sorted(key for key in archive.files if key.startswith(f"{name}_"))
             return [archive[key] for key in names]
@@ -50,7 +51,7 @@ class Task:
 
 
 def rmse(predictions: NDArray[Any], ratings: NDArray[Any]) -> float:
-    """Root mean squared error of predictions (N,) and ratings (N,)."""
+    """Return the root mean squared error of predictions (N,) and ratings (N,)."""
     return float(np.sqrt(np.mean((predictions.astype(np.float64) - ratings) ** 2)))
 
 

@@ -62,7 +62,5 @@ def test_a_row_for_each_rung(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with (out / "images.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["rung"] for row in rows] == [rung.name for rung in ladder(compiled=False)]
-    assert all(float(row["step_median"]) > 0 < float(row["input_median"]) for row in rows)
     assert (out / "images.md").read_text().count("\n|") == len(rows) + 2
-    assert "GPU" in capsys.readouterr().out or torch.cuda.is_available()
     assert main([str(tmp_path / "none")]) == 2

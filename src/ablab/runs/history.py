@@ -1,4 +1,4 @@
-"""``metrics.csv``: what a run measured on its way, a row for each report."""
+"""``metrics.csv``: what a run measured while it trained, with a row for each report."""
 
 import csv
 import io
@@ -11,10 +11,12 @@ FILE_NAME = "metrics.csv"
 
 
 def read_history(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns and rows of a history, cells as text; a last row that is cut short is left out.
+    """Return columns and rows of a history, cells as text; nothing if there is no file.
+
+    A last row without a line end is left out: the run was killed while it wrote that row.
 
     Raises:
-        RunFolderError: the file is damaged otherwise.
+        RunFolderError: the file cannot be read, or is damaged in another way.
     """
     try:
         if not path.is_file():
@@ -32,6 +34,6 @@ def read_history(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     except (ValueError, KeyError, csv.Error) as error:
         told = "no column step" if isinstance(error, KeyError) else error
         raise RunFolderError(
-            f"{path}: is not the history of a run ({told}); remove it, and reports do without"
+            f"{path}: is not the history of a run ({told}); remove it, and reports leave it out"
         ) from error
     return columns, rows

@@ -1,4 +1,4 @@
-"""Where a run's metrics go while it runs: always a CSV file, and Weights & Biases where wanted."""
+"""Trackers log the metrics of a run: always to a CSV file, and to Weights & Biases on request."""
 
 from ablab.trackers.base import RunInfo, Tracker
 from ablab.trackers.csv_file import CSVTracker

@@ -1,4 +1,4 @@
-"""What the runner asks of a tracker."""
+"""The interface of a tracker."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,11 @@ from ablab.findings import FOLDER, Findings
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a tracker is told of a run before it starts; ``config`` is nested and resolved."""
+    """What a tracker gets to know of a run before it starts.
+
+    ``config`` is nested and resolved. ``earlier`` holds, by class name of the tracker, the
+    ``description`` that an earlier part of the same run left in its record.
+    """
 
     folder: Path
     name: str
@@ -28,17 +32,17 @@ class RunInfo:
 class Tracker(Logger):
     """A Lightning logger that belongs to a run: attach, (truncate_after), log, finish.
 
-    Only rank 0 does anything. ``finalize``, which Lightning calls when a fit ends or fails, does
-    nothing: the runner knows the run's true end and calls ``finish``.
+    Only rank 0 logs. ``finalize``, which Lightning calls when a fit ends or fails, does nothing:
+    the run calls ``finish`` when it has truly ended.
     """
 
     @abstractmethod
     def attach(self, info: RunInfo) -> None:
-        """Open what is needed for the run; before anything is logged."""
+        """Open what is needed for the run. It is called before anything is logged."""
 
     @abstractmethod
     def finish(self, exit_code: int) -> None:
-        """Close with the run's exit status; also without ``attach``, and more than once."""
+        """Close with the run's exit status. It may be called without ``attach``, and repeatedly."""
 
     def attach_plan(self, info: RunInfo) -> bool:
         """Open what is needed for the table of a plan; return False if this tracker keeps none.
@@ -50,23 +54,23 @@ class Tracker(Logger):
         return False
 
     def truncate_after(self, step: int) -> None:
-        """Forget what was logged after ``step``, since a continued run logs it again."""
+        """Drop what was logged after ``step``, since a continued run logs it again."""
         return
 
     def log_summary(self, values: Mapping[str, float]) -> None:
-        """Final values of a run."""
+        """Log final values of a run."""
         return
 
     def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """A table of what was learned."""
+        """Log a table of what was learned."""
         return
 
     def log_picture(self, name: str, path: Path) -> None:
-        """A picture of what was learned, a PNG file."""
+        """Log a picture of what was learned, a PNG file."""
         return
 
     def log_findings(self, findings: Findings, folder: Path) -> None:
-        """Send the tables and figures that ``findings.write(folder)`` has written."""
+        """Log the tables and figures that ``findings.write(folder)`` has written."""
         for name, frame in findings.tables.items():
             self.log_table(f"{FOLDER}/{name}", frame.columns, frame.rows())
         for name in findings.figures:
@@ -86,4 +90,4 @@ class Tracker(Logger):
         return ""
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the config comes with ``attach``."""
+        """Do nothing, since the config comes with ``attach``."""

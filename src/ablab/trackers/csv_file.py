@@ -1,4 +1,4 @@
-"""The history of a run as a CSV file that survives ``kill -9`` with at most the last row lost."""
+"""Log the history of a run to a CSV file that loses at most its last row to ``kill -9``."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from ablab.trackers.base import RunInfo, Tracker
 class CSVTracker(Tracker):
     """``metrics.csv``: a row for each report, ``step`` (optimiser steps) first, gaps left empty.
 
-    The local record is the guarantee, so a row that cannot be written stops the run:
+    Every run relies on this file, so a row that cannot be written stops the run.
 
     Raises:
         RunFolderError: the folder cannot be written, or the disk is full.
@@ -28,7 +28,9 @@ class CSVTracker(Tracker):
     def __init__(self, file_name: Text = FILE_NAME) -> None:
         super().__init__()
         if Path(file_name).name != file_name:
-            raise ConfigError(f"logger: file_name is a name in the run folder, not '{file_name}'")
+            raise ConfigError(
+                f"logger: file_name should be a name in the run folder, not '{file_name}'"
+            )
         self.file_name = file_name
         self.path: Path | None = None
         self._columns: list[str] = []

@@ -1,4 +1,4 @@
-"""Weights & Biases, never in the way of a run.
+"""Log to Weights & Biases without ever stopping a run.
 
 Lightning's WandbLogger merges the jobs of a multirun into one W&B run, reports crashed jobs as
 finished, leaks its mode into the environment, and lets a dead server stop or hang the training.
@@ -17,24 +17,26 @@ from typing import TYPE_CHECKING, Any, Literal
 from lightning.pytorch.utilities import rank_zero_only
 
 from ablab.config.schema import Positive, Text
+from ablab.errors import first_line
 from ablab.trackers.base import RunInfo, Tracker
 
 if TYPE_CHECKING:
     from wandb.sdk.wandb_run import Run
 
 log = logging.getLogger(__name__)
-GRACE_SECONDS = 5.0  # for wandb to keep its own finish_timeout
+GRACE_SECONDS = 5.0  # wandb gets this long to keep its own finish_timeout
 
 
 class WandbTracker(Tracker):
     """A W&B run with the run's name, group, tags, nested config and true exit status.
 
     Args:
-        mode: ``auto`` is what wandb's own settings say (``WANDB_MODE``, ``wandb offline``), and off
-            without an API key; ``offline`` needs no account, and ``wandb sync`` sends what it kept.
+        mode: ``auto`` follows wandb's own settings (``WANDB_MODE``, ``wandb offline``), and is off
+            without an API key; ``offline`` needs no account, and ``wandb sync`` sends its files.
         project: by default ``WANDB_PROJECT``, else ``ablation-lab``.
-        init_timeout: seconds to wait for the server, after which the run is tracked offline.
-        finish_timeout: seconds to wait at the end for what is still to be sent.
+        entity, group, tags, notes: as in wandb; what is None or empty follows wandb's settings.
+        init_timeout: seconds to wait for the server; after that, the run is tracked offline.
+        finish_timeout: seconds to wait at the end for data that are still to be sent.
     """
 
     def __init__(
@@ -69,7 +71,8 @@ class WandbTracker(Tracker):
             return
         try:
             if self.mode == "online" and self._follows_wandb:
-                self._run = self._start(info, None)  # wandb has other kinds of online, as shared
+                # The mode of wandb's own settings may be another online one, such as shared.
+                self._run = self._start(info, None)
             else:
                 self._run = self._start(info, self.mode)
         except Exception as error:
@@ -96,7 +99,7 @@ class WandbTracker(Tracker):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        # with its step given, a row that a continued run logs again is not taken twice
+        # wandb drops a row whose step it has already, which a continued run logs again.
         self._guarded(lambda run: run.log(dict(metrics), step=step))
 
     @rank_zero_only
@@ -123,7 +126,7 @@ class WandbTracker(Tracker):
 
     @rank_zero_only
     def finish(self, exit_code: int) -> None:
-        """Bounded also where wandb's own time limit is not kept."""
+        """Finish the W&B run, within a bounded time even if wandb exceeds its own time limit."""
         run, self._run = self._run, None
         if run is None:
             return
@@ -139,10 +142,10 @@ class WandbTracker(Tracker):
         started = time.monotonic()
         thread.start()
         thread.join(self.finish_timeout + GRACE_SECONDS)
-        if time.monotonic() - started >= self.finish_timeout:  # wandb gives up without raising
+        if time.monotonic() - started >= self.finish_timeout:  # wandb gives up without an error
             errors.append(TimeoutError(f"no answer in {self.finish_timeout:.0f} s"))
         if errors:
-            send = f"send what it has not got with: wandb sync {self._description['folder']}"
+            send = f"send the rest with: wandb sync {self._description['folder']}"
             self._broken("could not be finished", errors[0], send)
 
     @property
@@ -150,12 +153,12 @@ class WandbTracker(Tracker):
         return dict(self._description)
 
     def _start(self, info: RunInfo, mode: Literal["online", "offline"] | None) -> "Run":
-        """Start a W&B run; what the config leaves open is as wandb's own settings have it."""
+        """Start a W&B run; wandb's own settings fill in what the config leaves open."""
         import wandb
         from wandb.sdk import wandb_setup
 
         own = wandb_setup.singleton().settings
-        # WANDB_RUN_ID and WANDB_NAME are for one run: two jobs with one id would be one W&B run
+        # WANDB_RUN_ID and WANDB_NAME are for one run: two jobs with one id would be one W&B run.
         new_id = uuid.uuid4().hex[:8] if info.in_plan else None
         run = wandb.init(
             mode=mode,
@@ -175,7 +178,7 @@ class WandbTracker(Tracker):
                 finish_timeout=self.finish_timeout,
                 x_transaction_log_flush_interval=1,  # a killed run loses a second, not fifteen
                 console="off",
-                silent=True,  # our own lines say what there is to say
+                silent=True,  # this tracker logs its own lines
                 save_code=False,
                 disable_git=True,  # the run record has the commit
             ),
@@ -191,18 +194,18 @@ class WandbTracker(Tracker):
         try:
             action(self._run)
         except Exception as error:
-            self._broken("failed", error, "the run goes on without it, metrics.csv is complete")
+            self._broken("failed", error, "the run continues without it")
 
     def _broken(self, what: str, error: Exception, consequence: str) -> None:
-        """One line for the first fault; the run record keeps it."""
-        told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        """Log one line for the first error; the run record keeps it."""
+        cause = f"{type(error).__name__}: {first_line(error)}"
         if "error" not in self._description:
-            log.warning("W&B %s (%s); %s", what, told, consequence)
-        self._description.setdefault("error", told)
+            log.warning("W&B %s (%s); %s", what, cause, consequence)
+        self._description.setdefault("error", cause)
 
 
 def resolve_mode(mode: str) -> tuple[Literal["online", "offline", "off"], str]:
-    """Return what ``mode`` comes to here and, where that is off, why.
+    """Return the mode that ``mode`` means here and, if that is off, the reason.
 
     For ``auto``, wandb's own settings decide: its variables (``WANDB_MODE``), then its files, which
     ``wandb offline`` writes.
@@ -229,13 +232,13 @@ def resolve_mode(mode: str) -> tuple[Literal["online", "offline", "off"], str]:
             host=settings.base_url, source="ablation-lab", prompt=False, update_session=False
         )
     except Exception as error:
-        wandb_setup.teardown()  # or wandb would go on, online, with the settings read so far
+        wandb_setup.teardown()  # or wandb would continue online with half-read settings
         return "off", f"wandb refuses its settings: {' '.join(str(error).split())}"
     return ("online", "") if key else ("off", no_key)
 
 
 def _is_configured() -> bool:
-    """Return whether anything here may be for wandb; else nobody waits for its import."""
+    """Return whether wandb may be configured here; if not, its slow import is avoided."""
     files = ("~/.config/wandb/settings", "wandb/settings", ".wandb/settings", "~/.netrc")
     return any(name == "NETRC" or name.startswith("WANDB_") for name in os.environ) or any(
         Path(file).expanduser().exists() for file in files

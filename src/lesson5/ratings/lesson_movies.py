@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         found = [overlaps(t, min_ratings=options.min_ratings) for t in read_tables(options.folders)]
         if not found:
-            raise RunFolderError(f"no finished run has {FILE}; python -m ablab.interpret makes it")
+            raise RunFolderError(f"no finished run has {FILE}; ablab interpret makes it")
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
