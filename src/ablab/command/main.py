@@ -44,7 +44,7 @@ from ablab.safety.folder_lock import refuse_links
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted, refuse_secrets
 from ablab.safety.signals import RunInterrupted
-from ablab.safety.surroundings import settle_surroundings, train_unheeded
+from ablab.safety.streams import drop_output_errors, prepare_streams
 from ablab.training.launched import forget_ranks, rank_of_environment, settle_ranks
 
 _OF_ALL_RANKS = (ConfigError, TrainingError, RankError)
@@ -209,7 +209,7 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
     """Run a ``hydra.main`` function; what the user can mend is one line and exit status 2."""
     show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise what it would print in its own words
-    settle_surroundings()
+    prepare_streams()
     register_resolvers()
     sys.argv[1:] = force_overrides(options_first(sys.argv[1:]))
     try:
@@ -217,7 +217,7 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
             forget_ranks()
         refuse_unknown_options(sys.argv[1:])
         if not only_shows(sys.argv[1:]):
-            train_unheeded()
+            drop_output_errors()
         refuse_secrets(sys.argv[1:])
         check_what_hydra_builds()
         main()

@@ -1,8 +1,7 @@
-"""The check that stands before every run: nothing unknown, mistyped or missing gets past it.
+"""Check a config before every run: refuse what is unknown, mistyped, out of range or missing.
 
-All faults are collected and told at once. No torch, no data: the check of a whole config takes
-milliseconds, and what a ``_target_`` takes is read from source
-(``ablab.config.source_reading.signatures``).
+All faults are reported at once. Neither torch nor data are loaded: checking a whole config takes
+milliseconds, and the arguments of a ``_target_`` are read from source (``ablab.config.targets``).
 """
 
 import os
@@ -23,20 +22,20 @@ from ablab.errors import ConfigError, first_line
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted, secret_faults
 
-_LARGEST = 2**63 - 1  # torch and Lightning have no place for more
+_LARGEST = 2**63 - 1  # torch and Lightning cannot hold larger numbers
 
 
 def check(cfg: DictConfig) -> Config:
     """Resolve and validate a composed config.
 
     Raises:
-        ConfigError: with every fault that was found, one a line.
+        ConfigError: the config has faults; each has a line.
     """
     try:
         values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        told = _values_for_sections(cfg) or [f"{error.full_key or 'config'}: {first_line(error)}"]
-        raise ConfigError(printable(redacted("\n".join(told)))) from error
+        faults = _values_for_sections(cfg) or [f"{error.full_key or 'config'}: {first_line(error)}"]
+        raise ConfigError(printable(redacted("\n".join(faults)))) from error
     if unusable := list(_unusable(values)):
         raise ConfigError(printable(redacted("\n".join(unusable))))
     settings = list(leaves(values))
@@ -60,7 +59,7 @@ def check(cfg: DictConfig) -> Config:
 
 
 def _source_of(fault: str, cfg: DictConfig) -> str | None:
-    """The key whose value the faulty key only takes over (``init: ${seed}`` -> ``seed``)."""
+    """Return the key that the faulty key takes its value from (``init: ${seed}``: ``seed``)."""
     parent, _, key = fault.partition(":")[0].rpartition(".")
     node = OmegaConf.select(cfg, parent) if parent else cfg
     if not isinstance(node, DictConfig) or key not in node:
@@ -71,7 +70,7 @@ def _source_of(fault: str, cfg: DictConfig) -> str | None:
 
 
 def _values_for_sections(cfg: DictConfig) -> list[str]:
-    """Faults of a config in which a value, as of ``seeds=2``, has taken the place of a section."""
+    """Return a line for each section that a value has replaced, as ``seeds=2`` does."""
     raw: Any = OmegaConf.to_container(cfg, resolve=False)
     return [
         _no_section(name, raw[name])
@@ -82,12 +81,12 @@ def _values_for_sections(cfg: DictConfig) -> list[str]:
 
 
 def _no_section(where: str, given: Any) -> str:
-    of_a_plan = f"; did you mean ablation.seeds={given}?" if where == "seeds" else ""
-    return f"{where}: should hold keys, such as {where}.KEY=VALUE (it is {given!r}){of_a_plan}"
+    plans = f"; did you mean ablation.seeds={given}?" if where == "seeds" else ""
+    return f"{where}: should hold keys, such as {where}.KEY=VALUE (it is {given!r}){plans}"
 
 
 def _unusable(values: Any, prefix: str = "") -> Iterator[str]:
-    """Lines for what no later check can take: keys that are no text, and numbers without end."""
+    """Yield a line for what breaks the later checks: keys that are no text, and huge numbers."""
     for key, value in values.items() if isinstance(values, dict) else enumerate(values):
         where = f"{prefix}{key}"
         if isinstance(values, dict) and not isinstance(key, str):
@@ -104,12 +103,14 @@ def _unusable(values: Any, prefix: str = "") -> Iterator[str]:
 def _schema_fault(error: Any, values: dict[str, Any]) -> str:
     if error["loc"][-1] == "[key]":
         where = ".".join(map(str, error["loc"][:-2]))
-        return f"{where}: {error['input']!r} is no name; a letter, then letters, digits, _ and -"
+        return (
+            f"{where}: {error['input']!r} is no name; use a letter, then letters, digits, _ and -"
+        )
     path, owner = _locate(error["loc"], values)
     where = ".".join(map(str, path))
     given = error.get("input")
     if given == "???":
-        return ""  # told as missing
+        return ""  # It is reported as missing.
     match error["type"]:
         case "extra_forbidden":
             return unknown_key(where, str(path[-1]), list(owner.model_fields), values)
@@ -136,7 +137,7 @@ def _schema_fault(error: Any, values: dict[str, Any]) -> str:
 
 
 def _locate(loc: tuple[int | str, ...], values: Any) -> tuple[list[int | str], type[BaseModel]]:
-    """The path without pydantic's union tags, and the model class that owns its last key."""
+    """Return the path without pydantic's union tags, and the model class that owns its last key."""
     path: list[int | str] = []
     owner: Any = Config
     current = values
@@ -159,7 +160,7 @@ def _locate(loc: tuple[int | str, ...], values: Any) -> tuple[list[int | str], t
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The model classes that an annotation allows."""
+    """Return the model classes that an annotation allows."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [m for a in get_args(annotation) for m in _models(a)]

@@ -1,8 +1,8 @@
-"""The check of Hydra's own node, which Hydra acts on before any check of ours.
+"""Check Hydra's own node, on which Hydra acts before a run's config is checked.
 
-Any config file can set keys of ``hydra`` as well: the environment, callbacks, sweeper, launcher,
-and the factories of Python's logging. Hydra refuses a list of functions there; here there is a list
-of what may be.
+Any config file can set keys of ``hydra``: the environment, callbacks, the sweeper, the launcher and
+the factories of Python's logging. Hydra itself only refuses a list of functions there; this check
+refuses everything but a list of what is safe.
 """
 
 import re
@@ -22,7 +22,7 @@ from ablab.errors import ConfigError
 from ablab.safety.printable import printable
 
 _HYDRAS = Path(hydra.__file__).parent / "conf" / "hydra"
-_LOGGING = {  # Hydra's other files write to a path that a config can choose
+_LOGGING = {  # Hydra's other files write to a path that a config can choose.
     "hydra_logging": [_HYDRAS / f"hydra_logging/{n}.yaml" for n in ("default", "none", "disabled")],
     "job_logging": [
         project.ENGINE_CONF / "hydra/job_logging/ablab.yaml",
@@ -32,20 +32,20 @@ _LOGGING = {  # Hydra's other files write to a path that a config can choose
 _LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARN", "WARNING", "INFO", "DEBUG", "NOTSET")
 _CALLBACK = "hydra.experimental.callback.Callback"
 _PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
-_COMMANDS = (  # of launchers for SLURM and Ray
+_COMMANDS = (  # keys of the launchers for SLURM and Ray that run commands
     *("setup", "python", "srun_args", "additional_parameters"),
     *("runtime_env", "address"),
 )
-# what Hydra holds to be text, and may not know yet
+# Hydra fills in these texts later, so they may not be known yet.
 _STRINGS = {f"hydra.{k}" for k in ("sweep.dir", "sweep.subdir", "job.name", "job.id", "job.num")}
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 def check_hydra(cfg: DictConfig, arguments: Sequence[str] | None = None) -> None:
-    """Raise ConfigError if a composed config has Hydra do what it may not.
+    """Raise ConfigError if the ``hydra`` node of a composed config is not safe.
 
     Args:
-        arguments: the command line, which may say more than a file; that of this process if None.
+        arguments: the command line, which may set more than a file may; default: this process's.
     """
     values: Any = OmegaConf.to_container(cfg.hydra, resolve=False)
     faults = [
@@ -79,7 +79,7 @@ def _job_faults(values: dict[str, Any]) -> Iterator[str]:
 
 
 def _logging_faults(section: str, values: dict[str, Any]) -> Iterator[str]:
-    """Yield a line unless a logging config is one of ``_LOGGING``; levels may differ."""
+    """Yield a line unless a logging config equals one of ``_LOGGING``; levels may differ."""
     given = _without_levels(values.get(section))
     differing: list[str] = []
     for file in _LOGGING[section]:
@@ -119,7 +119,7 @@ def _callback_faults(values: dict[str, Any]) -> Iterator[str]:
 
 
 def _plugin_faults(section: str, values: dict[str, Any], cfg: DictConfig) -> Iterator[str]:
-    """Yield the faults of a node that Hydra builds if its class is a plugin, whatever is in it."""
+    """Yield the faults of a node that Hydra builds with all its values if its class is a plugin."""
     where, node = f"hydra.{section}", values.get(section)
     node = node if isinstance(node, dict) else {}
     target = str(node.get("_target_"))
@@ -149,7 +149,7 @@ def _interpolations(where: str, value: Any, cfg: DictConfig | None) -> Iterator[
 
 
 def _is_plain_text(value: str, cfg: DictConfig | None) -> bool:
-    """Whether ``value`` cannot turn into a node that is built: it only refers to plain values."""
+    """Return whether ``value`` refers to plain values only, so it cannot become a component."""
     if cfg is None:
         return "${" not in value
     if "${" in _REFERENCE.sub("", value):
@@ -157,7 +157,8 @@ def _is_plain_text(value: str, cfg: DictConfig | None) -> bool:
     for path in _REFERENCE.findall(value):
         if path in _STRINGS:
             continue
-        if path.startswith((".", "hydra.")):  # relative to what is not known here; or of any type
+        # A relative reference depends on its place, and Hydra's values can be of any type.
+        if path.startswith((".", "hydra.")):
             return False
         try:
             if OmegaConf.is_config(OmegaConf.select(cfg, path)):
@@ -168,13 +169,17 @@ def _is_plain_text(value: str, cfg: DictConfig | None) -> bool:
 
 
 def _command_faults(values: dict[str, Any], arguments: Sequence[str]) -> Iterator[str]:
-    """Yield a line for each command of a launcher that neither the user has given nor the file of
-    this machine."""
+    """Yield a line for each command of a launcher that a config file has set.
+
+    Only the command line and the file of this machine, ``conf/local/default.yaml``, may set one.
+    """
     file = project.current().conf / "local" / "default.yaml"
     local = OmegaConf.load(file) if file.is_file() else OmegaConf.create()
     for where, value in _commands("hydra.launcher", values.get("launcher")):
-        said = any(word.lstrip("+").startswith((f"{where}=", f"{where}.")) for word in arguments)
-        if not said and OmegaConf.select(local, where) != value:
+        is_given = any(
+            word.lstrip("+").startswith((f"{where}=", f"{where}.")) for word in arguments
+        )
+        if not is_given and OmegaConf.select(local, where) != value:
             yield (
                 f"{where}: can run commands, so only the command line and conf/local/default.yaml "
                 f"may set it"

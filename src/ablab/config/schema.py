@@ -1,7 +1,9 @@
-"""The typed schema of a run's config: what may be said, of which type, within which range.
+"""The typed schema of a run's config: its keys, their types and their ranges.
 
-Nodes with a ``_target_`` (model, data, trainer, …) are free-form here; ``ablab.config.check`` holds
-them against the signature of the class they name. Nothing in this package imports torch.
+Nodes with a ``_target_`` (model, data, trainer, …) are free-form here; ``ablab.config.nodes``
+checks them against the signature of the class that they name. This package never imports torch.
+
+The file is longer than 250 lines because the whole schema is read in one place.
 """
 
 from typing import Annotated, Any, Literal
@@ -22,18 +24,18 @@ NonFiniteCheck = Literal["loss", "gradients", "none"]
 Node = dict[str, Any]
 
 
-# Metrics, phases and the like are named in files, tables and the keys of others
+# Names of metrics, phases and the like become file names, table headers and parts of other keys.
 NAME = r"^[^\W\d_][\w-]*$"
 Name = Annotated[Text, Field(pattern=NAME)]
 
 
 class Section(BaseModel):
-    """A part of the config in which an unknown key is an error."""
+    """A section of the config, in which an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-# -- learning rates over layer groups (input -> output); ``optim.lr`` is that of the last group ----
+# -- learning rates over layer groups (input -> output); ``optim.lr`` is the last group's ---------
 
 
 class UniformSpread(Section):
@@ -86,7 +88,7 @@ Role = Literal["weight", "bias", "norm", "embedding", "embedding_bias", "other"]
 
 
 class WeightDecay(Section):
-    """What weight decay means (``mode``), how strong it is, and which roles are spared."""
+    """What weight decay means (``mode``), how strong it is, and which roles get none (``skip``)."""
 
     mode: Literal["none", "l2_loss", "l2", "decoupled", "independent"]
     value: NotNegative = 0.0
@@ -97,6 +99,8 @@ class WeightDecay(Section):
 
 
 class OptimBase(Section):
+    """The settings that every optimiser has."""
+
     lr: Positive
     lr_spread: LrSpread = UniformSpread(kind="uniform")
     weight_decay: WeightDecay
@@ -111,6 +115,8 @@ class SGD(OptimBase):
 
 
 class RMSprop(OptimBase):
+    """RMSprop, with momentum if it is above 0."""
+
     name: Literal["rmsprop"]
     alpha: Fraction = 0.99
     eps: Positive = 1e-8
@@ -118,7 +124,7 @@ class RMSprop(OptimBase):
 
 
 class Adam(OptimBase):
-    """``fused``: one kernel a step; faster, and equal to the loop over tensors but for rounding."""
+    """Adam; ``fused`` takes a step in one kernel: faster, and equal up to rounding."""
 
     name: Literal["adam"]
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
@@ -130,6 +136,8 @@ Optim = Annotated[SGD | RMSprop | Adam, Field(discriminator="name")]
 
 
 class Constant(Section):
+    """``lr`` over the whole run."""
+
     name: Literal["constant"]
 
 
@@ -166,7 +174,7 @@ Schedule = Annotated[Constant | OneCycle | Cosine | Step, Field(discriminator="n
 
 
 class Phase(Section):
-    """A fit of its own; what is None is as the run's ``optim`` and ``schedule`` say.
+    """A fit of its own; a setting that is None is taken from the run's ``optim`` and ``schedule``.
 
     ``freeze_to``: the first layer group that learns (negative: counted from the last). Norm layers
     of frozen groups keep learning, statistics included, unless ``train_norm`` is false.
@@ -181,7 +189,7 @@ class Phase(Section):
 
 
 class Objective(Section):
-    """What is minimised, what is measured, and the one place that states what "better" means."""
+    """What is minimised (``loss``), what is measured, and by which metric runs are compared."""
 
     loss: Node
     metrics: dict[Name, Node]
@@ -190,20 +198,22 @@ class Objective(Section):
 
 
 class Seeds(Section):
+    """Seeds of the split of the data, of the initial weights, and of the order of rows."""
+
     split: Seed
     init: Seed
     order: Seed
 
 
 class Loading(Section):
-    """Rows of a batch on each process; ``eval_batch_size`` None is as the data class has it."""
+    """Rows of a batch on each process; ``eval_batch_size`` None takes the data class's own."""
 
     batch_size: Count = 64
     eval_batch_size: Count | None = None
 
 
 class Checkpoints(Section):
-    """When checkpoints are written; the newest ``keep`` and the best one stay."""
+    """When checkpoints are written; the newest ``keep`` and the best one are kept."""
 
     every_n_steps: Count | None = None
     keep: Annotated[Integer, Field(ge=2)] = 2
@@ -218,12 +228,14 @@ class LrFind(Section):
 
     first: Positive = 1e-7
     last: Positive = 10.0
-    steps: Annotated[Integer, Field(ge=20)] = 100  # the ends are not read: fewer leave no curve
+    steps: Annotated[Integer, Field(ge=20)] = 100  # both ends are skipped
     divergence: Annotated[Number, Field(gt=1)] = 4.0
     phase: Text | None = None
 
 
 class Paths(Section):
+    """Folders: where data are kept, and where run folders are made."""
+
     data: Text
     runs: Text
 
@@ -232,6 +244,8 @@ FolderName = Annotated[Text, Field(pattern=r"^\w[\w.+-]*$")]
 
 
 class Config(Section):
+    """The whole config of a run."""
+
     name: FolderName
     task: Literal["fit", "test", "predict", "lr_find"]
     run: Text | None
@@ -258,7 +272,7 @@ class Config(Section):
 
     @property
     def has_validation(self) -> bool:
-        """Whether the data part that everything is chosen by exists."""
+        """Whether there is a validation part, by which checkpoints are chosen."""
         return self.data.get("validation_fraction", 1.0) != 0
 
     @property

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ablab.errors import CheckpointError, RunFolderError, UserError
 from ablab.runs.record import FILE_NAME, RunRecord
-from ablab.safety.folder_lock import claimed, refuse_links
+from ablab.safety.folder_lock import locked, refuse_links
 from ablab.safety.printable import printable
 
 Kept = Literal["weights", "none"]
@@ -62,7 +62,7 @@ def slim(folder: Path, keep: Kept) -> list[str]:
             lines.append(f"{run}: {record.status}, so it is left as it is")
             continue
         refuse_links(run)
-        with claimed(run):
+        with locked(run):
             freed += _slim_run(run, record, keep)
         slimmed += 1
     return [*lines, f"{slimmed} {'run' if slimmed == 1 else 'runs'} slimmed, {_size(freed)} freed"]

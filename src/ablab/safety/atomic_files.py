@@ -1,4 +1,4 @@
-"""Files that are either as they were or wholly new, also after ``kill -9`` or a full disk."""
+"""Write files so that each is whole, old or new, even after ``kill -9`` or on a full disk."""
 
 import contextlib
 import errno
@@ -13,10 +13,10 @@ from typing import IO, Any
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes ``path``'s place when the block ends, and vanishes if it raises.
+    """Open a binary file that replaces ``path`` when the block ends, and is removed if it raises.
 
-    The temporary file lies in the same folder: a move across file systems would be a copy, which
-    can be cut short. Data reach the disk before the name does.
+    The temporary file is in the same folder, since a move across file systems is a copy, which can
+    be cut short. The data are on the disk before the file gets its name.
     """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
@@ -31,7 +31,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 
 def is_there(path: Path) -> bool:
-    """Return whether a file exists; also of one in a folder that this user may not look into."""
+    """Return whether a file exists; True if its folder may not be read by this user."""
     try:
         return path.exists()
     except PermissionError:
@@ -39,24 +39,25 @@ def is_there(path: Path) -> bool:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of a regular file. Raise OSError if it cannot be read, or is none."""
+    """Return the content of a regular file; raise OSError for any other, or if it is unreadable."""
     refuse_special(path)
     return path.read_bytes()
 
 
 def refuse_special(path: Path) -> None:
-    """Raise OSError for a pipe or a device, on which reading might never end, and for a folder."""
+    """Raise OSError unless ``path`` is a regular file: reading a pipe or device may never end."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON, atomically."""
     with atomic_write(path) as file:
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that a killed process left in ``folder``, where that is allowed."""
+    """Remove the temporary files that a killed process left in ``folder``, if permissions allow."""
     for path in folder.glob(".*.part"):
         with contextlib.suppress(OSError):
             path.unlink()

@@ -1,4 +1,4 @@
-"""One process at a time writes to the folder of a run or a plan."""
+"""Lock the folder of a run or a plan, so that one process at a time writes to it."""
 
 import contextlib
 import fcntl
@@ -12,15 +12,15 @@ from pathlib import Path
 from ablab.errors import RunFolderError
 from ablab.safety.atomic_files import read_file
 
-_PATIENCE = 0.5  # seconds; who only asks whether a folder is held, holds it for a moment
+_PATIENCE = 0.5  # seconds; ``is_locked`` of another process holds the lock for a moment
 
 
 @contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process; the system lets go of it however the process ends.
+def locked(folder: Path) -> Iterator[None]:
+    """Lock ``folder`` for this process; the system unlocks it however the process ends.
 
     Raises:
-        RunFolderError: another process holds it, or it cannot be opened.
+        RunFolderError: another process has locked it, or it cannot be opened.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -40,17 +40,17 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def refuse_links(folder: Path) -> None:
-    """Raise RunFolderError if a link in the run folder ``folder`` leads out of it, or for a pipe.
+    """Raise RunFolderError for a pipe in a run folder, and for a link that leads out of it.
 
-    The folder can be a stranger's, and a run writes to the files that it finds there; on a pipe it
-    would wait for a reader.
+    The folder can be a stranger's, and a run writes to the files that it finds there. Writing to a
+    pipe would wait for a reader.
     """
     top = folder.resolve()
     for path, folders, files in os.walk(folder):
         for link in (Path(path, name) for name in [*folders, *files]):
             try:
                 mode = link.lstat().st_mode
-            except OSError:  # which the run will meet as well, unless it does not need the file
+            except OSError:  # The run reports it, if it needs the file.
                 continue
             if stat.S_ISFIFO(mode):
                 raise RunFolderError(f"{link}: is a pipe, to which a run would write; remove it")
@@ -64,12 +64,12 @@ def refuse_links(folder: Path) -> None:
 def _resolved(link: Path) -> Path:
     try:
         return link.resolve()
-    except (OSError, RuntimeError):  # links in a circle lead nowhere
+    except (OSError, RuntimeError):  # Links in a circle lead nowhere.
         return Path("/")
 
 
-def is_claimed(folder: Path) -> bool:
-    """Whether a living process holds ``folder``; of one that cannot be opened it may be so."""
+def is_locked(folder: Path) -> bool:
+    """Return whether a living process has locked ``folder``; True if it cannot be opened."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except PermissionError:

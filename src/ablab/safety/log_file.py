@@ -6,13 +6,13 @@ import sys
 
 
 class LogFile(logging.FileHandler):
-    """A log that costs a run nothing where it cannot be written.
+    """A log handler that never fails a run.
 
-    Python's own would raise on a read-only disk, and print a traceback for each line on a full one.
+    Python's own raises on a read-only disk, and prints a traceback for each line on a full one.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError):  # of opening the file, which waits for the first line
+        with contextlib.suppress(OSError):  # The file is opened at the first line.
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802

@@ -1,7 +1,7 @@
-"""Keys and passwords stay out of whatever is kept of a run: records, logs, trackers, reports.
+"""Keep keys and passwords out of what is kept of a run: records, logs, trackers, reports.
 
-A config that holds one is refused, since a run's record holds its whole config. What other people's
-code says of them in an error is blanked out.
+A config that holds one is refused, since a run's record holds its whole config. In the errors of
+other people's code they are blanked out.
 """
 
 import logging
@@ -21,12 +21,12 @@ _SETTING = re.compile(
     re.IGNORECASE,
 )
 _LOGIN = re.compile(r"(\w+://)[^\s/:@'\"]*:[^\s/@'\"]+@")  # scheme://user:password@host
-_SHORTEST = 8  # characters; a shorter value would be found in innocent words
+_SHORTEST = 8  # characters; a shorter value is part of ordinary words
 BLANK = "[secret]"
 
 
 def redacted(text: str) -> str:
-    """``text`` with the values of secret environment variables and logins of URLs blanked out."""
+    """Return ``text`` with the values of secret variables and the logins in URLs blanked out."""
     for value in _secret_variables().values():
         text = text.replace(value, BLANK)
     return _LOGIN.sub(rf"\1{BLANK}@", text)
@@ -42,13 +42,13 @@ def secret_faults(settings: Iterable[tuple[str, Any]]) -> Iterator[str]:
 
 
 def refuse_secrets(arguments: Iterable[str]) -> None:
-    """Raises ConfigError for a command line with a secret: it is kept in records and trackers."""
+    """Raise ConfigError for a command line with a secret, since records and trackers keep it."""
     faults, variables = [], _secret_variables()
     for argument in arguments:
         key, assigned, value = argument.partition("=")
         name = re.split(r"[./+~]", key)[-1]
-        if told := _secret_fault(name if assigned else "", value or argument, variables):
-            faults.append(f"{redacted(key.lstrip('+~'))}: {told}")
+        if fault := _secret_fault(name if assigned else "", value or argument, variables):
+            faults.append(f"{redacted(key.lstrip('+~'))}: {fault}")
         elif inner := _ASSIGNED.search(value):  # hydra.job.env_set={SOME_API_KEY: …}
             fault = _secret_fault(inner[1], inner[2], variables)
             faults.append(f"{key.lstrip('+~')}.{inner[1]}: {fault}")
@@ -64,7 +64,7 @@ _ASSIGNED = re.compile(
 
 
 class RedactingFormatter(logging.Formatter):
-    """A log record as text, tracebacks included, without secrets and control characters."""
+    """Format log records and tracebacks without secrets and control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(redacted(super().format(record)))
@@ -83,7 +83,10 @@ def _secret_fault(name: str, value: str, variables: dict[str, str]) -> str | Non
 
 
 def _secret_variables() -> dict[str, str]:
-    """Read anew each time: a job may set some. The longest first, since one may hold another."""
+    """Return the variables that look secret, longest value first, since one may hold another.
+
+    They are read at each call, since a job may set some.
+    """
     found = {
         name: value.strip()
         for name, value in os.environ.items()

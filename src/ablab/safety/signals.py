@@ -1,10 +1,10 @@
-"""Signals as a request to stop at the next safe point, with the exit status that they have.
+"""Handle signals as a request to stop at the next safe point, with their usual exit status.
 
-Ctrl-C, SIGTERM, SIGHUP, which comes when a terminal closes, and SIGUSR1, which SLURM sends some
-time before it ends a job, if asked to.
+The signals are Ctrl-C (SIGINT), SIGTERM, SIGHUP, which comes when a terminal closes, and SIGUSR1,
+which SLURM can send some time before it ends a job.
 
-Lightning turns both into exit statuses that look like a crash (1) or like success (0), and an
-interrupt in the middle of an optimiser step would leave a state that no undisturbed run passes.
+Lightning turns signals into exit statuses that look like a crash (1) or like success (0). And an
+interrupt in the middle of an optimiser step leaves a state that no undisturbed run passes through.
 """
 
 import ctypes
@@ -32,7 +32,7 @@ class RunInterrupted(BaseException):
 
 
 class Interruption:
-    """Handles signals for a ``with`` block: raises at once, or at the next ``raise_if_requested``.
+    """Handle signals in a ``with`` block: raise at once, or at the next ``raise_if_requested``.
 
     While ``deferred`` is true a first signal is only remembered; a second one raises at once. A
     SIGHUP or SIGUSR1 that is ignored already, as under ``nohup``, stays ignored.
@@ -74,7 +74,7 @@ class Interruption:
             raise stop
 
     def stop_behind(self, error: BaseException) -> RunInterrupted | None:
-        """Return the interruption that ``error`` is or has come of; None if it is an error."""
+        """Return the interruption that ``error`` is, or was caused by; None for any other error."""
         if isinstance(error, RunInterrupted):
             return error
         if self.has_raised and self.requested is not None:
@@ -82,7 +82,7 @@ class Interruption:
         return None
 
     def install(self) -> None:
-        """Take the signals (again: Lightning puts its own handler in when a fit starts)."""
+        """Install the handlers; call it again in a fit, since Lightning installs its own."""
         if threading.current_thread() is threading.main_thread():
             for number in self._previous:
                 signal.signal(number, self._handle)
@@ -106,7 +106,7 @@ class Interruption:
 
 
 def end_with_parent(parent: int, number: int) -> None:
-    """From now on this process gets signal ``number`` when its parent ends (on Linux; else never).
+    """Have the system send signal ``number`` to this process when its parent ends (Linux only).
 
     Args:
         parent: the parent's process id; the signal comes at once if it has ended already.

@@ -18,7 +18,7 @@ from ablab.runs.find import saved_config
 from ablab.runs.record import FILE_NAME, RunRecord
 from ablab.runs.resume import lengthen, refuse_changes, refuse_to_lengthen
 from ablab.safety.atomic_files import is_there, remove_leftovers
-from ablab.safety.folder_lock import claimed
+from ablab.safety.folder_lock import locked
 from ablab.safety.signals import Interruption
 from ablab.training.evaluation import predict, test_again
 from ablab.training.fit import fit
@@ -57,7 +57,7 @@ def run_task(config: Config, folder: Path, overrides: list[str]) -> float | None
         case "fit":
             end_with_launcher()
             with (
-                claimed(folder) if is_main_process() else nullcontext(),
+                locked(folder) if is_main_process() else nullcontext(),
                 Interruption() as interruption,
             ):
                 if config.run is not None:
@@ -75,7 +75,7 @@ def continue_run(folder: Path) -> float | None:
     Returns and raises: as ``run_task``.
     """
     _quieten_libraries()
-    with claimed(folder), Interruption() as interruption:
+    with locked(folder), Interruption() as interruption:
         return _continue(folder, interruption)
 
 

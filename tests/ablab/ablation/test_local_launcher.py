@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ablab.safety.folder_lock import is_claimed
+from ablab.safety.folder_lock import is_locked
 from tests.launch import TINY, command, environment, train, wait_for
 
 pytestmark = pytest.mark.timeout(300)  # two cores may have other work
@@ -127,7 +127,7 @@ def test_told_twice_a_sweep_stops_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     (record,) = records(tmp_path)
     (folder,) = [path.parent for path in tmp_path.rglob("run.json")]
     assert record["status"] == "running"
-    wait_for(lambda: not is_claimed(folder), timeout=5)  # a process that is killed takes a moment
+    wait_for(lambda: not is_locked(folder), timeout=5)  # a process that is killed takes a moment
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from ablab.report.table.comparison import compare
 from ablab.report.table.tables import ReportTable, build_table
 from ablab.report.write import write_reports
 from ablab.runs.record import RunRecord
-from ablab.safety.folder_lock import claimed
+from ablab.safety.folder_lock import locked
 from tests.ablab.report.plan_folders import Metrics, write_job, write_plan
 from tests.permissions import permissions_that_hold
 
@@ -87,7 +87,7 @@ def test_unfinished_jobs_are_told_and_cannot_be_best(tmp_path: Path) -> None:
 
     variants = ["none", "x", "l2", "decoupled", "late"]
     folder = write_plan(tmp_path / "p", result, variants=variants, baseline={"variant": "none"})
-    with claimed(folder / "late_seed2"):
+    with locked(folder / "late_seed2"):
         table = table_of(folder)
     assert cells(table, "test/rmse")[2:] == (
         "0.8000 (1 of 3)",

@@ -151,8 +151,8 @@ def test_streams_show_a_line_when_python_would(unbuffered: str, shown: str) -> N
     """What a process that is killed has printed: errors always, all of it under ``python -u``."""
     script = (
         "import os, sys\n"
-        "from ablab.safety.surroundings import settle_surroundings, train_unheeded\n"
-        "settle_surroundings(); train_unheeded()\n"
+        "from ablab.safety.streams import prepare_streams, drop_output_errors\n"
+        "prepare_streams(); drop_output_errors()\n"
         "print('error', file=sys.stderr); print('output'); os._exit(0)"
     )
     ended = subprocess.run(

@@ -28,7 +28,7 @@ from ablab.runs.checkpoints import Manifest
 from ablab.runs.find import saved_config
 from ablab.runs.identity import identity
 from ablab.runs.record import RunRecord
-from ablab.safety.folder_lock import claimed
+from ablab.safety.folder_lock import locked
 from ablab.safety.signals import RunInterrupted
 from ablab.training import evaluation, run
 from ablab.training.module import SupervisedModule
@@ -317,7 +317,7 @@ def test_a_run_folder_that_may_not_be_looked_into_is_refused(finished: Path, mod
 
 
 def run_folder_of(folder: Path) -> None:
-    with claimed(Path(run_folder("runs", "name", str(folder)))):
+    with locked(Path(run_folder("runs", "name", str(folder)))):
         RunRecord.read(folder)
 
 
@@ -425,7 +425,7 @@ def test_a_run_that_is_going_on_is_not_continued(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="went bad"):
         launch([*TINY, *crash], tmp_path / "run")
     before = (tmp_path / "run" / "run.json").read_bytes()
-    with claimed(tmp_path / "run"), pytest.raises(RunFolderError, match="a run is going on there"):
+    with locked(tmp_path / "run"), pytest.raises(RunFolderError, match="a run is going on there"):
         launch(["task=fit", f"run={tmp_path / 'run'}"], tmp_path / "run")
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 

@@ -18,7 +18,7 @@ from ablab.errors import RunFolderError
 from ablab.report.table.plan_file import PlanFile, PlannedJob
 from ablab.runs.record import FILE_NAME, RunRecord, Status, git_state
 from ablab.safety.atomic_files import is_there, remove_leftovers
-from ablab.safety.folder_lock import is_claimed, refuse_links
+from ablab.safety.folder_lock import is_locked, refuse_links
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted
 
@@ -40,7 +40,7 @@ class JobFolder:
             status = self.record().status
         except RunFolderError:
             return "unreadable"
-        if status == "running" and not is_claimed(self.path):
+        if status == "running" and not is_locked(self.path):
             return "interrupted"
         return status
 

@@ -17,7 +17,7 @@ from ablab.ablation.plan.plan import Plan, expand
 from ablab.config.written import pasteable
 from ablab.errors import PlanError, RunFolderError, UserError
 from ablab.report.write import console, print_plan, write_reports
-from ablab.safety.folder_lock import claimed
+from ablab.safety.folder_lock import locked
 from ablab.safety.signals import Interruption, RunInterrupted
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def run_plan(
         show_jobs(jobs, statuses, runs, retry_failed=plan.retry_failed)
         return
     folder.make()
-    with claimed(folder.path):
+    with locked(folder.path):
         folder.write(plan, jobs)
         wait_while_running(jobs, PATIENCE)  # A sweep that was killed may have left some.
         before: list[State] = [job.status() for job in jobs]

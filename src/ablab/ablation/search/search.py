@@ -25,7 +25,7 @@ from ablab.config.schema import Config, Count, FolderName, Section, Seed
 from ablab.errors import ConfigError, PlanError, RunFolderError, UserError
 from ablab.report.write import console, write_reports
 from ablab.runs.record import FILE_NAME, RunRecord
-from ablab.safety.folder_lock import claimed, refuse_links
+from ablab.safety.folder_lock import locked, refuse_links
 from ablab.safety.printable import printable
 from ablab.safety.signals import Interruption, RunInterrupted
 
@@ -83,7 +83,7 @@ def run_search(
     config = trials.probe()
     folder = PlanFolder(searches / settings.study, settings.study, found_again=True)
     folder.make()
-    with claimed(folder.path):
+    with locked(folder.path):
         study = SearchStudy(folder.path, config.objective, space)
         study.agree(about(config, space))
         search = Search(settings, trials, study, folder, launch, f"val/{config.objective.metric}")

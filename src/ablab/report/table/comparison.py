@@ -13,7 +13,7 @@ from ablab.report.table.collect import SEED_KEYS, RecordedRun, collect, varying_
 from ablab.report.table.plan_file import PLAN_FILE, PlanFile
 from ablab.runs.record import FILE_NAME, RunRecord
 from ablab.safety.atomic_files import is_there
-from ablab.safety.folder_lock import is_claimed
+from ablab.safety.folder_lock import is_locked
 
 Variant = tuple[tuple[str, str], ...]
 STATUSES = (
@@ -214,6 +214,6 @@ def _state(folder: Path) -> tuple[str, RunRecord | None]:
 
 
 def _status(folder: Path, record: RunRecord) -> str:
-    if record.status == "running" and not is_claimed(folder):
+    if record.status == "running" and not is_locked(folder):
         return "killed"
     return record.status

@@ -1,0 +1,60 @@
+"""Make a command independent of the environment variables and streams that it starts with."""
+
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import Any, TextIO
+
+
+def prepare_streams() -> None:
+    """Choose matplotlib's backend for files, and open the standard streams that are closed.
+
+    torchmetrics imports matplotlib, which raises for a value of ``MPLBACKEND`` that it does not
+    know. The number of a closed standard stream goes to the next file that is opened, and whatever
+    is printed would go into that file.
+    """
+    os.environ["MPLBACKEND"] = "Agg"
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # The system gives the lowest free number: this one.
+            os.set_inheritable(number, True)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = _without_errors(sys.stderr)
+
+
+def drop_output_errors() -> None:
+    """Drop output that cannot be printed from now on: a run outlives its terminal."""
+    sys.stdout = _without_errors(sys.stdout)
+
+
+class _WithoutErrors(io.FileIO):
+    """A file that drops what it cannot write."""
+
+    def write(self, data: Any) -> int | None:
+        with suppress(OSError):
+            return super().write(data)
+        return memoryview(data).nbytes
+
+
+def _without_errors(stream: TextIO) -> TextIO:
+    """Return ``stream`` without errors of a full device or a closed pipe.
+
+    A stream that is not of a file is returned as it is.
+    """
+    try:
+        number = stream.fileno()
+    except OSError:
+        return stream
+    file = _WithoutErrors(number, "wb", closefd=False)
+    at_once = bool(getattr(stream, "write_through", False))  # python -u
+    return io.TextIOWrapper(
+        file if at_once else io.BufferedWriter(file),  # type: ignore[arg-type]  # as Python does
+        stream.encoding,
+        stream.errors,
+        line_buffering=bool(stream.line_buffering),
+        write_through=at_once,
+    )
