@@ -18,7 +18,7 @@ from rich.console import Console
 
 from ablab import project
 from ablab.errors import UserError
-from ablab.safety.surroundings import settle_surroundings
+from ablab.safety.streams import prepare_streams
 from benchmarks.arguments import count
 from benchmarks.rounds import run_in_turns
 from benchmarks.suite import TRAIN_FILE, Benchmark, comparisons
@@ -77,5 +77,5 @@ def _compare(name: str, comparison: Benchmark, rounds: int, out: Path, console: 
 
 
 if __name__ == "__main__":
-    settle_surroundings()
+    prepare_streams()
     sys.exit(main())

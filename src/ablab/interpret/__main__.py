@@ -17,7 +17,7 @@ from ablab.config.suggestions import suggestion
 from ablab.errors import UserError
 from ablab.interpret.kinds import all_kinds
 from ablab.safety.printable import printable
-from ablab.safety.surroundings import settle_surroundings
+from ablab.safety.streams import prepare_streams
 from ablab.training.launched import forget_ranks
 
 
@@ -155,5 +155,5 @@ def _summary(target: str) -> str:
 
 
 if __name__ == "__main__":
-    settle_surroundings()
+    prepare_streams()
     sys.exit(main())

@@ -14,7 +14,7 @@ from ablab.report.table.comparison import compare
 from ablab.report.table.tables import ReportTable, build_table
 from ablab.report.write import FORMATS, console, print_table, rendered, save, save_pictures
 from ablab.safety.printable import printable
-from ablab.safety.surroundings import settle_surroundings
+from ablab.safety.streams import prepare_streams
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,5 +127,5 @@ def _no_baseline(table: ReportTable, wanted: str) -> str:
 
 
 if __name__ == "__main__":
-    settle_surroundings()
+    prepare_streams()
     sys.exit(main())
