@@ -1,13 +1,17 @@
-"""Plan folders as the plan runner leaves them, without running anything."""
+"""Plan folders as a plan leaves them, written without running anything, and their tables."""
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ablab.report.forms.cells import columns_of
+from ablab.report.table.comparison import compare
+from ablab.report.table.tables import ReportTable, build_table
 from ablab.runs.record import RunRecord
 
 Metrics = dict[str, float] | str  # of the test part; or the status of a job that has none
+LEVEL = {"none": 0.95, "l2": 0.92, "decoupled": 0.90}
 
 
 def config_of(settings: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -102,4 +106,24 @@ def write_job(
         record.seconds = {"fit": 3.0, "total": 3.6}
         record.metrics = {"test": result, "chosen": {"val/rmse": result.get("rmse", 0.0) + 0.01}}
     folder.mkdir(parents=True)
+    record.write(folder)
+
+
+def rmse(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
+    return {"rmse": LEVEL[variant or "none"] + 0.01 * seed}
+
+
+def table_of(folder: Path) -> ReportTable:
+    return build_table(compare([folder]))
+
+
+def cells(table: ReportTable, title: str) -> tuple[str, ...]:
+    (column,) = (column for column in columns_of(table) if column.title == title)
+    return column.cells
+
+
+def change(folder: Path, **fields: Any) -> None:
+    record = RunRecord.read(folder)
+    for name, value in fields.items():
+        setattr(record, name, value)
     record.write(folder)

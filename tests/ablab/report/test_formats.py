@@ -15,8 +15,15 @@ from ablab.errors import RunFolderError
 from ablab.report import plan_numbers, write_tables
 from ablab.report.__main__ import main
 from ablab.report.forms import formats
-from tests.ablab.report.plan_folders import Metrics, write_plan
-from tests.ablab.report.test_plan import LEVEL, cells, change, rmse, table_of
+from tests.ablab.report.plan_folders import (
+    LEVEL,
+    Metrics,
+    cells,
+    change,
+    rmse,
+    table_of,
+    write_plan,
+)
 
 
 def test_the_numbers_are_tidy_and_the_same_each_time(tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ from ablab.report.pictures.choice import candidates
 from ablab.report.pictures.learning_curves import mean_curve
 from ablab.report.pictures.style import is_geometric, shortened
 from ablab.runs.history import FILE_NAME
-from tests.ablab.report.plan_folders import Metrics, write_plan
-from tests.ablab.report.test_plan import table_of
+from tests.ablab.report.plan_folders import Metrics, table_of, write_plan
 
 GRID = [{"optim.lr": lr, "optim.decay": decay} for lr in (0.01, 0.1, 1.0) for decay in (0, 1, 2)]
 

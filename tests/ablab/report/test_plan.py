@@ -8,37 +8,22 @@ from typing import Any
 
 import pytest
 
-from ablab.report.forms.cells import columns_of
 from ablab.report.forms.notes import failures_of, notes_of
 from ablab.report.table.comparison import compare
-from ablab.report.table.tables import ReportTable, build_table
+from ablab.report.table.tables import build_table
 from ablab.report.write import write_reports
-from ablab.runs.record import RunRecord
 from ablab.safety.folder_lock import locked
-from tests.ablab.report.plan_folders import Metrics, write_job, write_plan
+from tests.ablab.report.plan_folders import (
+    LEVEL,
+    Metrics,
+    cells,
+    change,
+    rmse,
+    table_of,
+    write_job,
+    write_plan,
+)
 from tests.permissions import permissions_that_hold
-
-LEVEL = {"none": 0.95, "l2": 0.92, "decoupled": 0.90}
-
-
-def rmse(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
-    return {"rmse": LEVEL[variant or "none"] + 0.01 * seed}
-
-
-def table_of(folder: Path) -> ReportTable:
-    return build_table(compare([folder]))
-
-
-def cells(table: ReportTable, title: str) -> tuple[str, ...]:
-    (column,) = (column for column in columns_of(table) if column.title == title)
-    return column.cells
-
-
-def change(folder: Path, **fields: Any) -> None:
-    record = RunRecord.read(folder)
-    for name, value in fields.items():
-        setattr(record, name, value)
-    record.write(folder)
 
 
 def test_a_row_for_each_variant_with_its_difference_and_the_best(tmp_path: Path) -> None:
