@@ -233,7 +233,7 @@ def test_what_a_variant_changes_is_told_without_what_all_have(tmp_path: Path) ->
     for variant in ("none", "l2"):
         own = [] if variant == "none" else ["optim.weight_decay.mode=l2", "optim.lr=0.5"]
         for seed in (0, 1, 2):
-            said = ["experiment=collab", *own, f"seed={seed}"]
+            said = ["experiment=recipe", *own, f"seed={seed}"]
             change(folder / f"{variant}_seed{seed}", overrides=said)
     notes = notes_of(table_of(folder))
     assert "l2: optim.weight_decay.mode=l2 optim.lr=0.5" in notes

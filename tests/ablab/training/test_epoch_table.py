@@ -10,15 +10,12 @@ import pytest
 from ablab.runs.record import RunRecord
 from ablab.training.epoch_table import _number, about
 from tests import forked
-from tests.ablab.training.test_phases import DIGITS
-from tests.launch import TINY, train
+from tests.launch import PHASES, TINY, train
 from tests.on_terminal import Screen, watch
 
 EPOCH, STEPS = 26, 78  # of TINY
-SLOW = ["callbacks.slow._target_=tests.callbacks.Slow", "callbacks.slow.seconds=0.03"]
+SLOW = ["callbacks.slow._target_=toy.callbacks.Slow", "callbacks.slow.seconds=0.03"]
 BAR = re.compile(r"^(\w+: )?epoch (\d+)/(\d+) .* ([\d,]+) of ([\d,]+) steps")
-
-pytestmark = pytest.mark.usefixtures("allow_test_callbacks")
 
 
 class Film:
@@ -76,7 +73,6 @@ def watched(
         cwd=folder,
         columns=request.param,
         look=film,
-        LAB_ALLOWED_TARGETS="tests",
     )
     assert status == 0, screen.text()
     return folder, screen, film
@@ -134,16 +130,14 @@ def test_a_run_that_is_killed_leaves_the_cursor(watched: tuple[Path, Screen, Fil
 @pytest.mark.parametrize("variable", ["NO_COLOR", "NONE"])
 def test_colours_are_left_out_where_they_are_not_wanted(variable: str, tmp_path: Path) -> None:
     film = Film()
-    watch(*TINY, *SLOW, cwd=tmp_path, look=film, **{variable: "1"}, LAB_ALLOWED_TARGETS="tests")
+    watch(*TINY, *SLOW, cwd=tmp_path, look=film, **{variable: "1"})
     assert film.bars
     assert (film.colours == {"default"}) == (variable == "NO_COLOR")
 
 
 def test_phases_are_named_and_counted_on(tmp_path: Path) -> None:
     film = Film()
-    status, screen = watch(
-        *DIGITS, *SLOW, cwd=tmp_path, look=film, LAB_ALLOWED_TARGETS="tests", timeout=60
-    )
+    status, screen = watch(*PHASES, *SLOW, cwd=tmp_path, look=film, timeout=60)
     assert status == 0, screen.text()
     assert [row[:2] for row in rows(screen)] == [["1/3", "5"], ["2/3", "10"], ["3/3", "15"]]
     counts = film.counts()
@@ -185,17 +179,13 @@ def test_a_continued_run_counts_on(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
 
     stopped: list[int] = []
-    status, screen = watch(
-        *TINY, *SLOW, cwd=tmp_path, look=stop, LAB_ALLOWED_TARGETS="tests", timeout=60
-    )
+    status, screen = watch(*TINY, *SLOW, cwd=tmp_path, look=stop, timeout=60)
     assert status == 130
     (told,) = [n for n, line in enumerate(screen.lines()) if "interrupted by SIGINT" in line]
     assert screen.lines()[told].startswith("interrupted by SIGINT; continue with: python train.py")
     assert not screen.lines()[told - 1].startswith("epoch")  # nothing of the bar is left
     folder, film = only_run(tmp_path), Film()
-    status, screen = watch(
-        "task=fit", f"run={folder}", cwd=tmp_path, look=film, LAB_ALLOWED_TARGETS="tests"
-    )
+    status, screen = watch("task=fit", f"run={folder}", cwd=tmp_path, look=film)
     assert status == 0
     assert [row[:2] for row in rows(screen)] == [["2/3", "52"], ["3/3", "78"]]
     assert film.counts()[0][0] == 2
@@ -206,10 +196,9 @@ def test_what_is_printed_logged_or_warned_of_stands_above_the_bar(tmp_path: Path
     _, screen = watch(
         *TINY,
         "trainer.max_epochs=1",
-        "callbacks.talk._target_=tests.callbacks.Talkative",
+        "callbacks.talk._target_=toy.callbacks.Talkative",
         cwd=tmp_path,
         columns=120,
-        LAB_ALLOWED_TARGETS="tests",
     )
     lines = screen.lines()
     assert lines.count("printed by a callback") == EPOCH
@@ -251,20 +240,14 @@ def test_a_pipe_gets_a_line_for_each_epoch(tmp_path: Path) -> None:
 
 
 def test_the_metric_that_counts_is_shown_also_where_there_is_little_room(tmp_path: Path) -> None:
-    objective = ["objective=log_regression", "data=synthetic_table", "model=entity_embedding"]
-    _, screen = watch(
-        *objective,
-        "logger=csv",
-        "trainer.accelerator=cpu",
-        "trainer.max_epochs=1",
-        cwd=tmp_path,
-        columns=60,
-    )
+    more = "objective.metrics.squares={_target_: torchmetrics.MeanSquaredError}"
+    chosen = ["objective.metric=squares", more, "trainer.max_epochs=1"]
+    _, screen = watch(*TINY, *chosen, cwd=tmp_path, columns=40)
     (heads,) = [line.split() for line in screen.lines() if line.split()[:2] == ["epoch", "step"]]
     assert heads[2] == "loss"
-    assert "rmsle" in heads
-    assert "mape" not in heads
-    assert max(map(len, screen.lines())) <= 60
+    assert "squares" in heads
+    assert "mae" not in heads
+    assert max(map(len, screen.lines())) <= 40
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Callbacks that interrupt, break or block a run at a given optimiser step."""
+"""Callbacks that interrupt, break, block, slow or comment a run."""
 
 import logging
 import os
@@ -90,7 +90,7 @@ class StuckAt(Callback):
 
 
 class Slow(Callback):
-    """Each step takes ``seconds`` more."""
+    """Sleep for ``seconds`` after every training batch."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -100,7 +100,7 @@ class Slow(Callback):
 
 
 class Talkative(Callback):
-    """Prints, logs and warns at the end of each training batch."""
+    """Print, log and warn after every training batch."""
 
     def on_train_batch_end(self, *_: Any) -> None:
         print("printed by a callback")
