@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ablab.errors import RunFolderError, UserError
 from ablab.findings import FOLDER
-from ablab.report.table.collect import Run, collect, varying_keys
+from ablab.report.table.collect import RecordedRun, collect, varying_keys
 from ablab.report.table.rows import Spread
 from ablab.safety.printable import as_cell, printable
 from lesson5.tables.interpret.embedding_features import NAME
@@ -25,7 +25,7 @@ Variant = tuple[str, ...]
 Key = tuple[Variant, str, str]  # variant, model, features
 
 
-def read_scores(runs: list[Run]) -> tuple[list[str], dict[Key, dict[str, list[float]]]]:
+def read_scores(runs: list[RecordedRun]) -> tuple[list[str], dict[Key, dict[str, list[float]]]]:
     """By which settings the runs differ, and each metric's values, in the order of the runs.
 
     Raises:

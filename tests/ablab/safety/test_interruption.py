@@ -138,11 +138,10 @@ def test_a_run_that_was_killed_has_taken_no_less_than_its_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reports subtract those from the whole."""
-    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
     monkeypatch.setattr("ablab.training.run.seconds_since_start", lambda: 50.0)
     stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=30"]
     with monkeypatch.context() as killed:
-        killed.setattr("ablab.training.run._write", lambda *_, **__: None)  # as with SIGKILL
+        killed.setattr("ablab.training.run.Run._write", lambda *_, **__: None)  # as with SIGKILL
         with pytest.raises(RunInterrupted):
             launch([*TINY, *stop], tmp_path)
     assert RunRecord.read(tmp_path).status == "running"
