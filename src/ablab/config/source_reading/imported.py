@@ -5,8 +5,9 @@ import importlib
 import inspect
 from typing import Annotated, Any, get_origin
 
+from ablab.config.source_reading.annotations import type_of
 from ablab.config.source_reading.definitions import Module, TargetNotFoundError
-from ablab.config.source_reading.signatures import Signature, type_of
+from ablab.config.source_reading.signatures import Signature
 from ablab.errors import first_line
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

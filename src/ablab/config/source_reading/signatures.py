@@ -7,14 +7,13 @@ unchecked ``_target_`` names would run its code. So its file is found on ``sys.p
 import ast
 import builtins
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Union
+from typing import Any
 
-from pydantic import Strict, TypeAdapter
+from pydantic import TypeAdapter
 
-from ablab.config import schema
+from ablab.config.source_reading.annotations import expressions_in, type_of
 from ablab.config.source_reading.definitions import (
     Module,
     TargetNotFoundError,
@@ -22,6 +21,8 @@ from ablab.config.source_reading.definitions import (
     definition_of,
     source_package,
 )
+
+_HARMLESS = {"final", "runtime_checkable"}  # decorators that leave a class as it is
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Signature:
             return frozenset()
         module, annotation = self.annotations[name]
         found = set()
-        for expression in _expressions(annotation):
+        for expression in expressions_in(annotation):
             try:
                 of, node = base_class(module, expression)
             except TargetNotFoundError:  # It is of typing, or computed.
@@ -203,61 +204,3 @@ def _read_from(function: ast.FunctionDef, kwargs: str) -> set[str]:
             ) if receiver == kwargs:
                 names.add(name)
     return names
-
-
-_SCALARS = {
-    "int": Annotated[int, Strict()],
-    "float": Annotated[float, Strict()],
-    "bool": Annotated[bool, Strict()],
-    "str": Annotated[str, Strict()],
-    "None": None,
-    "list": list,
-    "dict": dict,
-}
-_HARMLESS = {"final", "runtime_checkable"}  # decorators that leave a class as it is
-_LISTS = {"list", "List", "Sequence", "Iterable", "Collection"}
-
-
-def type_of(annotation: ast.expr | None) -> Any:
-    """Return a type that pydantic can check; Any unless the annotation is made of plain parts."""
-    match annotation:
-        case ast.Constant(value=None):
-            return None
-        case ast.Constant(value=str(text)):
-            return type_of(ast.parse(text, mode="eval").body)
-        case ast.Name(id=name):
-            return _SCALARS.get(name, getattr(schema, name, Any))
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _union([type_of(left), type_of(right)])
-        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
-            return _union([type_of(inner), None])
-        case ast.Subscript(value=ast.Name(id="Union"), slice=ast.Tuple(elts=parts)):
-            return _union([type_of(p) for p in parts])
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
-            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            return Literal[tuple(p.value for p in parts if isinstance(p, ast.Constant))]
-        case ast.Subscript(value=ast.Name(id=name), slice=inner) if name in _LISTS:
-            return list[type_of(inner)]
-        case ast.Subscript(value=ast.Name(id="tuple" | "Tuple"), slice=ast.Tuple(elts=parts)):
-            if isinstance(parts[-1], ast.Constant) and parts[-1].value is Ellipsis:
-                return list[type_of(parts[0])]
-            return tuple[tuple(type_of(p) for p in parts)]
-        case ast.Subscript(value=ast.Name(id="dict" | "Dict" | "Mapping")):
-            return dict
-    return Any
-
-
-def _expressions(annotation: ast.expr) -> Iterator[ast.expr]:
-    """Yield the names in an annotation, those in quotes included."""
-    for node in ast.walk(annotation):
-        if isinstance(node, ast.Name | ast.Attribute):
-            yield node
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            try:
-                yield from _expressions(ast.parse(node.value, mode="eval").body)
-            except SyntaxError:  # The text is a value of a Literal.
-                continue
-
-
-def _union(parts: list[Any]) -> Any:
-    return Any if Any in parts else Union[tuple(parts)]  # noqa: UP007 (built at run time)
