@@ -1,4 +1,4 @@
-"""MovieLens-100K and the splits in use."""
+"""MovieLens-100K and its splits."""
 
 from pathlib import Path
 from typing import Literal
@@ -14,14 +14,13 @@ from lesson5.ratings.movielens_source import MOVIELENS, load_movielens
 FOLD_ROWS = 20_000
 LESSON_SEED, LESSON_TEST_ROWS = 42, 10_000
 
-Split = Literal["lesson", "random", "u1", "u2", "u3", "u4", "u5"]
-
 
 class MovieLens100K(RatingsDataModule):
-    """MovieLens-100K, split for training, for choosing (``val``), and for one last look (``test``).
+    """MovieLens-100K, with a random validation part or none.
 
     Args:
-        root: folder of the verified copy, or of a local ``ml-100k`` to make it from.
+        root: folder of all data, where the verified copy is kept; GroupLens' ``ml-100k`` or
+            ``ml-100k.zip`` may lie there.
         split: ``lesson`` (fastai lesson 4: 10 % of the merged rows, NumPy seed 42), ``random``
             (``test_fraction`` by ``split_seed``), or one of the official folds ``u1`` to ``u5``.
         test_fraction: share of all rows; for ``random`` only.
@@ -39,9 +38,8 @@ class MovieLens100K(RatingsDataModule):
     ) -> None:
         super().__init__()
         self.root = Path(root)
-        self.split: Split = split
-        self.test_fraction = test_fraction
-        self.validation_fraction = validation_fraction
+        self.split = split
+        self.test_fraction, self.validation_fraction = test_fraction, validation_fraction
         self.item_key = item_key
 
     def prepare_data(self) -> None:
@@ -50,14 +48,10 @@ class MovieLens100K(RatingsDataModule):
     def load_table(self) -> tuple[RatingTable, str]:
         table, titles, source = load_movielens(self.root)
         users, items, ratings, _ = table.T
-        return (
-            RatingTable(
-                users.astype(np.int64), items.astype(np.int64), ratings.astype(np.float32), titles
-            ),
-            source,
-        )
+        ids = users.astype(np.int64), items.astype(np.int64)
+        return RatingTable(*ids, ratings.astype(np.float32), titles), source
 
-    def item_key_column(self, table: RatingTable) -> NDArray[np.str_] | NDArray[np.int64]:
+    def item_keys(self, table: RatingTable) -> NDArray[np.str_] | NDArray[np.int64]:
         if self.item_key == "id":
             return table.items
         return np.array([table.titles[int(i)] for i in table.items])
@@ -69,9 +63,8 @@ class MovieLens100K(RatingsDataModule):
         if self.split == "lesson":
             train, test = lesson_split(table.items)
         elif self.split == "random":
-            train, test = hold_out(
-                np.arange(len(table.ratings)), self.test_fraction, self.split_seed
-            )
+            rows = np.arange(len(table.ratings))
+            train, test = hold_out(rows, self.test_fraction, self.split_seed)
         else:
             train, test = official_fold(int(self.split[1]), table.users, table.items)
         return with_validation(train, test, self.validation_fraction, self.split_seed)
@@ -80,11 +73,8 @@ class MovieLens100K(RatingsDataModule):
         return f"MovieLens-100K, split {self.split}"
 
 
-# -- splits ----------------------------------------------------------------------------------------
-
-
 def official_fold(number: int, users: Indices, items: Indices) -> tuple[Indices, Indices]:
-    """Rows of ``u{number}.base`` and ``u{number}.test``, by the rule of GroupLens' ``mku.sh``.
+    """Return the rows of ``u{number}.base`` and ``u{number}.test``, by GroupLens' ``mku.sh``.
 
     The test part is the ``number``-th fifth of ``u.data``, sorted by user and item.
     """
@@ -94,7 +84,7 @@ def official_fold(number: int, users: Indices, items: Indices) -> tuple[Indices,
 
 
 def lesson_split(items: Indices) -> tuple[Indices, Indices]:
-    """Rows of the lesson's training and held-out parts, as the libraries of 2019 drew them.
+    """Return the rows of the lesson's training and held-out parts, as libraries of 2019 drew them.
 
     pandas' merge with the titles grouped the rows by movie in order of first appearance; fastai
     then held out the first tenth of a NumPy permutation with seed 42.

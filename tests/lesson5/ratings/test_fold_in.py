@@ -44,7 +44,7 @@ def test_it_is_the_minimum_that_scipy_finds() -> None:
 
     theirs = optimize.minimize(objective, mean, options={"gtol": 1e-9})
     user = fold_in(CollabParameters.of(model), ITEMS, RATINGS, noise_variance=NOISE)
-    ours = np.append(user.factors[0].numpy(), user.bias[0].numpy())
+    ours = user.numpy()
     assert ours == pytest.approx(theirs.x, abs=1e-4)
     assert np.abs(ours - mean).max() > 0.05  # the ratings have moved it
 
@@ -58,7 +58,7 @@ def test_without_a_sigmoid_it_is_the_closed_form() -> None:
         inputs.T @ inputs + NOISE * np.linalg.inv(covariance), inputs.T @ rest
     )
     user = fold_in(CollabParameters.of(model), ITEMS, RATINGS, noise_variance=NOISE)
-    assert np.append(user.factors[0], user.bias[0]) == pytest.approx(theirs, abs=1e-5)
+    assert user.numpy() == pytest.approx(theirs, abs=1e-5)
 
 
 def test_two_known_users_span_a_line_and_the_new_one_is_on_it() -> None:
@@ -66,7 +66,7 @@ def test_two_known_users_span_a_line_and_the_new_one_is_on_it() -> None:
     user = fold_in(CollabParameters.of(model), ITEMS, RATINGS, noise_variance=NOISE)
     first, second = torch.cat([model.u_weight.weight, model.u_bias.weight], dim=1)[1:].detach()
     along = second - first
-    moved = torch.cat([user.factors[0], user.bias]).float() - first
+    moved = user.float() - first
     assert moved.numpy() == pytest.approx(
         (along * (moved @ along) / (along @ along)).numpy(), abs=1e-5
     )
@@ -76,9 +76,9 @@ def test_no_biases_stay_none_and_no_ratings_leave_the_mean() -> None:
     model = CollabFilter(20, 9, n_factors=2, biases=False)
     parameters = CollabParameters.of(model)
     user = fold_in(parameters, ITEMS, RATINGS, noise_variance=NOISE)
-    assert user.bias.tolist() == [0.0]
+    assert user[-1] == 0
     nobody = fold_in(parameters, ITEMS[:0], RATINGS[:0], noise_variance=NOISE)
-    assert nobody.factors.numpy() == pytest.approx(parameters.users.mean().factors.numpy())
+    assert nobody.numpy() == pytest.approx(parameters.average_user.numpy())
 
 
 def test_predictions_and_errors_are_those_of_the_model() -> None:

@@ -53,7 +53,7 @@ def test_rarely_rated_items_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"min_ratings": 7}, "no item has 7 training ratings, the most rated one has 6"),
+        ({"min_ratings": 7}, "no item has 7 training ratings, and the most rated one has 6"),
         ({"min_ratings": 1, "y_axis": 3}, "there is no axis 3; the 5 items .* have 2"),
         ({"min_ratings": 6}, "there is no axis 2; the 1 items .* have 1"),  # one item
     ],
@@ -85,8 +85,8 @@ def test_an_item_without_factors_is_like_none() -> None:
 @pytest.mark.parametrize(
     ("item", "told"),
     [
-        (None, "to which item"),
-        ("alie", r"may be 'Alien \(1979\)' \(id 0\), 'Aliens \(1986\)' \(id 1\); write more"),
+        (None, "no item is given"),
+        ("alie", r"may be 'Alien \(1979\)' \(id 0\), 'Aliens \(1986\)' \(id 1\); give more"),
         ("Amelie", r"no title of the 5 in training contains it; did you mean 'Amélie \(2001\)'"),
         ("Brazil", "no title of the 5 in training contains it$"),
         (" ", "is empty"),

@@ -1,4 +1,4 @@
-"""A user that training has not met, from a few of their ratings, with all items left as they are.
+"""Estimate a user that training has not seen from a few ratings, while all items stay as they are.
 
 Folding-in is of Sarwar et al. (2002), "Incremental Singular Value Decomposition Algorithms for
 Highly Scalable Recommender Systems"; here it is the maximum a posteriori (MAP) estimate.
@@ -8,47 +8,55 @@ import torch
 from torch import Tensor
 
 from lesson5.layers import in_range
-from lesson5.ratings.interpret.parameters import CollabParameters, Side
+from lesson5.ratings.collab_filter import CollabFilter
+from lesson5.ratings.interpret.parameters import CollabParameters, training_error
+from lesson5.ratings.module import RatingsDataModule
 
 ITERATIONS = 200
 
 
+def new_user(model: CollabFilter, data: RatingsDataModule, known: dict[int, float]) -> Tensor:
+    """Return (p_u, b_u), (n_factors + 1,), of somebody who has rated the items in ``known``.
+
+    Its keys are item indices and its values ratings. The noise of a rating has the variance of the
+    training errors (``fold_in``).
+    """
+    return fold_in(
+        CollabParameters.of(model),
+        torch.tensor(list(known), dtype=torch.int64),
+        torch.tensor(list(known.values())),
+        noise_variance=training_error(model, data.parts["train"]),
+    )
+
+
 def fold_in(
     parameters: CollabParameters, items: Tensor, ratings: Tensor, *, noise_variance: float
-) -> Side:
-    """p_u and b_u of a new user, for each member by itself.
+) -> Tensor:
+    """Return the MAP estimate of a new user: θ = (p_u, b_u), (n_factors + 1,).
 
-    With θ = (p_u, b_u), μ and Σ the mean and covariance of the known users' θ, it minimises
+    With μ and Σ the mean and covariance of the known users' θ, it minimises
 
         Σ_i (rating(θ, i) - r_i)² + noise_variance · (θ - μ)ᵀ Σ⁻¹ (θ - μ)
 
-    by L-BFGS: the MAP estimate when users are normally distributed and ratings have normal noise.
-    θ = μ + A z, where A Aᵀ = Σ, so that Σ need not be invertible: a new user is the mean of the
-    known ones, moved along the directions in which these differ.
+    by L-BFGS: the estimate when users are normally distributed and ratings have normal noise.
+    θ = μ + A z with A Aᵀ = Σ, so that Σ need not be invertible: a new user is the mean of the known
+    ones, moved along the directions in which these differ.
 
     Args:
-        items: indices, (n_ratings,).
-        ratings: in the data's units, (n_ratings,).
-        noise_variance: of a rating about its prediction, such as the training error.
-
-    Returns:
-        factors (n_members, n_factors) and bias (n_members,).
+        parameters: of the trained model.
+        items: indices of the rated items, (n_ratings,).
+        ratings: in the units of the data, (n_ratings,).
+        noise_variance: of a rating about its prediction.
     """
-    known = torch.cat([parameters.users.factors, parameters.users.bias[..., None]], dim=2)[1:]
-    mean = known.mean(dim=0)  # (n_members, n_factors + 1)
-    rows = (known - mean).transpose(0, 1) / max(len(known) - 1, 1) ** 0.5
-    _, sizes, directions = torch.linalg.svd(rows, full_matrices=False)
-    spread = sizes[..., None] * directions  # Aᵀ: (n_members, rank, n_factors + 1)
-    of = parameters.items[items]
-    inputs = torch.cat([of.factors, torch.ones_like(of.bias)[..., None]], dim=2)
-    ratings = ratings.double()[:, None]
-
-    def user_of(z: Tensor) -> Tensor:
-        return mean + (z[..., None] * spread).sum(dim=1)
+    mean = parameters.average_user
+    known = (parameters.users[1:] - mean) / max(len(parameters.users) - 2, 1) ** 0.5
+    _, sizes, directions = torch.linalg.svd(known, full_matrices=False)
+    spread = sizes[:, None] * directions  # Aᵀ: (rank, n_factors + 1)
+    inputs, offset = parameters.item_inputs[items], parameters.item_bias[items]
 
     def loss(z: Tensor) -> Tensor:
-        score = (inputs * user_of(z)).sum(dim=2) + of.bias
-        errors = in_range(score, parameters.y_range) - ratings
+        score = inputs @ (mean + z @ spread) + offset
+        errors = in_range(score, parameters.y_range) - ratings.double()
         return errors.square().sum() + noise_variance * z.square().sum()
 
     z = torch.zeros_like(sizes, requires_grad=True)
@@ -68,5 +76,4 @@ def fold_in(
 
     with torch.enable_grad():
         optimiser.step(closure)  # type: ignore[arg-type]
-    theta = user_of(z.detach())
-    return Side(theta[:, :-1], theta[:, -1])
+    return mean + z.detach() @ spread

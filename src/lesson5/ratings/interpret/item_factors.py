@@ -1,4 +1,4 @@
-"""What the factors of items have in common: their principal axes, and items that lie close."""
+"""The factors of items: their principal axes, and the items nearest to one."""
 
 import numpy as np
 import polars as pl
@@ -30,10 +30,10 @@ def item_factors(
 ) -> Findings:
     """The first three principal axes of the item factors: extremes of each, and a labelled map.
 
-    The axes are those along which the factors of items with enough ratings differ most (PCA; of an
-    ensemble, of all members' factors side by side). Factors of users and items that are rotated
-    together predict the same, and have the same axes; of each, the end towards higher mean ratings
-    is called the highest. What an axis stands for, the data does not say.
+    Along these axes the factors of items with enough ratings differ most (PCA). Factors of users
+    and items that are rotated together predict the same, and have the same axes. The end of an axis
+    towards higher mean ratings is called the highest. The data does not say what an axis stands
+    for.
 
     Args:
         top: how many items are shown of each end of an axis.
@@ -77,12 +77,14 @@ def item_factors(
 def principal_axes(
     model: CollabFilter, data: RatingsDataModule, *, min_ratings: int
 ) -> tuple[pl.DataFrame, list[float]]:
-    """Items with enough training ratings, most rated first: title, mean_rating, ratings, axis_1, …
-    (as many as there can be, three at most); and each axis' share of the variance of the factors.
-    Of each axis, the end towards higher mean ratings is the positive one.
+    """Return the items along the axes, and each axis' share of the variance of the factors.
+
+    The table has the items with enough training ratings, most rated first: title, mean_rating,
+    ratings, and axis_1 to axis_3, or fewer where there are fewer items or factors. The positive end
+    of an axis is the one towards higher mean ratings.
 
     Raises:
-        UserError: there is no such item.
+        UserError: no item has enough ratings.
     """
     rows = enough_rated(data, min_ratings)
     factors = model.i_weight.weight[rows].double()
@@ -106,8 +108,10 @@ def draw_map(
     labels: int = 50,
     title: str = "",
 ) -> Figure:
-    """Two columns of ``principal_axes`` against each other; the first ``labels`` rows have their
-    titles beside them, as far as these do not overlap."""
+    """Draw two axes of a table of ``principal_axes`` against each other.
+
+    The titles of its first ``labels`` rows stand beside them, as far as they do not overlap.
+    """
     figure = Figure(figsize=(7.2, 6.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     points = table.select(f"axis_{x_axis}", f"axis_{y_axis}").to_numpy()
@@ -133,19 +137,19 @@ def similar_items(
 ) -> Findings:
     """Items nearest to one by the cosine of their factors: liked by much the same people.
 
-    As in chapter 8 of the fastai book (Howard & Gugger 2020). Biases play no part: an item may be
+    This is chapter 8 of the fastai book (Howard & Gugger 2020). Biases play no part: an item may be
     near one that is much better.
 
     Args:
         item: its title, a part of it that no other title has, or its id.
-        top: how many are shown.
-        min_ratings: items of fewer training ratings are left out, but for the one asked about.
+        top: how many items are shown.
+        min_ratings: other items of fewer training ratings are left out.
 
     Raises:
-        UserError: no item is given, there is none of this title, or several.
+        UserError: no item is given, or there is none of this title, or several.
     """
     if item is None:
-        raise UserError('similar_items: to which item? Say --item "TITLE", or a part of it')
+        raise UserError('similar_items: no item is given; give --item "TITLE", or a part of it')
     index = find_item(data, item)
     table = cosine_similarities(model, data, index, min_ratings=min_ratings)
     of = f"of {len(table):,} with {min_ratings} ratings or more"
@@ -160,8 +164,11 @@ def similar_items(
 def cosine_similarities(
     model: CollabFilter, data: RatingsDataModule, index: int, *, min_ratings: int
 ) -> pl.DataFrame:
-    """cos(q_i, q_index) of all other items with enough ratings, by falling cosine; 0 for factors
-    that are all zero. Columns: title, cosine, mean_rating, ratings."""
+    """Return cos(q_i, q_index) of all other items with enough ratings, by falling cosine.
+
+    The columns are title, cosine, mean_rating and ratings. The cosine of factors that are all zero
+    is 0.
+    """
     rows = enough_rated(data, min_ratings)
     rows = rows[rows != index]
     factors = model.i_weight.weight.double()
@@ -173,18 +180,18 @@ def cosine_similarities(
 
 
 def enough_rated(data: RatingsDataModule, min_ratings: int) -> torch.Tensor:
-    """Indices of the items with at least ``min_ratings`` training ratings, most rated first.
+    """Return the indices of the items with ``min_ratings`` training ratings, most rated first.
 
     Raises:
-        UserError: there is none.
+        UserError: no item has so many.
     """
     counts = torch.from_numpy(data.item_rating_count)[1:]  # row 0 is the unknown item
     rows = torch.argsort(counts, descending=True, stable=True)
     rows = 1 + rows[counts[rows] >= min_ratings]
     if not len(rows):
         raise UserError(
-            f"no item has {min_ratings} training ratings, the most rated one has "
-            f"{int(counts.max())}; give a smaller min_ratings"
+            f"no item has {min_ratings} training ratings, and the most rated one has "
+            f"{int(counts.max())}; set a smaller min_ratings"
         )
     return rows
 

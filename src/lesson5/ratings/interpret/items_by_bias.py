@@ -1,4 +1,4 @@
-"""What the embeddings of a collaborative filter have learned of each item."""
+"""Items by their bias, and their errors by how often they are rated."""
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,7 @@ from ablab.figures import COLOURS, plain, styled
 from ablab.findings import DPI, Findings
 from ablab.interpret.labelled_scatter import label_points
 from lesson5.ratings.collab_filter import CollabFilter
+from lesson5.ratings.interpret.item_factors import enough_rated
 from lesson5.ratings.module import RatingsDataModule
 
 
@@ -28,18 +29,14 @@ def items_by_bias(
 
     Args:
         top: how many of the best, and of the worst, are shown.
-        min_ratings: of fewer training ratings, an item's bias says little; it is left out.
+        min_ratings: items of fewer training ratings are left out, since their bias says little.
 
     Raises:
         UserError: the model has no biases, or no item has enough ratings.
     """
     items = item_biases(model, data)
+    enough_rated(data, min_ratings)
     rated = items.filter(pl.col("ratings") >= min_ratings)
-    if not len(rated):
-        raise UserError(
-            f"items_by_bias: no item has {min_ratings} training ratings; the most rated one has "
-            f"{items['ratings'].max()}: say a smaller --min-ratings"
-        )
     top = min(top, len(rated))
     of = f"of {len(rated):,} with {min_ratings} ratings or more"
     return Findings(
@@ -54,18 +51,19 @@ def items_by_bias(
 
 @torch.no_grad()
 def item_biases(model: CollabFilter, data: RatingsDataModule) -> pl.DataFrame:
-    """All items from best to worst: title, bias (in units of the sigmoid's argument; mean of the
-    members of an ensemble), and mean and number of its training ratings.
+    """Return all items from best to worst: title, bias, mean_rating and ratings in training.
+
+    The bias is in units of the sigmoid's argument.
 
     Raises:
         UserError: the model has no biases.
     """
-    if isinstance(model, CollabFilter) and not model.biases:
-        raise UserError("the model has no biases (model.biases=false), so there are none to see")
+    if not model.biases:
+        raise UserError("the model has no biases (model.biases=false), so there are none to show")
     return pl.DataFrame(
         {
             "title": data.item_names[1:],  # row 0 is the unknown item
-            "bias": model.i_bias.weight[1:].mean(dim=1).double().numpy(),
+            "bias": model.i_bias.weight[1:].squeeze(1).double().numpy(),
             "mean_rating": data.item_mean_rating[1:],
             "ratings": data.item_rating_count[1:],
         }
@@ -74,10 +72,15 @@ def item_biases(model: CollabFilter, data: RatingsDataModule) -> pl.DataFrame:
 
 @styled()
 def draw_biases(items: pl.DataFrame, *, top: int = 15, title: str = "") -> Figure:
-    """Bias against mean rating, of rows of ``item_biases``, and their least squares parabola.
+    """Draw the bias of ``items`` against their mean rating, and the least-squares parabola.
 
-    The ``top`` furthest above it, and below, are named as far as there is room: a bias says what
-    the mean does not where raters are unlike others, by their own biases and factors.
+    The ``top`` items furthest above it, and below, have their titles where there is room: a bias
+    says more than the mean where an item's raters differ from others in bias and factors.
+
+    Args:
+        items: rows of ``item_biases``.
+        top: how many are named above the parabola, and below it.
+        title: above the figure.
     """
     figure = Figure(figsize=(7.2, 6.0), dpi=DPI, layout="constrained")
     axes = figure.subplots()
@@ -106,9 +109,10 @@ def draw_biases(items: pl.DataFrame, *, top: int = 15, title: str = "") -> Figur
 def items_by_count(model: CollabFilter, data: RatingsDataModule) -> Findings:
     """Error and mean |q_i| of the items, from their rarest tenth to their commonest.
 
-    On the validation part, where there is one, else on the test part. Under Adam, L2 shrinks rows
-    that few batches meet whatever its strength: their gradient is the decay alone, which Adam
-    scales to the learning rate (Loshchilov & Hutter 2019, section 3). ``rmse`` is nan without rows.
+    The errors are those of the validation part, or of the test part if there is none; ``rmse`` is
+    nan without rows. Under Adam, L2 shrinks the rows that few batches contain, whatever its
+    strength: their gradient is the decay alone, which Adam scales to the learning rate (Loshchilov
+    & Hutter 2019, section 3).
     """
     part = "val" if "val" in data.parts else "test"
     users, items, ratings = data.parts[part]
@@ -117,14 +121,14 @@ def items_by_count(model: CollabFilter, data: RatingsDataModule) -> Findings:
     counts = torch.from_numpy(data.item_rating_count)
     by_count = 1 + torch.argsort(counts[1:], stable=True)  # row 0 is the unknown item
     rows = []
-    for number, members in enumerate(by_count.tensor_split(10), 1):
-        errors = squared_errors[torch.isin(items, members)]
+    for number, tenth in enumerate(by_count.tensor_split(10), 1):
+        errors = squared_errors[torch.isin(items, tenth)]
         rows.append(
             {
                 "decile": number,
-                "fewest_ratings": int(counts[members].min()),
-                "most_ratings": int(counts[members].max()),
-                "mean_norm": float(norms[members].mean()),
+                "fewest_ratings": int(counts[tenth].min()),
+                "most_ratings": int(counts[tenth].max()),
+                "mean_norm": float(norms[tenth].mean()),
                 "rows": len(errors),
                 "rmse": float(errors.mean().sqrt()),
             }

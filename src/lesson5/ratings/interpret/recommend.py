@@ -1,20 +1,19 @@
-"""Items that a user has not rated yet, by predicted rating."""
+"""Recommend items that a user has not rated yet, by predicted rating."""
 
 import polars as pl
-import torch
 from torch import Tensor
 
 from ablab.config.schema import Count, Integer, Text
 from ablab.errors import UserError
 from ablab.findings import Findings
 from lesson5.ratings.collab_filter import CollabFilter
-from lesson5.ratings.interpret.fold_in import fold_in
-from lesson5.ratings.interpret.parameters import CollabParameters, Side, training_error
+from lesson5.ratings.interpret.fold_in import new_user
+from lesson5.ratings.interpret.parameters import CollabParameters
 from lesson5.ratings.interpret.titles import find_item
 from lesson5.ratings.module import UNKNOWN, RatingsDataModule
 
-Model = CollabFilter
 COLUMNS = ("predicted", "average_user", "mean_rating", "ratings")
+Extracts = dict[str, pl.DataFrame]
 
 
 def recommend(
@@ -28,12 +27,12 @@ def recommend(
 ) -> Findings:
     """Recommendations for a user, for somebody who likes a few items, or for anybody.
 
-    Of a user of the training part, the items that they have not rated in it. For likes, a new user
-    who gives each of them the highest rating there is, and whose factors and bias are then the MAP
-    estimate with all items left as they are (folding-in). Without either, the items by their bias:
-    what the model predicts for a user of whom it knows nothing.
+    A user of the training part gets the items that they have not rated in it. Somebody who likes a
+    few items is a new user who gives each of them the highest rating there is; their factors and
+    bias are then the MAP estimate with all items left as they are (folding-in). Without either, the
+    items come by their bias: what the model predicts for a user of whom it knows nothing.
 
-    Beside each prediction stands that for the average user, who has the mean of all users' factors
+    Beside each prediction stand that for the average user, who has the mean of all users' factors
     and biases, and the item's mean rating and number of ratings in training.
 
     Args:
@@ -48,37 +47,20 @@ def recommend(
     """
     if user is not None and likes is not None:
         raise UserError("recommend: give user or likes, not both")
-    extracts = {}
     if user is not None:
-        index = find_user(data, user)
-        known = rated_items(data, "train", index)
-        table = recommendations(model, data, CollabParameters.of(model).users[index], known)
-        held_out = rated_items(data, "test", index)
-        rated = pl.Series(
-            "rated_in_test", [held_out.get(row) for row in table["index"]], pl.Float64
-        )
-        table = table.with_columns(rated)
-        extracts[f"What user {user} has rated highest in training, of {len(known)}"] = _rated_table(
-            data, known
-        ).head(top)
-        test = table.filter(pl.col("rated_in_test").is_not_null())
-        if len(test):
-            title = f"What the model predicts highest of the test part, of {len(test)}"
-            extracts[title] = test.select("title", "rated_in_test", *COLUMNS).head(top)
         whom = f"user {user}"
+        table, extracts = _for_user(model, data, user, top)
     elif likes is not None:
-        known = dict.fromkeys((find_item(data, text) for text in likes), _highest(data))
-        table = recommendations(model, data, new_user(model, data, known), known)
-        extracts["Liked, and given the highest rating"] = _rated_table(data, known)
-        whom = f"somebody who likes {', '.join(data.item_names[index] for index in known)}"
+        whom, table, extracts = _for_likes(model, data, likes)
     else:
-        if isinstance(model, CollabFilter) and not model.biases:
+        if not model.biases:
             raise UserError(
                 "recommend: this model has no biases, so all items are alike to it for a user of "
                 "whom it knows nothing; give --user or --likes"
             )
-        table = recommendations(model, data, CollabParameters.of(model).users[UNKNOWN], {})
         whom = "a user of whom nothing is known"
+        unknown = CollabParameters.of(model).users[UNKNOWN]
+        table, extracts = recommendations(model, data, unknown, {}), {}
     table = table.drop("index").insert_column(0, pl.lit(whom).alias("recommended_to"))
     shown = table.filter(pl.col("ratings") >= min_ratings).select("title", *COLUMNS)
     of = f"of {len(shown):,} with {min_ratings} ratings or more"
@@ -89,8 +71,38 @@ def recommend(
     return Findings(tables={"recommend": table}, extracts=extracts)
 
 
+def _for_user(
+    model: CollabFilter, data: RatingsDataModule, user: str | int, top: int
+) -> tuple[pl.DataFrame, Extracts]:
+    index = find_user(data, user)
+    known, held_out = (rated_items(data, part, index) for part in ("train", "test"))
+    table = recommendations(model, data, CollabParameters.of(model).users[index], known)
+    rated = pl.Series("rated_in_test", map(held_out.get, table["index"]), pl.Float64)
+    table = table.with_columns(rated)
+    extracts = {
+        f"What user {user} has rated highest in training, of {len(known)}": _rated_table(
+            data, known
+        ).head(top)
+    }
+    test = table.filter(pl.col("rated_in_test").is_not_null())
+    if len(test):
+        title = f"What the model predicts highest of the test part, of {len(test)}"
+        extracts[title] = test.select("title", "rated_in_test", *COLUMNS).head(top)
+    return table, extracts
+
+
+def _for_likes(
+    model: CollabFilter, data: RatingsDataModule, likes: list[str]
+) -> tuple[str, pl.DataFrame, Extracts]:
+    highest = float(data.parts["train"][-1].max())
+    known = dict.fromkeys((find_item(data, text) for text in likes), highest)
+    whom = f"somebody who likes {', '.join(data.item_names[index] for index in known)}"
+    table = recommendations(model, data, new_user(model, data, known), known)
+    return whom, table, {"Liked, and given the highest rating": _rated_table(data, known)}
+
+
 def find_user(data: RatingsDataModule, user: str | int) -> int:
-    """Index of a user by their id. Raises UserError if they have no training rating."""
+    """Return the index of the user with an id. Raises UserError if they have no training rating."""
     names = data.user_names[1:]  # row 0 is the unknown user
     try:
         return 1 + names.index(str(user))
@@ -102,29 +114,25 @@ def find_user(data: RatingsDataModule, user: str | int) -> int:
 
 
 def rated_items(data: RatingsDataModule, part: str, user: int) -> dict[int, float]:
-    """Known items that the user of this index has rated in ``part``, and the ratings."""
+    """Return the user's ratings in ``part`` by item index, without unknown items."""
     users, items, ratings = data.parts[part]
-    of_user = (users == user) & (items != UNKNOWN)
-    return dict(zip(items[of_user].tolist(), ratings[of_user].tolist(), strict=True))
-
-
-def new_user(model: Model, data: RatingsDataModule, known: dict[int, float]) -> Side:
-    """Factors and bias of somebody who gave the ratings ``known``, by item index (``fold_in``)."""
-    return fold_in(
-        CollabParameters.of(model),
-        torch.tensor(list(known), dtype=torch.int64),
-        torch.tensor(list(known.values())),
-        noise_variance=training_error(model, data.parts["train"]),
-    )
+    rows = (users == user) & (items != UNKNOWN)
+    return dict(zip(items[rows].tolist(), ratings[rows].tolist(), strict=True))
 
 
 def recommendations(
-    model: Model, data: RatingsDataModule, user: Side, known: dict[int, float]
+    model: CollabFilter, data: RatingsDataModule, user: Tensor, known: dict[int, float]
 ) -> pl.DataFrame:
-    """Items that are not in ``known``, by falling predicted rating.
+    """Return the items that are not in ``known``, by falling predicted rating.
 
-    Columns: index, title, predicted (rating), average_user (the same of the user whose factors and
-    bias are the means of all users'), mean_rating and ratings (their number) in training.
+    Args:
+        user: factors and bias, (n_factors + 1,), as in ``CollabParameters``.
+        known: ratings of the user by item index.
+
+    Returns:
+        A table with the columns index, title, predicted (rating), average_user (the same for the
+        user whose factors and bias are the means of all users'), and the mean_rating and number of
+        ratings in training.
     """
     parameters = CollabParameters.of(model)
     return (
@@ -133,7 +141,7 @@ def recommendations(
                 "index": range(len(data.item_names)),
                 "title": data.item_names,
                 "predicted": parameters.predict(user).numpy(),
-                "average_user": parameters.predict(parameters.users.mean()).numpy(),
+                "average_user": parameters.predict(parameters.average_user).numpy(),
                 "mean_rating": data.item_mean_rating,
                 "ratings": data.item_rating_count,
             }
@@ -144,7 +152,7 @@ def recommendations(
 
 
 def _rated_table(data: RatingsDataModule, rated: dict[int, float]) -> pl.DataFrame:
-    """From the highest rating to the lowest; among equal ones the item with most ratings first."""
+    """Return the items by falling rating; of equal ratings, the item with most ratings first."""
     rows = list(rated)
     return pl.DataFrame(
         {
@@ -154,8 +162,3 @@ def _rated_table(data: RatingsDataModule, rated: dict[int, float]) -> pl.DataFra
             "ratings": data.item_rating_count[rows],
         }
     ).sort("rating", "ratings", descending=True, maintain_order=True)
-
-
-def _highest(data: RatingsDataModule) -> float:
-    ratings: Tensor = data.parts["train"][-1]
-    return float(ratings.max())
