@@ -1,4 +1,4 @@
-"""What ``ablab interpret KIND RUN`` can show of the lesson's models."""
+"""The interpretations of the lesson's models, for ``ablab interpret KIND RUN``."""
 
 KINDS = {
     "ratings": {

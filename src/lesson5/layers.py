@@ -1,11 +1,14 @@
-"""Layers that several models share."""
+"""Parts that several models of the lesson share."""
 
 import torch
 from torch import Tensor, nn
 
 
 def embedding(rows: int, columns: int, kind: type[nn.Embedding] = nn.Embedding) -> nn.Embedding:
-    """Rows of fastai's "truncated" normal of std 0.01, which wraps at two sigma; row 0 is zero."""
+    """Return an embedding initialised as fastai does; row 0, the unknown one, is zero.
+
+    fastai's "truncated" normal of std 0.01 wraps values beyond two sigma.
+    """
     layer = kind(rows, columns)
     with torch.no_grad():
         layer.weight.normal_().fmod_(2).mul_(0.01)
@@ -14,7 +17,7 @@ def embedding(rows: int, columns: int, kind: type[nn.Embedding] = nn.Embedding) 
 
 
 def in_range(score: Tensor, y_range: tuple[float, float] | None) -> Tensor:
-    """lo + (hi - lo) · sigmoid(score), with ``y_range = (lo, hi)``; None leaves it as it is."""
+    """Return lo + (hi - lo) · sigmoid(score) for ``y_range = (lo, hi)``, or ``score`` for None."""
     if y_range is None:
         return score
     low, high = y_range

@@ -1,4 +1,4 @@
-"""MNIST's 5,000 digits as small colour images: two real tasks for transfer, with no download."""
+"""MNIST's 5,000 digits as small colour images: two real tasks for transfer learning."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -15,12 +15,14 @@ from lesson5.digits.mnist_source import MNIST_5K, load_mnist_5k
 
 
 class DigitImages(ImageDataModule):
-    """The digits of ``classes`` alone, as (3, size, size); test part: one of five folds.
+    """The digits of ``classes``, as images (3, size, size); the test part is one of five folds.
 
     Args:
         classes: digits to tell apart; their labels are 0, 1, … in this order.
-        train_rows: as many of the rows that are not for the test, drawn by ``split_seed``, the
-            validation part among them; None for all.
+        fold: which of the folds of MNIST5K is the test part.
+        train_rows: number of the rows for training and validation, drawn by ``split_seed`` from
+            those that are not for the test; None for all.
+        settings: of ImageDataModule.
     """
 
     eval_batch_size = 256
@@ -51,9 +53,11 @@ class DigitImages(ImageDataModule):
         train, test = (rows[wanted[rows]] for rows in fold_rows(labels, self.fold, self.split_seed))
         if self.train_rows is not None:
             if self.train_rows > len(train):
-                raise DataError(f"data.train_rows: there are only {len(train)} training rows")
-            share = self.train_rows / len(train)
-            train = hold_out(train, share, self.split_seed)[1]
+                raise DataError(
+                    f"data.train_rows: is {self.train_rows}, and there are only {len(train)} "
+                    f"training rows"
+                )
+            _, train = hold_out(train, self.train_rows / len(train), self.split_seed)
         index_of = {digit: index for index, digit in enumerate(self.digits)}
         return ImageTable(
             self._colour(images),
@@ -64,7 +68,7 @@ class DigitImages(ImageDataModule):
         )
 
     def _colour(self, images: np.ndarray) -> np.ndarray:
-        """(N, 28, 28) -> (N, 3, size, size), all three channels alike."""
+        """Images (N, 28, 28) -> (N, 3, size, size), with three equal channels."""
         grey = torch.from_numpy(images).unsqueeze(1).float()
         side = [self.size, self.size]
         resized = torch.nn.functional.interpolate(grey, side, mode="bilinear", antialias=True)

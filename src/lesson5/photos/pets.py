@@ -1,4 +1,4 @@
-"""Oxford-IIIT Pet."""
+"""Oxford-IIIT Pets: photographs of cats and dogs."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from ablab.errors import DataError
 
 
 class Pets(ImageDataModule):
-    """Oxford-IIIT Pets (Parkhi et al. 2012), 37 breeds, the official test part kept apart.
+    """Oxford-IIIT Pets (Parkhi et al. 2012): 37 breeds, with the official test part.
 
-    ``root`` is where torchvision keeps the set, or downloads it to.
+    ``root`` is the folder where torchvision keeps the data, or to which it downloads them.
     """
 
     def title(self) -> str:

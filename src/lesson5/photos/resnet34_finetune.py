@@ -1,4 +1,4 @@
-"""Fine-tuning of ResNet34 (He et al. 2016) with fastai's head and layer groups."""
+"""Fine-tuning of a ResNet34 (He et al. 2016) with fastai's head and layer groups."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,13 +31,13 @@ class AdaptiveConcatPool2d(nn.Module):
 class ResNet34Finetune(SupervisedModule):
     """torchvision's resnet34 without its last two layers, under the head of fastai 1.0.
 
-    Layer groups are fastai's three: the body before and from ``layer3`` on, and the head.
+    The layer groups are fastai's three: the body before ``layer3``, the rest of it, and the head.
 
     Args:
         n_classes: number of logits.
         weights: of the body: ``imagenet`` (torchvision's, downloaded once and checked), ``none``,
             the folder of another run of this model, or a file with the state dict of a resnet34.
-        dropout: before the last linear layer; half of it before the first.
+        dropout: before the last linear layer; before the first it is half as high.
         channels_last: keep images and body in the memory order that GPUs convolve fastest.
         compile: compile the forward pass with ``torch.compile``; names in checkpoints stay.
     """
@@ -65,7 +65,8 @@ class ResNet34Finetune(SupervisedModule):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
         if compile:
-            self.compile()  # as one: body and head apart would share a limit of recompilations
+            # As a whole: compiled apart, body and head would share a limit of recompilations.
+            self.compile()
 
     def layer_groups(self) -> Mapping[str, Sequence[nn.Module]]:
         body = list(self.body)
@@ -79,11 +80,12 @@ class ResNet34Finetune(SupervisedModule):
         return self.head(self.body(images))
 
     def load_pretrained(self) -> None:
-        """Take over the body that ``weights`` names; the head stays as it was drawn.
+        """Load the body that ``weights`` names; the head keeps its random values.
 
         Raises:
             DataError: ImageNet's weights cannot be downloaded.
-            CheckpointError: no such file or run, not tensors alone, or not of a resnet34.
+            CheckpointError: there is no such file or run, it holds more than tensors, or they are
+                not those of a resnet34.
         """
         if self.weights == "none":
             return
@@ -91,9 +93,9 @@ class ResNet34Finetune(SupervisedModule):
         try:
             load_state(self.body, _body_state(state, self.body), finite=True)
         except (CheckpointError, KeyError) as error:
-            told = str(error).splitlines()[-1].strip()
+            reason = str(error).splitlines()[-1].strip()
             raise CheckpointError(
-                f"model.weights: {self.weights}: is not of a resnet34 ({told})"
+                f"model.weights: {self.weights}: is not of a resnet34 ({reason})"
             ) from error
 
 
@@ -125,8 +127,8 @@ def _imagenet_state() -> dict[str, Tensor]:
         )
     except (URLError, OSError, RuntimeError) as error:
         raise DataError(
-            f"model.weights: ImageNet's weights cannot be downloaded ({error}); give a file with a "
-            f"resnet34's state dict, the folder of another run, or model.weights=none"
+            f"model.weights: ImageNet's weights cannot be downloaded ({error}); set it to a file "
+            f"with a resnet34's state dict, to the folder of another run, or to none"
         ) from error
 
 
@@ -146,7 +148,10 @@ def _state_at(path: Path) -> Mapping[str, Tensor]:
 
 
 def _body_state(state: Mapping[str, Tensor], body: nn.Sequential) -> dict[str, Tensor]:
-    """Of our own names (``body.4.0.conv1.weight``) or of torchvision's (``layer1.0.conv1.weight``).
+    """Return the tensors of ``state`` by the names that they have in ``body``.
+
+    In ``state`` they have our names (``body.4.0.conv1.weight``) or torchvision's
+    (``layer1.0.conv1.weight``).
 
     Raises:
         KeyError: a tensor of the body is missing.

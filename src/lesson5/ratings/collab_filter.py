@@ -11,16 +11,16 @@ from lesson5.layers import embedding, in_range
 class CollabFilter(SupervisedModule):
     """Rating = lo + (hi - lo) · sigmoid(p_u · q_i + b_u + b_i), with ``y_range = (lo, hi)``.
 
-    The names are those of fastai's ``EmbeddingDotBias``. Index 0 of users and of items is the
-    unknown one: its row is zero, no training row meets it and every optimiser leaves a zero row
-    without gradient at zero, so a prediction for it is the answer of the biases alone.
+    The names are those of fastai's ``EmbeddingDotBias``. Index 0 is the unknown user or item. Its
+    row is zero and stays so, since no training row has it and every optimiser leaves a zero row
+    without gradient at zero. So an unknown user or item gets the bias-only prediction.
 
     Args:
         n_users: number of users, the unknown one included.
         n_items: number of items, the unknown one included.
         n_factors: length of p_u and q_i.
         y_range: ends of the sigmoid, in ratings; None for a plain sum.
-        biases: whether there are b_u and b_i; without them an unknown row's score is 0.
+        biases: whether there are b_u and b_i; without them, an unknown one's score is 0.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""``python -m lesson5.ratings.lesson_movies FOLDER…``: are the lesson's movies found again?
+"""``python -m lesson5.ratings.lesson_movies FOLDER…``: compare a run's movies with the lesson's.
 
-Reads the ``items_by_bias.csv`` of the finished runs under each folder.
+The command reads the ``items_by_bias.csv`` of the finished runs under each folder.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from ablab.safety.printable import printable
 FILE = f"{FOLDER}/items_by_bias.csv"
 MIN_RATINGS = 15  # in training; the lesson takes the 1,000 most rated movies, and 993 have these
 
-# the first fifteen of each end by bias, in fast.ai's course-v3, lesson4-collab.ipynb (2019)
+# The first fifteen of each end by bias, in fast.ai's course-v3, lesson4-collab.ipynb (2019).
 BEST = (
     "Schindler's List (1993)",
     "Titanic (1997)",
@@ -63,19 +63,28 @@ WORST = (
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many of a list are at the same end of a ranking, and how many are by chance."""
+    """How many movies of a list are at the same end of two rankings, and how many by chance.
+
+    ``missed`` are those that the ranking by bias does not have there.
+    """
 
     by_bias: int
     by_mean_rating: int
     by_chance: float
-    missed: tuple[str, ...]  # by bias
+    missed: tuple[str, ...]
 
 
 def overlaps(items: pl.DataFrame, *, min_ratings: int = MIN_RATINGS) -> dict[str, Overlap]:
-    """Of ``best`` and ``worst``: the lists above against as many items of each end of a table of
-    title, bias, mean_rating and ratings, of which those with fewer ratings are left out.
+    """Compare BEST and WORST with as many items of each end of a ranking.
 
-    Chance is the mean of the hypergeometric distribution: drawn from the items blindly.
+    The number by chance is the mean of the hypergeometric distribution: items drawn blindly.
+
+    Args:
+        items: the columns title, bias, mean_rating and ratings.
+        min_ratings: items with fewer ratings are left out.
+
+    Returns:
+        The overlaps of "best" and "worst".
     """
     rated = items.filter(pl.col("ratings") >= min_ratings)
     found = {}
@@ -94,17 +103,22 @@ def overlaps(items: pl.DataFrame, *, min_ratings: int = MIN_RATINGS) -> dict[str
 
 
 def read_tables(folders: Sequence[Path]) -> Iterator[pl.DataFrame]:
-    """Of each finished run that has one. Raises RunFolderError if a folder has no run."""
+    """Yield the table of each finished run that has one.
+
+    Raises:
+        RunFolderError: a folder has no run.
+    """
     for run in collect(list(folders)):
         if run.record.status == "done" and (run.folder / FILE).is_file():
             yield pl.read_csv(run.folder / FILE)
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Print the overlaps of the runs; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m lesson5.ratings.lesson_movies",
-        description="How many of the lesson's 15 best and 15 worst movies by bias are among a "
-        "run's own, mean ± std over runs; the same by mean rating, and by chance.",
+        description="Print how many of the lesson's 15 best and 15 worst movies by bias are among "
+        "a run's own, mean ± std over runs; the same by mean rating, and by chance.",
     )
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--min-ratings", type=int, default=MIN_RATINGS, metavar="N")
@@ -112,7 +126,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         found = [overlaps(t, min_ratings=options.min_ratings) for t in read_tables(options.folders)]
         if not found:
-            raise RunFolderError(f"no finished run has {FILE}; ablab interpret makes it")
+            raise RunFolderError(
+                f"no finished run has {FILE}; ablab interpret items_by_bias RUN writes it"
+            )
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         return 2

@@ -1,4 +1,4 @@
-"""Capital Bikeshare 2011: riders of each hour by calendar and weather, and the two splits."""
+"""Capital Bikeshare 2011: riders of each hour by calendar and weather, in two splits."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from lesson5.tables.bikeshare_source import BIKESHARE, load_bikeshare
 
 MONTHS = ["Jan", "Feb", "March", "April", "May", "June"]
 MONTHS += ["July", "Aug", "Sept", "Oct", "Nov", "Dec"]
-PARTS_OF_TARGET = ["casual", "registered"]  # they sum to it: never an input
+PARTS_OF_TARGET = ["casual", "registered"]  # their sum is the target, so they are no inputs
 WEATHER = ["temp", "atemp", "hum", "windspeed"]
 TEST_FRACTION = 0.1
 
@@ -21,16 +21,17 @@ class Bikeshare(TableDataModule):
     """Riders (``bikers``) of the 8,645 hours of 2011, of which 864 are for the test.
 
     Args:
-        root: folder of the verified copy, or of a local ``Bikeshare.csv`` to make it from.
+        root: folder of all data, where the verified copy is kept; a local ``Bikeshare.csv`` may lie
+            there.
         split: ``shuffled`` (drawn by ``split_seed``: test hours lie between training hours) or
-            ``last_tenth`` (26 November to 31 December: the model has to generalise in time).
-            Validation rows are drawn, or the last, in the same way.
+            ``last_tenth`` (26 November to 31 December: the model has to generalise in time). The
+            validation rows are drawn too, or are the last training rows.
         validation_fraction: share of the training rows; 0 for none.
         categorical, continuous: names of the columns that are fed to the model.
         binned: columns of the weather, from 0 to 1, that become tenths and so may be categorical.
-        calendar: what becomes of ``mnth`` and ``day`` (of the year), which on ``last_tenth`` are
-            unseen in training: ``keep`` them (unseen is category 0) or ``drop`` them; ``by_split``
-            keeps them when shuffled and drops them on ``last_tenth``.
+        calendar: whether to ``keep`` or ``drop`` ``mnth`` and ``day`` (of the year), whose values
+            in the ``last_tenth`` are unseen in training (category 0). ``by_split`` keeps them when
+            shuffled and drops them on ``last_tenth``.
     """
 
     target = "bikers"
@@ -64,7 +65,7 @@ class Bikeshare(TableDataModule):
         table, source = load_bikeshare(self.root)
         table = table.drop(PARTS_OF_TARGET)
         binned = require_columns(table.select(WEATHER), self.binned, self.target, "data.binned")
-        # ordered as the year is, so that the order of the categories means something
+        # An enum in the order of the year: by name, April would be the first month.
         table = table.with_columns(pl.col("mnth").cast(pl.Enum(MONTHS)))
         tenths = (pl.col(binned) * 10).floor().clip(0, 9).cast(pl.Int64)
         return table.with_columns(tenths), source

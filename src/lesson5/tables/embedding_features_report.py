@@ -1,6 +1,6 @@
-"""``python -m lesson5.tables.embedding_features_report FOLDER…``: what embeddings gain over seeds.
+"""``python -m lesson5.tables.embedding_features_report FOLDER…``: what embeddings gain, over seeds.
 
-Reads the ``embedding_features.csv`` of the finished runs under each folder.
+The command reads the ``embedding_features.csv`` of the finished runs under each folder.
 """
 
 import argparse
@@ -26,7 +26,7 @@ Key = tuple[Variant, str, str]  # variant, model, features
 
 
 def read_scores(runs: list[RecordedRun]) -> tuple[list[str], dict[Key, dict[str, list[float]]]]:
-    """By which settings the runs differ, and each metric's values, in the order of the runs.
+    """Return the settings in which the runs differ, and each metric's values in the runs' order.
 
     Raises:
         RunFolderError: no finished run has test scores.
@@ -43,21 +43,23 @@ def read_scores(runs: list[RecordedRun]) -> tuple[list[str], dict[Key, dict[str,
                         cell = values[variant, row["model"], row["features"]]
                         cell[metric].append(float(row[metric]))
     if not values:
-        raise RunFolderError(f"no finished run with test scores in {FILE}")
+        raise RunFolderError(f"no finished run has test scores in {FILE}")
     return keys, values
 
 
 def gain(values: dict[Key, dict[str, list[float]]], key: Key, metric: str) -> Spread:
-    """By what share ``metric`` is below that of the embeddings' rival ``key``, run by run, in %."""
+    """Return by how many percent embeddings lower ``metric`` below that of ``key``, run by run."""
     variant, model, _ = key
     pairs = zip(values[variant, model, "embeddings"][metric], values[key][metric], strict=True)
     return Spread.of([100 * (1 - learned / given) for learned, given in pairs])
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Print the table of all runs; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m lesson5.tables.embedding_features_report",
-        description="Errors of other models, mean ± std over seeds, and what embeddings take off.",
+        description="Print the errors of other models, mean ± std over seeds, and by how much "
+        "embeddings lower them.",
     )
     parser.add_argument("folders", nargs="+", type=Path)
     options = parser.parse_args(arguments)

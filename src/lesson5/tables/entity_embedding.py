@@ -16,10 +16,10 @@ SizeRule = Literal[2018, "later"]
 
 
 def embedding_size(n_categories: int, rule: SizeRule) -> int:
-    """fastai's length of an embedding of ``n_categories``, the unknown one included.
+    """Return fastai's length of an embedding of ``n_categories``, the unknown one included.
 
-    2018 (1.0.28, the course's version): min(50, n // 2 + 1); later (from 1.0.30):
-    min(600, round(1.6 · n^0.56)).
+    The rule of 2018 (1.0.28, the course's version) is min(50, n // 2 + 1); the later one (from
+    1.0.30) is min(600, round(1.6 · n^0.56)).
     """
     if rule == 2018:
         return min(50, n_categories // 2 + 1)
@@ -31,16 +31,16 @@ class EntityEmbedding(SupervisedModule):
 
     The layout is that of fastai v1: dropout on the joined embeddings, batch norm on the continuous
     columns, Linear-ReLU, then blocks of BatchNorm-Dropout-Linear-ReLU and a last one without ReLU.
-    Category 0 of a column is the unknown one: its row is zero until a training row meets it, and
-    only missing values do.
+    Category 0 of a column is the unknown one. Its embedding is zero, unless missing values in
+    training rows change it.
 
     Args:
         n_categories: number of categories of each categorical column, the unknown one included.
         n_continuous: number of continuous columns.
         layers: widths of the hidden layers.
-        dropouts: dropout on the output of each of them, before the next Linear.
+        dropouts: dropout on the output of each hidden layer.
         embedding_dropout: dropout on the joined embeddings.
-        embedding_size_rule: how long an embedding is (``embedding_size``).
+        embedding_size_rule: the rule for the length of an embedding (``embedding_size``).
         batch_norm: whether continuous columns and hidden layers are normalised over the batch.
         y_range: ends of a sigmoid on the output, in the units that the loss takes: logs under
             ``SquaredLogError``; None for a linear output.
@@ -66,7 +66,7 @@ class EntityEmbedding(SupervisedModule):
                 f"model.dropouts: {len(dropouts)} for {len(layers)} layers; each layer needs one"
             )
         if not n_categories and not n_continuous:
-            raise ConfigError("model: the data has no column but the target")
+            raise ConfigError("model: the data have no column but the target")
         self.n_categories = tuple(n_categories)
         sizes = [embedding_size(n, embedding_size_rule) for n in n_categories]
         self.embeddings = nn.ModuleList(

@@ -1,4 +1,4 @@
-"""Loss and metric of targets that span several magnitudes."""
+"""Loss and metric for targets that span several magnitudes."""
 
 import torch
 from torch import Tensor, nn
@@ -6,9 +6,9 @@ from torchmetrics import MeanSquaredLogError
 
 
 class SquaredLogError(nn.Module):
-    """Mean of (z - log(1 + y))²: the output z is a log, the prediction exp(z) - 1.
+    """The mean of (z - log(1 + y))²: the output z is a log, and the prediction is exp(z) - 1.
 
-    Its root at the end of a fit is the RMSLE. For targets y >= 0 over several magnitudes.
+    It is for targets y >= 0; its root is the RMSLE.
     """
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ class SquaredLogError(nn.Module):
 
 
 class RootMeanSquaredLogError(MeanSquaredLogError):
-    """RMSLE: the root of the mean of (log(1 + y) - log(1 + prediction))², both above -1."""
+    """The root of the mean of (log(1 + y) - log(1 + prediction))²; both must be above -1."""
 
     def compute(self) -> Tensor:
         return super().compute().sqrt()

@@ -1,4 +1,4 @@
-"""A table drawn from a known function of its columns; no download, any size."""
+"""A drawn table, of any size: its target is a known function of its columns. No download."""
 
 import numpy as np
 import polars as pl
@@ -11,13 +11,14 @@ from ablab.data.tables.module import TableDataModule
 class SyntheticTable(TableDataModule):
     """log(1 + count) = level of ``hour`` x ``holiday`` + effect of ``place`` + warmth + noise.
 
-    ``warmth`` is missing in a tenth of the rows, ``place`` in a few; what the level of an hour is
-    on a holiday has nothing to do with what it is otherwise, so that no sum of effects gives it.
+    ``warmth`` is missing in a tenth of the rows, ``place`` in a few. The level of an hour on a
+    holiday is drawn independently of its level on other days, so that no sum of effects gives it.
 
     Args:
-        n_rows: the size, of which ``test_fraction`` is for the test.
-        validation_fraction: share of the rest, 0 for none.
-        data_seed: of the rows themselves.
+        n_rows: number of rows.
+        test_fraction: share of all rows.
+        validation_fraction: share of the other rows; 0 for none.
+        data_seed: draws the rows.
     """
 
     target = "count"
@@ -31,8 +32,7 @@ class SyntheticTable(TableDataModule):
     ) -> None:
         super().__init__()
         self.n_rows = n_rows
-        self.test_fraction = test_fraction
-        self.validation_fraction = validation_fraction
+        self.test_fraction, self.validation_fraction = test_fraction, validation_fraction
         self.data_seed = data_seed
 
     def load_table(self) -> tuple[pl.DataFrame, str]:

@@ -1,7 +1,7 @@
 """Entity embeddings as maps: categories that the network treats alike lie close together.
 
-Guo & Berkhahn (2016), figure 3: the German states, which training knew only as categories, came to
-lie much as they do on the map.
+In Guo & Berkhahn (2016), figure 3, the German states, which training knew only as categories, lie
+much as they do on the map.
 """
 
 import math
@@ -22,8 +22,8 @@ from ablab.interpret.labelled_scatter import label_points
 from ablab.interpret.layers.pca import PCA
 from lesson5.tables.entity_embedding import EntityEmbedding
 
-FEWEST = 3  # categories; of two there is only a distance to see
-LABELLED = 40  # of a column, those with most rows; of more categories a line is a tangle
+FEWEST = 3  # categories of a map: two would only show a distance
+LABELLED = 40  # categories with names, those with most rows; with more, the line is a tangle
 
 
 def category_maps(
@@ -31,11 +31,12 @@ def category_maps(
 ) -> Findings:
     """A map of each categorical column: its embeddings along their two principal axes.
 
-    Columns of fewer than three categories have none. Categories whose order means something
-    (numbers, enums) are joined in it.
+    Columns of fewer than three categories have none. A line joins the categories of a column that
+    has an order (numbers, enums).
 
     Args:
-        min_rows: categories of fewer training rows have hollow marks: they have learned little.
+        min_rows: categories of fewer training rows have hollow marks, since they have learned
+            little.
 
     Raises:
         UserError: no column has three categories.
@@ -77,10 +78,10 @@ def category_maps(
 def category_map(
     model: EntityEmbedding, data: TableDataModule, name: str
 ) -> tuple[pl.DataFrame, tuple[float, float]]:
-    """Of each category of a column, in ascending order: category (as text), rows (in training),
-    axis_1, axis_2; and the two axes' shares of the variance of the embeddings.
+    """Return a column's categories along two axes, and the axes' shares of the variance.
 
-    Missing values, where training has met any, are a category as well: the last one.
+    The table has the categories in ascending order: category (as text), rows (in training), axis_1
+    and axis_2. If training rows have missing values, these are the last category.
     """
     position = _position(data, name)
     categories = data.parts["train"][0][:, position]
@@ -112,7 +113,13 @@ def draw_maps(
     *,
     min_rows: int = 1,
 ) -> Figure:
-    """A panel for each column of ``maps``, as ``category_map`` gives them."""
+    """Draw a panel for each column of ``maps``, which are as ``category_map`` returns them.
+
+    Args:
+        maps: by the name of the column.
+        data: tells which columns have an order.
+        min_rows: categories of fewer training rows have hollow marks.
+    """
     columns = min(2, len(maps))
     rows = math.ceil(len(maps) / columns)
     figure = Figure(figsize=(7.2, 0.3 + 3.0 * rows), dpi=DPI, layout="constrained")
@@ -135,7 +142,7 @@ def draw_maps(
 
 
 def is_ordered(data: TableDataModule, name: str) -> bool:
-    """Whether the categories of a column are numbers, or of an enum."""
+    """Return whether the categories of a column are numbers or an enum."""
     kind = data.encoder.vocabularies[name].dtype
     return kind.is_numeric() or isinstance(kind, pl.Enum)
 
@@ -171,5 +178,5 @@ def _position(data: TableDataModule, name: str) -> int:
 
 
 def _second(rows: Tensor, otherwise: Tensor) -> Tensor:
-    """An embedding of one number has no second axis."""
+    """Return the second row, or ``otherwise``: an embedding of one number has only one axis."""
     return rows[1] if len(rows) > 1 else otherwise

@@ -1,8 +1,8 @@
-"""Whether learned embeddings help other models than the network that learned them.
+"""Measure whether learned embeddings help other models than the network that learned them.
 
-Guo & Berkhahn (2016), table 3: k nearest neighbours, random forest and boosted trees on the same
-columns as numbers, as one-hot vectors, and as the embeddings of a trained network. The runs of a
-sweep together: ``python -m lesson5.tables.embedding_features_report FOLDER…``.
+As in Guo & Berkhahn (2016), table 3: k nearest neighbours, random forest and boosted trees on the
+same columns as numbers, as one-hot vectors, and as the embeddings of a trained network.
+``python -m lesson5.tables.embedding_features_report FOLDER…`` compares the runs of a sweep.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ Matrix = NDArray[np.float32]
 class FeatureScore:
     """Errors of a model on a set of features, in the target's units; None where not measured.
 
-    ``settings`` are those with the least ``val_mae``; the others are of the test rows.
+    ``settings`` are those with the least ``val_mae``; the other errors are those of the test rows.
     """
 
     model: str
@@ -54,20 +54,23 @@ def embedding_features(
 ) -> Findings:
     """Scores of scikit-learn's models on each set of features, and of the network itself.
 
-    All are fitted to log(1 + target) of the same training rows. Each set has its own number of
-    neighbours and its own scale of the columns, chosen on the validation rows: a distance has no
-    scale that is right for all sets.
+    All are fitted to log(1 + target) of the same training rows. The number of neighbours and the
+    scale of the columns are chosen for each set on the validation rows, since no scale is right for
+    the distances of all sets.
 
     Args:
-        trees: of the forest, and steps of the boosting.
-        seed: of the forest.
+        trees: number of trees of the forest, and of boosting steps.
+        seed: of the forest and the boosting.
         test: false while settings are chosen, so that the test rows stay unread.
 
     Raises:
         UserError: scikit-learn is not installed, or there are no validation rows.
     """
     if "val" not in data.parts:
-        raise DataError("embedding_features chooses by the validation rows, but there are none")
+        raise DataError(
+            "embedding_features chooses settings on the validation rows, but there are none; set, "
+            "say, data.validation_fraction=0.1"
+        )
     model.eval().cpu()
     parts = ("train", "val", "test") if test else ("train", "val")
     targets = {part: data.parts[part][-1].numpy() for part in parts}
@@ -90,10 +93,10 @@ def embedding_features(
 def features(
     model: EntityEmbedding, name: FeatureSet, categories: torch.Tensor, continuous: torch.Tensor
 ) -> Matrix:
-    """Columns as other models take them, float32, shape (rows, n_features).
+    """Return the columns as other models take them, float32, (rows, n_features).
 
-    ``ordinal`` has the index of each category, which is 0 for the unknown one; ``one-hot`` a column
-    for each category, none of which is 1 for the unknown one; ``embeddings`` the learned vectors.
+    ``ordinal`` is the index of each category, which is 0 for the unknown one. ``one-hot`` has a
+    column for each category; all are 0 for the unknown one. ``embeddings`` are the learned vectors.
     Continuous columns are standardised in all sets.
     """
     columns = categories.unbind(dim=1)
@@ -112,19 +115,20 @@ def features(
 
 
 def _regressors(trees: int, seed: int) -> Iterator[tuple[str, str, Any]]:
-    """(model, settings, unfitted regressor) of every candidate."""
+    """Yield (model, settings, unfitted regressor) of each candidate."""
     try:
         from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
         from sklearn.neighbors import KNeighborsRegressor
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
-        from threadpoolctl import threadpool_limits  # scikit-learn depends on it
+        from threadpoolctl import threadpool_limits  # installed with scikit-learn
     except ImportError as error:
         raise UserError(
             "embedding_features needs scikit-learn; install it with: pip install -e .[trees]"
         ) from error
     boosted = HistGradientBoostingRegressor(max_iter=trees, random_state=seed)
-    with threadpool_limits(1):  # for the caller's work: small steps are not worth sharing
+    # While the caller fits a model, too: its steps are so small that threads would slow them down.
+    with threadpool_limits(1):
         for k in NEIGHBOURS:
             yield "KNN", f"k={k}", KNeighborsRegressor(k)
             standardised = make_pipeline(StandardScaler(), KNeighborsRegressor(k))
