@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -16,13 +15,6 @@ from ablab.config.check import check
 from ablab.config.schema import Config
 from ablab.runs.checkpoints import Manifest, load_checkpoint
 from ablab.runs.record import RunRecord
-from tests.launch import TOY
-
-
-def use_toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the toy this test's project, and its package importable."""
-    monkeypatch.syspath_prepend(TOY / "src")
-    monkeypatch.setattr(project, "_current", project.Project(TOY))
 
 
 def composed(overrides: list[str], *, hydra: bool = False, conf: Path | None = None) -> Any:

@@ -1,7 +1,6 @@
 """For every test: one thread, and no account or setting of the developer's own."""
 
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,7 +10,6 @@ from ablab.training.launched import RANK_VARIABLES
 os.environ["OMP_NUM_THREADS"] = "1"  # so that sums are the same on any machine
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +19,3 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
         if name.startswith(("WANDB_", "ABLAB_", "HYDRA_", "SLURM_")) or name in RANK_VARIABLES:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-
-
-@pytest.fixture
-def root() -> Path:
-    """Return the repository's root."""
-    return ROOT

@@ -10,7 +10,6 @@ from ablab.data.__main__ import main
 from ablab.data.files.dataset import THE_COPY, Dataset, Files, read_file
 from ablab.data.files.download import Source
 from ablab.errors import DataError
-from tests.checks import use_toy
 
 FILES = {"numbers": b"\x01\x02\x03", "titles": "Amélie\n".encode()}
 PINNED = {"numbers": hashlib.sha256(FILES["numbers"]).hexdigest(), "titles": None}
@@ -89,9 +88,8 @@ def test_a_local_file_is_read_up_to_a_limit_and_named_where_it_is_missing(tmp_pa
 
 
 def test_the_command_lists_and_fetches_the_data_of_the_project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    use_toy(monkeypatch)
     root = ["--root", str(tmp_path)]
     assert main(["fetch", "numbers", *root]) == 0
     assert (

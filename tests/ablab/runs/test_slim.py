@@ -12,7 +12,6 @@ from ablab.report.__main__ import main as report
 from ablab.runs.checkpoints import Manifest, read_tensors
 from ablab.runs.record import RunRecord
 from ablab.runs.slim import main, slim
-from tests.checks import use_toy
 from tests.launch import launch
 
 CONSTANT = ["trainer.accelerator=cpu", "trainer.max_epochs=2", "logger=csv", "schedule=constant"]
@@ -22,10 +21,8 @@ CONSTANT = ["trainer.accelerator=cpu", "trainer.max_epochs=2", "logger=csv", "sc
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two finished runs and one that was interrupted."""
     folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        use_toy(patch)
-        for name in ("a", "b"):
-            launch([*CONSTANT, f"name={name}"], folder / name)
+    for name in ("a", "b"):
+        launch([*CONSTANT, f"name={name}"], folder / name)
     shutil.copytree(folder / "b", folder / "c")
     record = RunRecord.read(folder / "c")
     record.status, record.name = "interrupted", "c"
@@ -34,8 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    use_toy(monkeypatch)
+def runs(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "runs"))
 
 
