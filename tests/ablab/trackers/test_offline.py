@@ -50,17 +50,16 @@ def test_a_run_as_sync_would_send_it(tmp_path: Path) -> None:
 
 def test_what_was_learned_is_sent_as_tables_and_pictures(tmp_path: Path) -> None:
     steps = {
-        "items_by_bias": "lesson5.ratings.interpret.items_by_bias.items_by_bias",
+        "item_biases": "toy.interpret.item_biases",
         "training_curves": "ablab.interpret.training_curves.training_curves",
     }
     nodes = [f"interpret.{name}._target_={target}" for name, target in steps.items()]
-    launch([*OFFLINE, "logger.csv._target_=ablab.trackers.CSVTracker", *nodes], tmp_path / "run")
+    launch([*OFFLINE, *nodes], tmp_path / "run")
     (run,) = offline_runs(tmp_path / "run")
     sent = {key: value for row in run.history for key, value in row.items() if "interpret" in key}
     kinds = {key.split(".")[0]: value for key, value in sent.items() if key.endswith("_type")}
     assert kinds == {
-        "interpret/items_by_bias": "table-file",
-        "interpret/items_by_bias_figure": "image-file",
+        "interpret/item_biases": "table-file",
         "interpret/training_curves_figure": "image-file",
     }
 
