@@ -24,12 +24,12 @@ from ablab import project
 from ablab.command.import_torchmetrics import import_torchmetrics
 from ablab.command.library_errors import as_user_error
 from ablab.command.overrides import (
+    config_of_run,
     force_overrides,
     name_experiment,
     only_shows,
     options_first,
     refuse_new_phases,
-    refuse_other_settings,
     refuse_unknown_options,
 )
 from ablab.config.check import check
@@ -179,7 +179,7 @@ def _checked_in(folder: Path, cfg: DictConfig, overrides: list[str]) -> Config:
 def _checked(cfg: DictConfig, overrides: list[str]) -> Config:
     if isinstance(cfg.run, str):
         refuse_links(Path(cfg.run))
-        refuse_other_settings(cfg, overrides)
+        cfg = config_of_run(cfg, overrides)
     if "ablation" in cfg:
         raise ConfigError("ablation: a plan is many runs: python train.py -m ablation=NAME")
     try:

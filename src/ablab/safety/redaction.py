@@ -14,22 +14,36 @@ from typing import Any
 from ablab.errors import ConfigError
 from ablab.safety.printable import printable
 
-_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
-_SETTING = re.compile(
-    r"(^|_)(api_?key|access_?key|private_?key|secret(_key)?|password|passwd|"
-    r"(api|auth|access|secret|bearer)_?token|token|credentials?)$",
+_VARIABLE = re.compile(  # DB_PASS, API_KEYS, SECRET_KEY_BASE, GITHUB_TOKEN_2; not PWD
+    r"(^|_)(SECRETS?|PASSWORDS?|PASSWD|PASSPHRASE|CREDENTIALS?|(API|ACCESS|PRIVATE)_?KEYS?)(_|\d*$)"
+    r"|(KEY|TOKEN|SECRET|PASSWORD|PASSWD)$"
+    r"|(^|_)(KEYS|TOKENS|PASS|PAT)$|_PWD$|(^|_)(KEY|TOKEN|PASS)_?\d+$",
     re.IGNORECASE,
 )
-_LOGIN = re.compile(r"(\w+://)[^\s/:@'\"]*:[^\s/@'\"]+@")  # scheme://user:password@host
+_SETTING = re.compile(
+    r"(^|_)((api|access|private|secret)_?keys?|secrets?|secret_key_base|"
+    r"pass|passwords?|passwd|passphrase|pwd|(git(hub|lab)|azure|personal)_pat|"
+    r"(api|auth|access|secret|bearer|refresh)_?tokens?|token|credentials?)$",
+    re.IGNORECASE,
+)
+# ://user:password@host, ://token@host; a password may hold a slash, but a port and a path do not
+_LOGIN = re.compile(
+    r"://(?:[^\s/?#@'\"]+@|[^\s/:?#@'\"\[]*:(?!\d*[/?#])[^\s'\"@]{1,200}@)", re.IGNORECASE
+)
+_QUERY = re.compile(  # ?api_key=…, &token=…
+    r"([?&;](?:[\w.-]{0,40}[_.-])?(?:api_?key|key|token|secret|password|passwd|pwd|pass|signature|sig|credential)=)"
+    r"[^\s&;#'\"]+",
+    re.IGNORECASE,
+)
 _SHORTEST = 8  # characters; a shorter value is part of ordinary words
 BLANK = "[secret]"
 
 
 def redacted(text: str) -> str:
     """Return ``text`` with the values of secret variables and the logins in URLs blanked out."""
-    for value in _secret_variables().values():
+    for value in _secret_variables():
         text = text.replace(value, BLANK)
-    return _LOGIN.sub(rf"\1{BLANK}@", text)
+    return _QUERY.sub(rf"\1{BLANK}", _LOGIN.sub(f"://{BLANK}@", text))
 
 
 def secret_faults(settings: Iterable[tuple[str, Any]]) -> Iterator[str]:
@@ -49,18 +63,15 @@ def refuse_secrets(arguments: Iterable[str]) -> None:
         name = re.split(r"[./+~]", key)[-1]
         if fault := _secret_fault(name if assigned else "", value or argument, variables):
             faults.append(f"{redacted(key.lstrip('+~'))}: {fault}")
-        elif inner := _ASSIGNED.search(value):  # hydra.job.env_set={SOME_API_KEY: …}
-            fault = _secret_fault(inner[1], inner[2], variables)
-            faults.append(f"{key.lstrip('+~')}.{inner[1]}: {fault}")
+            continue
+        for inner in _ASSIGNED.finditer(value):  # hydra.job.env_set={SOME_API_KEY: …}
+            if fault := _secret_fault(inner[1], inner[2], variables):
+                faults.append(f"{key.lstrip('+~')}.{inner[1]}: {fault}")
     if faults:
         raise ConfigError("\n".join(faults))
 
 
-_ASSIGNED = re.compile(
-    r"['\"]?\b(\w*(?:api_?key|access_?key|private_?key|secret|password|passwd|token))['\"]?"
-    r"\s*:\s*([^\s,}{\[\]]+)",
-    re.IGNORECASE,
-)
+_ASSIGNED = re.compile(r"\b(\w+)['\"]?\s*:\s*([^\s,}{\[\]]+)")
 
 
 class RedactingFormatter(logging.Formatter):
@@ -74,25 +85,26 @@ def _secret_fault(name: str, value: str, variables: dict[str, str]) -> str | Non
     remedy = "set it as an environment variable, which the library that needs it reads itself"
     if value and value != "null" and _SETTING.search(name):
         return f"is a secret, which a run's record would keep; {remedy}"
-    for variable, secret in variables.items():
+    for secret, variable in variables.items():
         if secret in value:
             return f"holds the value of {variable}, which a run's record would keep; leave it out"
-    if _LOGIN.search(value):
-        return f"is a URL with a password, which a run's record would keep; {remedy}"
+    if _LOGIN.search(value) or _QUERY.search(value):
+        return f"is a URL with a password or a key, which a run's record would keep; {remedy}"
     return None
 
 
 def _secret_variables() -> dict[str, str]:
-    """Return the variables that look secret, longest value first, since one may hold another.
+    """Return the secrets of the environment, each with the variable that holds it.
 
-    They are read at each call, since a job may set some.
+    They are read at each call, since a job may set some. The longest comes first, since one may
+    hold another. Each part of a list (``API_KEYS=a,b``) is a secret.
     """
-    found = {
-        name: value.strip()
-        for name, value in os.environ.items()
-        if _VARIABLE.search(name) and len(value.strip()) >= _SHORTEST and not _is_path(value)
-    }
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+    found = {}
+    for name, value in os.environ.items():
+        if _VARIABLE.search(name) and not _is_path(value):
+            parts = re.split(r"[\s,;]+", value) if name.upper().endswith("S") else []
+            found |= {part: name for part in (*parts, value.strip()) if len(part) >= _SHORTEST}
+    return dict(sorted(found.items(), key=lambda item: -len(item[0])))
 
 
 def _is_path(value: str) -> bool:

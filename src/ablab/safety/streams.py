@@ -12,7 +12,7 @@ def prepare_streams() -> None:
 
     torchmetrics imports matplotlib, which raises for a value of ``MPLBACKEND`` that it does not
     know. The number of a closed standard stream goes to the next file that is opened, and whatever
-    is printed would go into that file.
+    is printed would go into that file. A stream that cannot show a character shows ``?`` for it.
     """
     os.environ["MPLBACKEND"] = "Agg"
     for number in range(3):
@@ -23,6 +23,10 @@ def prepare_streams() -> None:
             os.set_inheritable(number, True)
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # Text that waits is flushed first, which a full device refuses.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
     sys.stderr = _without_errors(sys.stderr)
 
 
@@ -54,7 +58,7 @@ def _without_errors(stream: TextIO) -> TextIO:
     return io.TextIOWrapper(
         file if at_once else io.BufferedWriter(file),  # type: ignore[arg-type]  # as Python does
         stream.encoding,
-        stream.errors,
+        "replace",
         line_buffering=bool(stream.line_buffering),
         write_through=at_once,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from ablab.config.schema import Text
+from ablab.config.schema import CsvName
 from ablab.config.written import pasteable
 from ablab.errors import ConfigError, RunFolderError
 from ablab.runs.history import FILE_NAME, read_history
@@ -25,7 +25,7 @@ class CSVTracker(Tracker):
         RunFolderError: the folder cannot be written, or the disk is full.
     """
 
-    def __init__(self, file_name: Text = FILE_NAME) -> None:
+    def __init__(self, file_name: CsvName = FILE_NAME) -> None:
         super().__init__()
         if Path(file_name).name != file_name:
             raise ConfigError(

@@ -15,6 +15,8 @@ from ablab.data.module import TensorDataModule
 from ablab.errors import CheckpointError
 from ablab.runs.checkpoints import Entry, load_checkpoint, load_state
 from ablab.runs.find import chosen_checkpoint, clear_write_errors, newest_run, saved_config
+from ablab.runs.record import RunRecord
+from ablab.runs.resume import describe_parts, refuse_other_data
 from ablab.safety.atomic_files import atomic_write
 from ablab.training import terminal_tables
 from ablab.training.build import build_data, build_model
@@ -32,7 +34,10 @@ def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
         CheckpointError: it has no undamaged checkpoint.
     """
     folder = newest_run(folder)
-    config = saved_config(folder)
+    return _load(saved_config(folder), folder)
+
+
+def _load(config: Config, folder: Path) -> tuple[SupervisedModule, TensorDataModule]:
     data = build_data(config)
     model = build_model(config, data)
     load_weights(model, config, folder, chosen_checkpoint(config, folder))
@@ -54,20 +59,25 @@ def load_weights(model: SupervisedModule, config: Config, folder: Path, entry: E
         raise CheckpointError(f"{entry.file}: {error}") from error
 
 
-def test_again(folder: Path) -> None:
+def _load_with_same_rows(config: Config, folder: Path) -> tuple[SupervisedModule, TensorDataModule]:
+    """Load as ``load`` does; raise RunFolderError if the rows are not those of the run."""
+    model, data = _load(config, folder)
+    refuse_other_data(RunRecord.read(folder).data_parts, describe_parts(data.parts))
+    return model, data
+
+
+def test_again(config: Config, folder: Path) -> None:
     """Test a run again; print its metrics beside the baselines of its data."""
-    config = saved_config(folder)
-    model, data = load(folder)
+    model, data = _load_with_same_rows(config, folder)
     terminal.say(data.summary())
     terminal_tables.show_test(
         type(model).__name__, test_metrics(config, model, data), data.baselines()
     )
 
 
-def predict(folder: Path) -> None:
+def predict(config: Config, folder: Path) -> None:
     """Write ``predictions.csv``: for each test row the data's own columns and ``prediction``."""
-    config = saved_config(folder)
-    model, data = load(folder)
+    model, data = _load_with_same_rows(config, folder)
     batches = evaluator_for(config).predict(model, datamodule=data)
     columns = {**data.test_table(), **data.prediction_columns(torch.cat(batches))}  # type: ignore[arg-type]
     text = io.StringIO()
