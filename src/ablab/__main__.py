@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from ablab.safety.streams import prepare_streams
+
 _COMMANDS = {
     "new": ("ablab.command.new_project", "write a small project that trains as it is"),
     "report": ("ablab.report.__main__", "the table of finished runs, or of a plan"),
@@ -14,6 +16,7 @@ _COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; return the exit status."""
+    prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in _COMMANDS:
