@@ -30,6 +30,15 @@ def prepare_streams() -> None:
     sys.stderr = _without_errors(sys.stderr)
 
 
+def is_live_terminal() -> bool:
+    """Return whether lines can be drawn over: not in a file, and not in a notebook.
+
+    A notebook makes ``!python …`` believe that it has a terminal.
+    """
+    can_move = os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    return sys.stdout.isatty() and can_move and "JPY_PARENT_PID" not in os.environ
+
+
 def drop_output_errors() -> None:
     """Drop output that cannot be printed from now on: a run outlives its terminal."""
     sys.stdout = _without_errors(sys.stdout)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 
 class SerialLauncher(Launcher):
-    """Write the output of each job into its ``run.log``, and print a line when it ends.
+    """Write the output of each job into its ``run.log``; print a line while it runs and at its end.
 
     A job on several devices runs in its own processes, since Lightning starts the other ranks with
     the arguments of this process, and here these are the sweep's.
@@ -30,13 +30,15 @@ class SerialLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         from ablab.ablation.launch.launch import folder_of
+        from ablab.ablation.launch.live_table import live_line
         from ablab.ablation.plan.listing import JobLines
 
         lines = JobLines(len(job_overrides))
         returns = []
         for number, overrides in enumerate(job_overrides, initial_job_idx):
             folder = folder_of(overrides)
-            with lines.running(folder):
+            lines.begin(folder)
+            with live_line(lines, folder):
                 ended = self._run(folder, list(overrides), number)
             failed = ended.status is JobStatus.FAILED
             lines.end(folder, ended._return_value if failed else None)
