@@ -1,4 +1,4 @@
-"""What all figures share: colours, markers, frames, and names shown as they are."""
+"""The style of all figures: colours, markers, frames, and names without markup."""
 
 import math
 import warnings
@@ -10,7 +10,7 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe & Ito, which differ also to the colour-blind; lines have a dash or a marker each as well
+# Okabe & Ito, which the colour-blind can tell apart; lines differ in dash or marker as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv<>P"
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", ":", (0, (5, 1, 1, 1)))
@@ -18,8 +18,11 @@ DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", ":", (0, (5,
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Around the making of a figure: names are shown as they are, dollars included, and the same
-    figure is the same file, whatever a ``matplotlibrc`` says. Also a decorator: ``@styled()``."""
+    """Set matplotlib up to draw or save a figure; also a decorator, ``@styled()``.
+
+    Names are drawn as they are, dollars included, and equal figures give equal files, whatever a
+    ``matplotlibrc`` says.
+    """
     settings: dict[Any, Any] = {
         "text.parse_math": False,
         "svg.hashsalt": "report",
@@ -31,11 +34,12 @@ def styled() -> Iterator[None]:
         matplotlib.style.context(["default", settings], after_reset=True),
         warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # it shows as a box
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as a box
         yield
 
 
 def line_style(index: int) -> dict[str, Any]:
+    """Return the colour and dash of a figure's line number ``index``."""
     return {
         "color": COLOURS[index % len(COLOURS)],
         "linestyle": DASHES[index // len(COLOURS) % len(DASHES)],
@@ -43,12 +47,13 @@ def line_style(index: int) -> dict[str, Any]:
 
 
 def plain(axes: Axes) -> None:
+    """Draw a light grid, and no frame at the top and on the right."""
     axes.grid(color="0.92")
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """Names of the lines under the axes, in as many columns as their length allows."""
+    """Write the names of two or more lines below the axes, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) < 2:
         return

@@ -1,4 +1,4 @@
-"""What an interpretation found, and the three places it goes to: terminal, run folder, trackers."""
+"""What an interpretation has found: tables and figures to show, to keep, and to track."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from rich.text import Text
 from ablab.safety.atomic_files import atomic_write
 from ablab.safety.printable import in_a_line
 
-if TYPE_CHECKING:  # neither is imported by a run that looks at nothing
+if TYPE_CHECKING:  # slow to import, and a run without interpretations needs neither
     import polars as pl
     from matplotlib.figure import Figure
 
@@ -21,12 +21,12 @@ DPI = 150
 
 @dataclass(frozen=True)
 class Findings:
-    """Tables and figures by the names of their files, without ending.
+    """The tables and figures of an interpretation.
 
     Attributes:
-        tables: whole, as the run folder keeps them (CSV).
-        figures: as the run folder keeps them (PNG).
-        extracts: what of the tables is worth a look at the terminal, by its title.
+        tables: whole tables by the names of their CSV files in the run folder, without ending.
+        figures: figures by the names of their PNG files in the run folder, without ending.
+        extracts: the parts of the tables that are printed, by their titles.
     """
 
     tables: "dict[str, pl.DataFrame]" = field(default_factory=dict)
@@ -34,12 +34,17 @@ class Findings:
     extracts: "dict[str, pl.DataFrame]" = field(default_factory=dict)
 
     def show(self) -> None:
+        """Print the extracts."""
         console = Console(highlight=False)
         for title, frame in self.extracts.items():
             console.print(as_rich_table(title, frame))
 
     def write(self, folder: Path) -> list[Path]:
-        """Files in ``folder``, which is made if it is missing; each is whole or not there."""
+        """Write tables and figures into ``folder``; return the files. No file is half-written.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         written = []
         for name, frame in self.tables.items():
@@ -50,13 +55,17 @@ class Findings:
             from ablab.figures import styled
 
             written.append(folder / f"{name}.png")
-            with atomic_write(written[-1]) as file, styled():  # names are laid out only now
+            # styled() as when it was drawn, since matplotlib lays out names only while saving.
+            with atomic_write(written[-1]) as file, styled():
                 figure.savefig(file, format="png", dpi=DPI)
         return written
 
 
 def as_rich_table(title: str, frame: "pl.DataFrame") -> Table:
-    """Numbers to the right, floats with three decimals, missing ones left empty."""
+    """Return a table for the terminal: numbers on the right, floats with three decimals.
+
+    Missing values are empty cells.
+    """
     table = Table(title=Text(in_a_line(title), style="italic"), title_justify="left")
     for name, kind in frame.schema.items():
         number = kind.is_numeric()

@@ -1,4 +1,4 @@
-"""Names beside the points of a scatter plot, none of which covers another, or a point."""
+"""Write names beside the points of a scatter plot, so that none covers another or a point."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,37 +13,38 @@ Floats = NDArray[np.float64]
 
 DISTANCES = (3.0, 7.0, 12.0, 18.0, 25.0, 33.0)  # of a name from its point, in points (1/72 inch)
 ANGLES = tuple(np.deg2rad([0, 180, 90, 270, 35, 145, 325, 215]))  # the best ones first
-JOINED = 7.0  # a name this far from its point is joined to it by a line
+JOINED = 7.0  # from this distance on, a line joins a name to its point
 GAP = 1.0  # between two names
-HALO = withStroke(linewidth=1.5, foreground="white")  # over points that may be covered
-MARK = 2.5  # radius that a point is taken to have
+HALO = withStroke(linewidth=1.5, foreground="white")  # around a name, above lines and the grid
+MARK = 2.5  # the assumed radius of a point
 
 
 def label_points(
     axes: Axes, points: NDArray[np.floating], labels: Sequence[str], *, size: float = 7
 ) -> list[Text]:
-    """Write the names of ``points`` into ``axes``; returns those written.
+    """Write the names of ``points`` into ``axes``; return the names that were written.
 
-    Each name in turn gets the first of 48 places, from near to far, where it covers neither a point
-    nor a name or line before it (greedy point labelling: Christensen, Marks & Shieber 1995); one
-    that has no such place is left out. So the order says which matter most. The layout of the
-    whole figure stays as it is from the first call on: draw all else before, and give the figure
-    the dpi that it is saved with.
+    Each name in turn gets the first of 48 places, from near to far, where it covers no point and
+    neither a name nor a line that is there already (greedy point labelling: Christensen, Marks &
+    Shieber 1995). A name without such a place is left out, so the most important names come first.
+    The first call fixes the layout of the whole figure: draw everything else before it, and create
+    the figure with the dpi with which it is saved.
 
     Args:
+        axes: in which the points are drawn.
         points: (n, 2), in data coordinates.
-        labels: names of the first points; the others are only not covered.
+        labels: names of the first points; no name covers the other points.
         size: of the font, in points.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
-    FigureCanvasAgg(figure)  # it measures texts
+    FigureCanvasAgg(figure)  # measures texts
     layout = figure.get_layout_engine()
-    if layout is not None:  # after the first call it is one that changes nothing
+    if layout is not None:  # after the first call, one that changes nothing
         layout.execute(figure)
         figure.set_layout_engine("none")
     axes.autoscale_view()
-    axes.autoscale(False)  # lines are not to change the view
+    axes.autoscale(False)  # the lines below must not change the view
     pixels = figure.dpi / 72
     to_data = axes.transData.inverted()
     places = axes.transData.transform(np.asarray(points, float).reshape(-1, 2))
@@ -81,7 +82,7 @@ def label_points(
 
 
 def _candidates(place: Floats, size: Floats, pixels: float) -> Iterator[tuple[Floats, float]]:
-    """Boxes (low corner, high corner) of ``size`` around a place, and their distances from it."""
+    """Yield boxes (low and high corner) of ``size`` around a place, and their distances from it."""
     for distance in DISTANCES:
         for angle in ANGLES:
             direction = np.array([np.cos(angle), np.sin(angle)])
@@ -90,7 +91,7 @@ def _candidates(place: Floats, size: Floats, pixels: float) -> Iterator[tuple[Fl
 
 
 def _inside(points: Floats, boxes: Floats, margin: Floats | float) -> NDArray[np.bool_]:
-    """(n, m): which of n points are in which of m boxes, or nearer to it than the margin."""
+    """Return (n, m): whether each of n points is in each of m boxes, or closer than the margin."""
     x, y = points[:, None, 0], points[:, None, 1]
     return (
         (x > boxes[:, 0, 0] - margin)
@@ -101,7 +102,7 @@ def _inside(points: Floats, boxes: Floats, margin: Floats | float) -> NDArray[np
 
 
 def _near(points: Floats, others: Floats, distance: float) -> NDArray[np.bool_]:
-    """(n, m): which of n points are nearer than ``distance`` to which of m others."""
+    """Return (n, m): whether each of n points is nearer than ``distance`` to each of m others."""
     return np.linalg.norm(points[:, None] - others, axis=2) < distance
 
 

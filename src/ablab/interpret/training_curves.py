@@ -1,4 +1,4 @@
-"""How a run was trained: loss, metrics, learning rates and momentum over its steps."""
+"""The curves of a run: loss, metrics, learning rates and momentum over its steps."""
 
 from pathlib import Path
 
@@ -17,31 +17,32 @@ _STEP = "step"
 
 
 def training_curves(folder: Path) -> Findings:
-    """Loss and metrics, learning rate of each layer group, and momentum over the optimiser steps.
+    """The loss, metrics, learning rates of layer groups, and momentum over the optimiser steps.
 
     Raises:
-        RunFolderError: the run has kept no history.
+        RunFolderError: the run has no history.
     """
     return Findings(figures={"training_curves": draw_curves(history(folder), title_of(folder))})
 
 
 def history(folder: Path) -> pl.DataFrame:
-    """What the run reported: ``step`` (int64), and float64 columns, null where not reported.
+    """Return what the run reported: ``step`` (int64), and float64 columns with null for nothing.
 
     Raises:
-        RunFolderError: there is nothing.
+        RunFolderError: there is no history.
     """
     record = RunRecord.read(folder)
     path = folder / record.trackers.get("CSVTracker", {}).get("file", FILE_NAME)
     columns, rows = read_history(path)
     if not rows:
-        raise RunFolderError(f"{path}: no history is there (logger=csv keeps one)")
+        raise RunFolderError(f"{path}: there is no history of the run; logger=csv keeps one")
     texts = {name: [row[name] or None for row in rows] for name in columns}
     table = pl.DataFrame(texts, schema=dict.fromkeys(columns, pl.String))
     return table.with_columns(pl.col(_STEP).cast(pl.Int64), pl.exclude(_STEP).cast(pl.Float64))
 
 
 def title_of(folder: Path) -> str:
+    """Return the name of a run, its seed, optimiser and schedule."""
     record = RunRecord.read(folder)
     optim, schedule = record.config["optim"]["name"], record.config["schedule"]["name"]
     return f"{record.name}, seed {record.config['seed']}: {optim}, schedule {schedule}"
@@ -49,8 +50,8 @@ def title_of(folder: Path) -> str:
 
 @styled()
 def draw_curves(table: pl.DataFrame, title: str) -> Figure:
-    """A panel each for losses, other metrics that were validated, learning rates, and momentum."""
-    # a run of fewer steps than trainer.log_every_n_steps has the loss of its epochs alone
+    """Draw a panel each for losses, other validation metrics, learning rates, and momentum."""
+    # A run of fewer steps than trainer.log_every_n_steps only has the loss of each epoch.
     of_training = "train/loss" if "train/loss" in table.columns else "train/loss_epoch"
     losses = [c for c in (of_training, "val/loss") if c in table.columns]
     metrics = [c for c in table.columns if c.startswith("val/") and c not in losses]
@@ -75,11 +76,12 @@ def _draw_panel(place: Axes, name: str, table: pl.DataFrame, columns: list[str])
         steps, curve = rows[_STEP].to_numpy(), rows[column].to_numpy()
         few = {"marker": "o", "markersize": 3} if len(curve) <= 40 else {}
         label = column.removeprefix("lr/")
-        width = max(1.3, 3.0 - 0.8 * index)  # of equal curves the lower one shows around the upper
-        width = width if name == "learning rate" else 1.3
+        # Rates of groups may be equal: then the lower, wider line shows around the upper one.
+        width = max(1.3, 3.0 - 0.8 * index) if name == "learning rate" else 1.3
         place.plot(steps, curve, linewidth=width, label=label, **line_style(index), **few)
         highest.append(float(np.nanmax(curve)))
-    if name == "learning rate" and max(highest) > 20 * min(highest):  # else the least lie at zero
+    # On a linear scale, the lowest of rates this far apart would lie at zero.
+    if name == "learning rate" and max(highest) > 20 * min(highest):
         place.set_yscale("log")
     place.set_ylabel(name)
     plain(place)

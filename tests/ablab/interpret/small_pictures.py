@@ -1,4 +1,4 @@
-"""Pictures with known pixels and labels, and a classifier of them that nothing has trained."""
+"""Pictures with known pixels and labels, and untrained classifiers of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ablab.data.images.pictures import PictureDataModule
-from lesson5.digits.models import MnistNN
+from toy.models import Net
 
 
 class SmallPictures(PictureDataModule):
@@ -42,15 +42,15 @@ def small_pictures(
     return SmallPictures(part(train), part(test), list(classes))
 
 
-def network(n_classes: int = 3, **settings: Any) -> MnistNN:
+def network(n_classes: int = 3, **settings: Any) -> Net:
     torch.manual_seed(1)
-    model = MnistNN(4, n_classes, n_hidden=6, **settings)
+    model = Net(4, n_classes, n_hidden=6, **settings)
     model.prepare_training(loss=nn.CrossEntropyLoss(), metrics={}, order_seed=0)
     return model
 
 
-def always(label: int, n_classes: int = 3) -> MnistNN:
-    """Predicts ``label`` for everything."""
+def always(label: int, n_classes: int = 3) -> Net:
+    """A classifier that predicts ``label`` for every picture."""
     model = network(n_classes)
     with torch.no_grad():
         model.lin2.weight.zero_()

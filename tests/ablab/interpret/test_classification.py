@@ -104,5 +104,5 @@ def test_one_row_is_enough() -> None:
 
 
 def test_a_model_that_is_no_classifier_is_refused() -> None:
-    with pytest.raises(UserError, match=r"MnistNN gives \(1,\) for a row; a classifier gives"):
+    with pytest.raises(UserError, match=r"Net: its output for a row has shape \(1,\)"):
         outcomes(network(1), small_pictures())

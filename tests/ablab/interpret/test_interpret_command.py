@@ -1,5 +1,6 @@
-"""``python -m ablab.interpret KIND RUN``, with what is right and with what is not."""
+"""``ablab interpret KIND RUN``, with what is right and with what is not."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -8,8 +9,7 @@ import pytest
 import torch
 
 import ablab
-from ablab.interpret.__main__ import main
-from ablab.interpret.kinds import KINDS
+from ablab.interpret.__main__ import KINDS, main
 from ablab.runs.record import RunRecord
 from tests.launch import TINY, launch
 
@@ -23,42 +23,36 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_kind_of_a_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["items_by_bias", str(runs / "older"), "--min-ratings", "1", "--top", "2"]) == 0
-    file = runs / "older" / "interpret" / "items_by_bias.csv"
-    told = capsys.readouterr().out
-    assert f"\n{file}\n" in told
-    best = pl.read_csv(file)["title"].to_list()
-    assert [title in told for title in (best[0], best[1], best[-1])] == [True] * 3
-    assert best[2] not in told
+def test_findings_are_printed_and_kept_in_the_run_folder(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["errors", str(runs / "older"), "--top", "2"]) == 0
+    file = runs / "older" / "interpret" / "errors.csv"
+    printed = capsys.readouterr().out
+    assert f"\n{file}\n" in printed
+    largest = [f"{error:.3f}" for error in pl.read_csv(file)["error"][:3]]
+    assert [error in printed for error in largest] == [True, True, False]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["recommend", "--user", "7"],
-        ["recommend", "--likes", "Film 1 (1901)", "film 2", "--min-ratings", "1"],
-        ["similar_items", "--item", "Film 3 (1903)", "--top", "2"],
-        ["item_factors", "--y-axis", "3"],
-    ],
-    ids=" ".join,
-)
-def test_settings_of_a_kind(runs: Path, arguments: list[str]) -> None:
-    kind, *settings = arguments
-    assert main([kind, str(runs / "older"), *settings]) == 0
-    assert len(pl.read_csv(runs / "older" / "interpret" / f"{kind}.csv")) > 0
+def test_settings_are_read_from_the_command_line(runs: Path) -> None:
+    settings = ["--users", "7", "3", "--part", "train"]
+    assert main(["errors", str(runs / "older"), *settings]) == 0
+    users = pl.read_csv(runs / "older" / "interpret" / "errors.csv")["user"]
+    assert set(users) == {3, 7}
 
 
-def test_of_a_folder_of_runs_the_newest_is_taken(
+def test_the_newest_run_of_a_folder_is_taken(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["training_curves", str(runs)]) == 0
     picture = runs / "newer" / "interpret" / "training_curves.png"
-    assert capsys.readouterr().out.strip() == str(picture)
+    printed = capsys.readouterr()
+    assert printed.out.strip() == str(picture)
+    assert printed.err.strip() == f"the newest run in {runs} is {runs / 'newer'}"
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_run_that_is_not_finished_is_said_to_be_so(
+def test_an_unfinished_run_is_named_as_such(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "stopped"
@@ -67,7 +61,7 @@ def test_a_run_that_is_not_finished_is_said_to_be_so(
     record.status = "interrupted"
     record.write(run)
     assert main(["training_curves", str(run)]) == 0
-    assert f"{run} is not finished (interrupted)" in capsys.readouterr().err
+    assert f"{run} has not finished (interrupted)" in capsys.readouterr().err
     assert main(["training_curves", str(tmp_path)]) == 2
     assert f"there are {run} (interrupted)" in capsys.readouterr().err
 
@@ -79,38 +73,38 @@ def test_a_folder_of_runs_is_loaded_as_its_newest(runs: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (["items_by_bais", "RUNS"], "did you mean 'items_by_bias'"),
-        (["items_by_bias", "RUNS/nowhere"], "neither it nor a folder below it"),
-        (["items_by_bias", "RUNS", "--top", "0"], "--top: should be greater than or equal to 1"),
-        (["items_by_bias", "RUNS", "--top", "few"], "--top: should be a valid integer"),
-        (["recommend", "RUNS", "--user", "100"], "user '100': has no training rating"),
-        (["similar_items", "RUNS", "--item", "ilm 1"], "may be 'Film 1 (1901)'"),
-        (["embedding_features", "RUNS"], "is for EntityEmbedding, and this run has CollabFilter"),
+        (["erors", "RUN"], "no kind 'erors'; did you mean 'errors'"),
+        (["errors", "RUN/nowhere"], "neither it nor a folder below it"),
+        (["errors", "RUN", "--top", "0"], "--top: should be greater than or equal to 1"),
+        (["errors", "RUN", "--users", "few"], "--users: should be a valid integer"),
+        (["errors", "RUN", "--users", "100"], "part test has no row of the users [100]"),
+        (["top_losses", "RUN"], "is for PictureDataModule, and this run has Ratings; kinds for it"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line(
-    runs: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+def test_an_error_is_one_line(
+    runs: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert main([argument.replace("RUNS", str(runs)) for argument in arguments]) == 2
-    captured = capsys.readouterr()
-    (line,) = (x for x in captured.err.splitlines() if not x.startswith("of the newest run there"))
-    assert line.startswith("error: ")
-    assert told in line
-    assert captured.out == ""
+    assert main([argument.replace("RUN", str(runs / "older")) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert re.fullmatch(rf"error: [^\n]*{re.escape(message)}[^\n]*\n", printed.err)
+    assert printed.out == ""
 
 
-def test_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_kind_by_what_the_run_was_trained_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
-    told = capsys.readouterr().out
-    assert all(f"  {name} " in told for kinds in KINDS.values() for name in kinds)
+    printed = capsys.readouterr().out
+    assert all(f"  {name} " in printed for kinds in KINDS.values() for name in kinds)
+    assert "\nratings:\n  errors               The rows with the largest errors\n" in printed
 
 
 @pytest.mark.parametrize("name", [name for kinds in KINDS.values() for name in kinds])
-def test_every_kind_has_help_of_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_kind_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])
     assert ended.value.code == 0

@@ -8,6 +8,7 @@ from torch import nn
 from torchvision.models import resnet34
 
 from ablab.errors import CheckpointError, ConfigError
+from ablab.interpret.layers.activations import recorded
 from ablab.training.module import uncompiled
 from lesson5.photos.resnet34_finetune import (
     IMAGENET_MEAN,
@@ -80,6 +81,14 @@ def test_the_body_is_torchvisions_and_takes_raw_pixels(tmp_path: Path) -> None:
             features = layer(features)
         torch.testing.assert_close(model(pixels), model.head(features), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(model(pixels), model(pixels / 255))
+
+
+def test_activations_are_by_default_the_features_before_the_logits() -> None:
+    model = ResNet34Finetune(n_classes=3, weights="none").eval()
+    with recorded(model) as records, torch.no_grad():
+        logits = model(torch.zeros(2, 3, 32, 32))
+    assert records[0].shape == (2, 512)
+    torch.testing.assert_close(model.head[-1](records[0]), logits)
 
 
 def test_weights_that_are_not_of_a_resnet34_are_refused(tmp_path: Path) -> None:

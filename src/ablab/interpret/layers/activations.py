@@ -1,8 +1,7 @@
-"""Activations of a layer over a part of the data.
+"""Record the activations of a layer over a part of the data.
 
-The layer that is looked at by default is the input of the last linear layer: what the classes are
-told apart by. It is the pooled and reduced features of a ResNet34, the hidden layer of MnistNN
-after its ReLU, and the pixels themselves for logistic regression.
+The default is the input of the last linear layer, from which a classifier computes its logits: the
+features of a deep network, and the data themselves in logistic regression.
 """
 
 from collections.abc import Iterator
@@ -23,25 +22,29 @@ _NO_LAYERS = ("loss_function", "evaluation_loss", "evaluation_metrics")  # of Su
 
 @contextmanager
 def recorded(model: nn.Module, layer: Text | None = None) -> Iterator[list[Tensor]]:
-    """Within it, each forward pass adds what ``layer`` gave, (B, …), on the CPU.
+    """Collect the activations (B, …) of ``layer`` in each forward pass within the block.
 
-    The hook is gone at its end, also after an exception. Compiled models run uncompiled within it,
-    since compiled code calls no hooks.
+    They are kept on the CPU. Compiled models run uncompiled in the block, since compiled code calls
+    no hooks.
 
     Args:
-        layer: dotted name as in ``named_modules``, whose output is recorded; None for the input of
-            the last linear layer.
+        model: with the layer.
+        layer: the dotted name of a layer, as in ``named_modules``, whose output is recorded; None
+            for the input of the last linear layer.
+
+    Yields:
+        The list to which each forward pass adds a tensor.
 
     Raises:
-        UserError: no layer has that name, or there is no linear layer; or, at a forward pass, the
-            layer gives something else than a tensor.
+        UserError: no layer has this name, or there is no linear layer; in a forward pass, the layer
+            returns something else than a tensor.
     """
     records: list[Tensor] = []
 
     def record(given: object) -> None:
         if not isinstance(given, Tensor):
             raise UserError(f"{described(layer)}: is a {type(given).__name__}, not a tensor")
-        records.append(given.detach().to("cpu", copy=True))  # a ReLU after it may work in place
+        records.append(given.detach().to("cpu", copy=True))  # a ReLU may change it in place
 
     if layer is None:
         hook = last_linear(model).register_forward_pre_hook(lambda _, inputs: record(inputs[0]))
@@ -55,11 +58,16 @@ def recorded(model: nn.Module, layer: Text | None = None) -> Iterator[list[Tenso
 
 
 def described(layer: str | None) -> str:
+    """Return what is recorded of ``layer``, in words."""
     return "input of the last linear layer" if layer is None else f"output of {layer}"
 
 
 def named_layer(model: nn.Module, name: str) -> nn.Module:
-    """Raises UserError, which names the layers, if there is none of this name."""
+    """Return the layer of this name.
+
+    Raises:
+        UserError: there is none, or it only holds other layers; the message names some that exist.
+    """
     layers = {
         path: module
         for path, module in model.named_modules()
@@ -68,29 +76,30 @@ def named_layer(model: nn.Module, name: str) -> nn.Module:
     if isinstance(layers.get(name), nn.ModuleList | nn.ModuleDict):
         first = next((path for path in layers if path.startswith(f"{name}.")), name)
         raise UserError(
-            f"'{name}' holds layers and gives nothing itself; take one, such as {first}"
+            f"'{name}' only holds layers and has no output; choose one of them, such as {first}"
         )
     if name in layers:
         return layers[name]
-    told = suggestion(name, list(layers))
-    if not told:  # too many to list
-        told = suggestion(name, [path for path in layers if path.count(".") <= 1])
-    raise UserError(f"{type(model).__name__} has no layer '{name}'{told}")
+    hint = suggestion(name, list(layers))
+    if not hint:  # too many to list
+        hint = suggestion(name, [path for path in layers if path.count(".") <= 1])
+    raise UserError(f"{type(model).__name__} has no layer '{name}'{hint}")
 
 
 def last_linear(model: nn.Module) -> nn.Linear:
-    """The one that is defined last. Raises UserError if there is none."""
+    """Return the linear layer that is defined last. Raises UserError if there is none."""
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise UserError(f"{type(model).__name__} has no linear layer; name a layer of it")
+        raise UserError(f"{type(model).__name__} has no linear layer; choose a layer by name")
     return linear[-1]
 
 
 @torch.no_grad()
 def outputs(model: SupervisedModule, data: TensorDataModule, part: str) -> Tensor:
-    """Of the last layer, for the rows of a part, (N, …), in batches of ``data.eval_batch_size``.
+    """Return the model's output for the rows of a part, (N, …), on the CPU.
 
-    After a fit on the device of its trainer, else where the model is; it is then in eval mode.
+    It runs in eval mode and in batches of ``data.eval_batch_size``, on the device of its trainer
+    after a fit, else where the model is.
     """
     home = model.device
     device = model.trainer.strategy.root_device if model._trainer is not None else home
@@ -108,10 +117,11 @@ def outputs(model: SupervisedModule, data: TensorDataModule, part: str) -> Tenso
 def activations(
     model: SupervisedModule, data: TensorDataModule, part: str, layer: Text | None = None
 ) -> Tensor:
-    """What ``layer`` gives for the rows of a part, flattened, (N, n_features); see ``recorded``.
+    """Return the activations of ``layer`` for the rows of a part, flattened, (N, n_features).
 
     Raises:
-        UserError: there is no such layer, or it does not give one row for each of the data's.
+        UserError: there is no such layer (``recorded``), or it has not one row for each row of the
+            data.
     """
     with recorded(model, layer) as records:
         outputs(model, data, part)
@@ -119,11 +129,15 @@ def activations(
 
 
 def as_rows(records: list[Tensor], n_rows: int, layer: str | None) -> Tensor:
-    """Raises UserError unless the batches that were recorded hold ``n_rows`` rows."""
+    """Join the recorded batches to (n_rows, n_features).
+
+    Raises:
+        UserError: they have another number of rows.
+    """
     found = sum(len(batch) for batch in records)
     if found != n_rows:
         raise UserError(
-            f"{described(layer)}: {found} rows for {n_rows} of the data; a layer that is called "
-            f"once for each batch, with the rows first, would have as many"
+            f"{described(layer)}: has {found} rows for {n_rows} rows of the data; choose a layer "
+            f"that is called once for each batch and has the rows in its first dimension"
         )
     return torch.cat([batch.reshape(len(batch), -1) for batch in records]).float()

@@ -1,4 +1,4 @@
-"""Principal component analysis (Pearson 1901), by the singular value decomposition."""
+"""Principal component analysis (Pearson 1901) by the singular value decomposition."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -11,13 +11,13 @@ from ablab.config.schema import Count
 
 @dataclass(frozen=True)
 class PCA:
-    """The directions in which rows differ most.
+    """The directions along which rows differ most.
 
     Attributes:
         mean: of the rows, (n_features,).
-        components: orthonormal, by falling variance, (n_components, n_features). Their signs are
-            arbitrary; here the entry of largest size is positive.
-        explained_variance_ratio: share of the variance along each, (n_components,).
+        components: orthonormal, by falling variance, (n_components, n_features). The entry of
+            largest size is positive, since signs are arbitrary.
+        explained_variance_ratio: share of the variance along each component, (n_components,).
     """
 
     mean: Tensor
@@ -26,7 +26,7 @@ class PCA:
 
     @classmethod
     def fit(cls, rows: Tensor, n_components: Count) -> Self:
-        """Of ``rows`` (n, n_features); as many components as there can be, if fewer."""
+        """Fit ``rows`` (n, n_features); fewer components remain if n or n_features is smaller."""
         rows = rows.detach()
         mean = rows.mean(dim=0)
         _, sizes, components = torch.linalg.svd(rows - mean, full_matrices=False)

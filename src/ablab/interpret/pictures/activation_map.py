@@ -1,4 +1,4 @@
-"""A layer's activations of pictures along the directions in which they differ most."""
+"""A map of pictures: a layer's activations along the directions in which they differ most."""
 
 import polars as pl
 import torch
@@ -16,8 +16,8 @@ from ablab.interpret.layers.pca import PCA
 from ablab.interpret.pictures.outcomes import Outcomes, outcomes
 from ablab.training.module import SupervisedModule
 
-_AXES = 3  # kept in the table; the first two are drawn
-_MOST_NAMES = 12  # of more classes, names within the picture would overlap
+_AXES = 3  # in the table; the first two are drawn
+_MOST_NAMES = 12  # with more classes, names within the picture would overlap
 
 
 def activation_map(
@@ -27,21 +27,22 @@ def activation_map(
     layer: Text | None = None,
     part: Part = "test",
 ) -> Findings:
-    """Principal components of a layer's activations of a part, by class.
+    """The principal components of a layer's activations, as a map of the pictures by class.
 
     Args:
-        layer: by its dotted name, such as body.6 or lin1, its output; none for the input of the
-            last linear layer, by which classes are told apart.
-        part: of the data that is looked at: test, val or train.
+        layer: the dotted name of a layer, such as body.6 or lin1, whose output is taken; none for
+            the input of the last linear layer.
+        part: part of the data: test, val or train.
     """
     return activation_map_findings(outcomes(model, data, part, layer), layer)
 
 
 def activation_map_findings(found: Outcomes, layer: str | None) -> Findings:
+    """Return the findings of ``activation_map`` from outcomes with the layer's activations."""
     fitted = PCA.fit(found.activations, found.activations.shape[1])
     coordinates = torch.zeros(len(found.labels), _AXES)
     along = fitted.transform(found.activations)[:, :_AXES]
-    coordinates[:, : along.shape[1]] = along  # fewer where there are fewer rows or features
+    coordinates[:, : along.shape[1]] = along  # fewer columns with fewer rows or features
     shares = fitted.explained_variance_ratio
     variance = pl.DataFrame(
         {
@@ -63,8 +64,16 @@ def activation_map_findings(found: Outcomes, layer: str | None) -> Findings:
 
 @styled()
 def draw_activation_map(found: Outcomes, coordinates: Tensor, shares: Tensor, title: str) -> Figure:
-    """``coordinates`` (N, 2 or more) and the shares of variance along them; a colour and a marker
-    for each class, whose name stands at the median of its points. Mistakes have a black edge."""
+    """Draw the pictures as points with a colour and a marker for each class.
+
+    The name of a class stands at the median of its points. Mistakes have a black edge.
+
+    Args:
+        found: the classes and predictions of the N pictures.
+        coordinates: (N, 2 or more).
+        shares: of the variance along the coordinates.
+        title: above the figure.
+    """
     figure = Figure(figsize=(7.2, 5.2), layout="constrained")
     axes = figure.subplots()
     wrong = found.predictions != found.labels
@@ -82,17 +91,17 @@ def draw_activation_map(found: Outcomes, coordinates: Tensor, shares: Tensor, ti
                 linewidths=0.6,
                 label=label,
             )
-    told = "black edge: predicted as another class"
+    legend = "black edge: predicted as another class"
     if len(found.classes) <= _MOST_NAMES:
         _name_classes(axes, found, coordinates)
-        told = f"names at the medians of the true classes; {told}"
+        legend = f"names at the medians of the true classes; {legend}"
         figure.legend(loc="outside right center", frameon=False, title="true class")
     else:
         legend_below(figure, axes)
     for axis, number in ((axes.xaxis, 0), (axes.yaxis, 1)):
         share = float(shares[number]) if number < len(shares) else 0.0
         axis.set_label_text(f"component {number + 1} ({share:.1%} of the variance)")
-    axes.set_title(f"{title}\n{told}", loc="left")
+    axes.set_title(f"{title}\n{legend}", loc="left")
     plain(axes)
     return figure
 

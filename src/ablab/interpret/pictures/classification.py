@@ -1,4 +1,4 @@
-"""The interpretations of a classifier together, from one forward pass over a part."""
+"""All interpretations of a classifier together, from one forward pass over a part."""
 
 from ablab.config.schema import Count, Part, Text
 from ablab.data.images.pictures import PictureDataModule
@@ -18,13 +18,13 @@ def classification(
     layer: Text | None = None,
     part: Part = "test",
 ) -> Findings:
-    """Confusion matrix, top losses and activation map, from one pass over a part.
+    """The confusion matrix, the top losses and the activation map, from one forward pass.
 
     Args:
-        top: how many losses are shown; of confused pairs, five.
-        layer: of the activation map, by its dotted name; none for the input of the last linear
+        top: how many losses are shown; of confused pairs, five are.
+        layer: the dotted name of the activation map's layer; none for the input of the last linear
             layer.
-        part: of the data that is looked at: test, val or train.
+        part: part of the data: test, val or train.
     """
     found = outcomes(model, data, part, layer)
     each = (

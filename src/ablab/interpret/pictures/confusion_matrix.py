@@ -1,4 +1,4 @@
-"""Which classes a classifier mixes up."""
+"""The confusion matrix: which classes a classifier mixes up."""
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from ablab.interpret.pictures.picture_grid import shortened
 from ablab.training.module import SupervisedModule
 
 Counts = NDArray[np.int64]
-_MOST_CLASSES = 50  # of more, the numbers in the cells would not be readable
+_MOST_CLASSES = 50  # with more, the numbers in the cells would not be readable
 
 
 def confusion_matrix(
@@ -25,16 +25,17 @@ def confusion_matrix(
     top: Count = 10,
     part: Part = "test",
 ) -> Findings:
-    """Rows of each class by predicted class, as a table and as a picture.
+    """The number of rows of each class by predicted class, as a table and as a picture.
 
     Args:
         top: how many pairs of classes are shown, most confused first.
-        part: of the data that is looked at: test, val or train.
+        part: part of the data: test, val or train.
     """
     return confusion_findings(outcomes(model, data, part), top)
 
 
 def confusion_findings(found: Outcomes, top: Count) -> Findings:
+    """Return the findings of ``confusion_matrix`` from outcomes."""
     counts = confusion_counts(found.labels.numpy(), found.predictions.numpy(), len(found.classes))
     table = pairs(counts, found.classes)
     confused = table.filter(pl.col("label") != pl.col("prediction"), pl.col("rows") > 0)
@@ -55,8 +56,11 @@ def confusion_counts(labels: Counts, predictions: Counts, n_classes: int) -> Cou
 
 
 def pairs(counts: Counts, classes: list[str]) -> pl.DataFrame:
-    """A row for each pair: ``label``, ``prediction``, ``rows``, and their share of all rows of the
-    label (``share_of_label``; nan where there is none)."""
+    """Return a table with a row for each pair of classes.
+
+    Its columns are ``label``, ``prediction``, ``rows``, and ``share_of_label``: their share of all
+    rows of the label, nan if it has none.
+    """
     n = len(classes)
     return pl.DataFrame(
         {
@@ -75,8 +79,7 @@ def _shares(counts: Counts) -> NDArray[np.float64]:
 
 @styled()
 def draw_confusion_matrix(counts: Counts, classes: list[str], title: str) -> Figure:
-    """``counts`` (C, C) in cells that are shaded by their share of the row; empty ones are left
-    blank."""
+    """Draw ``counts`` (C, C) in cells shaded by their share of the true class; zeros are blank."""
     n = len(classes)
     side, size = (0.6, 9) if n <= 5 else (0.42, 8) if n <= 10 else (0.3, 6)  # inches, points
     names = [shortened(name, 24) for name in classes]

@@ -1,4 +1,4 @@
-"""What a classifier makes of each row of a part: one forward pass that other modules draw on."""
+"""The outcomes of a classifier for a part: one forward pass for several interpretations."""
 
 from dataclasses import dataclass
 
@@ -16,15 +16,16 @@ from ablab.training.module import SupervisedModule
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Of the N rows of ``part``, in its order.
+    """The outcomes of the N rows of ``part``, in its order.
 
     Attributes:
-        names: of the pictures, N.
+        part: of the data.
+        names: of the N pictures.
         classes: names of the C classes.
         labels, predictions: int64, (N,).
         probabilities: float32, (N, C).
         losses: of the model's own objective, (N,).
-        activations: of the layer that was asked for, (N, n_features).
+        activations: of a layer, (N, n_features).
     """
 
     part: Part
@@ -41,11 +42,15 @@ class Outcomes:
         return (self.predictions == self.labels).double().mean().item()
 
     def summary(self) -> str:
+        """Return the accuracy and N, in words."""
         return f"accuracy {self.accuracy:.4f}, n = {len(self.labels):,}"
 
     def table(self) -> pl.DataFrame:
-        """A row each: ``image``, ``label``, ``prediction``, its ``probability``, that of the label
-        (``label_probability``) and ``loss``."""
+        """Return a table with a row for each picture.
+
+        Its columns are ``image``, ``label``, ``prediction``, the ``probability`` of the prediction,
+        that of the label (``label_probability``), and ``loss``.
+        """
         chosen = torch.stack([self.predictions, self.labels], dim=1)
         probability, label_probability = self.probabilities.gather(1, chosen).unbind(dim=1)
         return pl.DataFrame(
@@ -80,8 +85,8 @@ def outcomes(
         output = outputs(model, data, part)
     if output.dim() != 2 or output.shape[1] < 2:
         raise UserError(
-            f"{type(model).__name__} gives {tuple(output.shape[1:])} for a row; a classifier gives "
-            f"a number for each of two or more classes"
+            f"{type(model).__name__}: its output for a row has shape {tuple(output.shape[1:])}; "
+            f"that of a classifier has a number for each of two or more classes"
         )
     probabilities = model.activation(output).float()
     return Outcomes(

@@ -1,4 +1,4 @@
-"""Pictures with captions, in rows and columns."""
+"""Draw a picture with its caption."""
 
 from typing import Any
 
@@ -11,9 +11,13 @@ RIGHT, WRONG = "✓", "✗"
 
 
 def draw_picture(axes: Axes, picture: NDArray[Any], caption: str, *, right: bool | None) -> None:
-    """``picture`` (H, W) or (H, W, 3), uint8 or float in 0..1, grey ones dark on white.
+    """Draw ``picture`` into ``axes``.
 
-    The frame is solid where ``right``, dashed where not, and thin where neither is said.
+    Args:
+        axes: place of the picture.
+        picture: (H, W) or (H, W, 3), uint8 or float in 0..1; grey ones are drawn dark on white.
+        caption: below the picture.
+        right: True for a solid frame, False for a dashed one, None for a thin one.
     """
     whole = 255 if picture.dtype.kind == "u" else 1
     axes.imshow(picture, cmap="gray_r", vmin=0, vmax=whole, interpolation="nearest")
@@ -25,10 +29,10 @@ def draw_picture(axes: Axes, picture: NDArray[Any], caption: str, *, right: bool
         color=colour,
         linewidth=0.6 if right is None else 2.0,
         linestyle=(0, (2, 1.2)) if right is False else "-",
-        capstyle="butt",  # else the ends of the dashes meet
+        capstyle="butt",  # other ends would close the gaps between dashes
     )
 
 
 def shortened(name: str, length: int) -> str:
-    """Its end, which tells files of a folder apart, where it is longer than ``length``."""
+    """Return the last ``length`` letters of a longer name: there, files of a folder differ."""
     return name if len(name) <= length else f"…{name[1 - length :]}"

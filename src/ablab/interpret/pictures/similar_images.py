@@ -1,7 +1,7 @@
 """The training pictures most like a test picture, by a layer's activations.
 
-The activations of a layer can be too many to search among. Along their main components they are
-few, and the nearest ones much the same.
+A layer can have too many activations for a search. Their main components are few, and give much the
+same neighbours.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from ablab.interpret.layers.pca import PCA
 from ablab.interpret.pictures.picture_grid import RIGHT, WRONG, draw_picture, shortened
 from ablab.training.module import SupervisedModule
 
-_MOST_QUERIES = 10  # that are chosen where none are given
+_MOST_QUERIES = 10  # chosen if no images are given
 _BLOCK = 1024  # queries whose distances to all rows are in memory at once
 
 
@@ -40,18 +40,18 @@ def similar_images(
 ) -> Findings:
     """The training pictures nearest to test pictures, on the main components of a layer.
 
-    Distances are Euclidean. The table of ranks has, over all test pictures, how often the nearest
-    training picture (rank 1: accuracy of the nearest-neighbour rule) and those after it are of the
-    same class.
+    Distances are Euclidean. The table of ranks shows how often the first, second, … neighbour of a
+    test picture is of the same class, over all test pictures; rank 1 is the accuracy of the
+    nearest-neighbour rule.
 
     Args:
         images: test pictures, by their names in the tables of a run or by number from 0; none for
             the first of each class, of ten classes at most.
-        layer: by its dotted name, such as body.6 or lin1, its output; none for the input of the
-            last linear layer.
-        components: principal components of the training pictures' activations; all of them give
-            the distances of the activations themselves.
-        top: neighbours of each.
+        layer: the dotted name of a layer, such as body.6 or lin1, whose output is taken; none for
+            the input of the last linear layer.
+        components: number of principal components of the training pictures' activations; all of
+            them give the distances of the activations themselves.
+        top: number of neighbours of each picture.
 
     Raises:
         UserError: there is no such picture or layer.
@@ -86,7 +86,7 @@ def similar_images(
 
 
 def nearest(queries: Tensor, rows: Tensor, top: int) -> tuple[Tensor, Tensor]:
-    """Of each query (Q, F), the ``top`` nearest of ``rows`` (N, F), or all N if they are fewer.
+    """Find the ``top`` nearest of ``rows`` (N, F) for each of the queries (Q, F).
 
     Returns:
         Euclidean distances, rising, and row numbers, both (Q, min(top, N)).
@@ -99,7 +99,7 @@ def nearest(queries: Tensor, rows: Tensor, top: int) -> tuple[Tensor, Tensor]:
 
 
 def _chosen(data: PictureDataModule, images: Sequence[int | str] | None) -> list[int]:
-    """Rows of the test part. Raises UserError for a picture that is not there."""
+    """Return the rows of the test part. Raises UserError for a picture that is not in it."""
     if not images:
         labels = data.parts["test"][-1].numpy()
         return np.unique(labels, return_index=True)[1][:_MOST_QUERIES].tolist()
@@ -142,9 +142,15 @@ def _neighbours_of(
 def draw_neighbours(
     queries: NDArray[Any], neighbours: list[NDArray[Any]], table: pl.DataFrame, title: str
 ) -> Figure:
-    """A row for each query, its neighbours beside it; ``table`` has a row for each neighbour.
+    """Draw each query with its neighbours beside it.
 
     Neighbours of another class have a dashed frame and a cross.
+
+    Args:
+        queries: pictures (n, H, W) or (n, H, W, 3).
+        neighbours: pictures of the neighbours of each query.
+        table: with a row for each neighbour, in the same order.
+        title: above the figure.
     """
     columns = 1 + len(neighbours[0])
     width = 7.2 / columns
@@ -152,9 +158,9 @@ def draw_neighbours(
     figure = Figure(figsize=(7.2, 0.5 + height * len(queries)), layout="constrained")
     places = figure.subplots(len(queries), columns, squeeze=False)
     length = max(6, int(14 * width))
-    said = table.rows(named=True)
+    named = table.rows(named=True)
     for number, (row, query, others) in enumerate(zip(places, queries, neighbours, strict=True)):
-        of_query = said[number * len(others) : (number + 1) * len(others)]
+        of_query = named[number * len(others) : (number + 1) * len(others)]
         names = (shortened(of_query[0][column], length) for column in ("label", "image"))
         draw_picture(row[0], query, "\n".join(names), right=None)
         row[0].xaxis.label.set_weight("bold")

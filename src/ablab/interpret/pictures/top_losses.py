@@ -15,7 +15,7 @@ from ablab.interpret.pictures.picture_grid import RIGHT, WRONG, draw_picture, sh
 from ablab.training.module import SupervisedModule
 
 _COLUMNS = 6
-_LETTERS = 17  # of a caption, that of its neighbour left alone
+_LETTERS = 17  # of a line of a caption, so that it does not run into the next one
 
 
 def top_losses(
@@ -27,16 +27,17 @@ def top_losses(
 ) -> Findings:
     """The pictures with the highest loss, with what was predicted; all rows as a table.
 
-    The loss is the objective's own, of each row.
+    The loss is that of the objective, for each row.
 
     Args:
         top: how many are shown.
-        part: of the data that is looked at: test, val or train.
+        part: part of the data: test, val or train.
     """
     return top_losses_findings(outcomes(model, data, part), data, top)
 
 
 def top_losses_findings(found: Outcomes, data: PictureDataModule, top: Count) -> Findings:
+    """Return the findings of ``top_losses`` from outcomes."""
     order = torch.argsort(found.losses, descending=True, stable=True).tolist()
     table = found.table()[order]
     shown = table.head(top)
@@ -61,7 +62,7 @@ def top_losses_findings(found: Outcomes, data: PictureDataModule, top: Count) ->
 def draw_losses(
     pictures: NDArray[Any], captions: list[str], wrong: list[bool], title: str
 ) -> Figure:
-    """``pictures`` (n, H, W) or (n, H, W, 3) with captions; dashed frames where ``wrong``."""
+    """Draw ``pictures`` (n, H, W) or (n, H, W, 3) with captions; dashed frames where ``wrong``."""
     rows = -(-len(pictures) // _COLUMNS)
     figure = Figure(figsize=(7.2, 0.4 + 1.75 * rows), layout="constrained")
     places = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()

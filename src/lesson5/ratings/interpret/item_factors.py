@@ -135,7 +135,7 @@ def similar_items(
     top: Count = 10,
     min_ratings: Count = 15,
 ) -> Findings:
-    """Items nearest to one by the cosine of their factors: liked by much the same people.
+    """The items nearest to one by the cosine of their factors: liked by much the same people.
 
     This is chapter 8 of the fastai book (Howard & Gugger 2020). Biases play no part: an item may be
     near one that is much better.

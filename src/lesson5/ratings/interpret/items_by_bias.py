@@ -107,7 +107,7 @@ def draw_biases(items: pl.DataFrame, *, top: int = 15, title: str = "") -> Figur
 
 @torch.no_grad()
 def items_by_count(model: CollabFilter, data: RatingsDataModule) -> Findings:
-    """Error and mean |q_i| of the items, from their rarest tenth to their commonest.
+    """The error and mean |q_i| of the items, from their rarest tenth to their commonest.
 
     The errors are those of the validation part, or of the test part if there is none; ``rmse`` is
     nan without rows. Under Adam, L2 shrinks the rows that few batches contain, whatever its

@@ -25,7 +25,7 @@ def recommend(
     top: Count = 10,
     min_ratings: Count = 15,
 ) -> Findings:
-    """Recommendations for a user, for somebody who likes a few items, or for anybody.
+    """Recommend items to a user, to somebody who likes a few items, or to anybody.
 
     A user of the training part gets the items that they have not rated in it. Somebody who likes a
     few items is a new user who gives each of them the highest rating there is; their factors and

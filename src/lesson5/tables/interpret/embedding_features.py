@@ -52,7 +52,7 @@ def embedding_features(
     seed: Seed = 0,
     test: Flag = True,
 ) -> Findings:
-    """Scores of scikit-learn's models on each set of features, and of the network itself.
+    """The scores of scikit-learn's models on each set of features, and of the network itself.
 
     All are fitted to log(1 + target) of the same training rows. The number of neighbours and the
     scale of the columns are chosen for each set on the validation rows, since no scale is right for
