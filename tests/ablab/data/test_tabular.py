@@ -139,18 +139,6 @@ def test_which_unknown_value_it_is_makes_no_difference() -> None:
 # -- splits, errors and baselines ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("last", [False, True])
-def test_parts_are_all_rows_once(last: bool) -> None:
-    rows = split_rows(103, last=last, test_fraction=0.2, validation_fraction=0.1, seed=1)
-    assert [len(rows[part]) for part in ("train", "val", "test")] == [74, 8, 21]
-    assert sorted(np.concatenate(list(rows.values())).tolist()) == list(range(103))
-    if last:
-        assert rows["train"].max() < rows["val"].min()
-        assert rows["val"].max() < rows["test"].min()
-    without = split_rows(103, last=last, test_fraction=0.2, validation_fraction=0, seed=1)
-    assert np.array_equal(without["test"], rows["test"])
-
-
 def test_errors_are_the_formulas() -> None:
     errors = regression_errors(np.array([1.0, 3.0]), np.array([3.0, 3.0]))
     assert errors == {

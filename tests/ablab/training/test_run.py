@@ -459,3 +459,14 @@ def test_a_clock_that_is_set_back_an_hour_each_time_it_is_read(
     assert run.ended is not None
     assert run.started > run.ended  # what is for people goes by that clock, durations do not
     assert all(seconds >= 0 for seconds in run.seconds.values())
+
+
+def test_with_test_false_nothing_is_measured_on_the_test_part(tmp_path: Path) -> None:
+    launch([*TINY, "test=false"], tmp_path / "untested")
+    record = RunRecord.read(tmp_path / "untested")
+    assert record.status == "done"
+    assert "test" not in record.metrics
+    assert "test" not in record.seconds
+    assert record.metrics["chosen"]["val/rmse"] > 0
+    launch(TINY, tmp_path / "tested")
+    assert RunRecord.read(tmp_path / "tested").config_hash == record.config_hash

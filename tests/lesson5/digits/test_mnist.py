@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from ablab.data.splits import stratified_folds
 from ablab.errors import DataError
 from lesson5.digits import mnist_source
 from lesson5.digits.mnist import MNIST, MNIST5K, DigitsDataModule, flat_pixels
@@ -81,16 +80,6 @@ def test_folds_partition_the_rows_and_validation_comes_out_of_training(tmp_path:
         assert whole.test_table()["label"] == whole.parts["test"][1].tolist()
         tested.append(whole.rows["test"])
     assert np.array_equal(np.sort(np.concatenate(tested)), np.arange(N_5K))
-
-
-def test_folds_are_drawn_by_their_seed_and_stratify_uneven_classes() -> None:
-    labels = np.random.default_rng(0).choice(3, 1000, p=[0.7, 0.2, 0.1])
-    folds = stratified_folds(labels, 5, seed=1)
-    for label in range(3):
-        counts = np.bincount(folds[labels == label], minlength=6)[1:]
-        assert counts.max() - counts.min() <= 1
-    assert np.array_equal(folds, stratified_folds(labels, 5, seed=1))
-    assert not np.array_equal(folds, stratified_folds(labels, 5, seed=2))
 
 
 @pytest.mark.usefixtures("small")

@@ -1,6 +1,5 @@
 """The collaborative filter against its formula."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 
 import ablab
 from ablab.optim.groups import BiasEmbedding
-from ablab.runs.record import RunRecord
 from lesson5.ratings.collab_filter import CollabFilter
 from tests.launch import launch
 from tests.lesson5 import TINY
@@ -75,59 +73,6 @@ def test_biases_are_known_by_their_class() -> None:
     model = CollabFilter(4, 5)
     names = {name for name, m in model.named_modules() if isinstance(m, BiasEmbedding)}
     assert names == {"u_bias", "i_bias"}
-
-
-def test_while_choosing_the_test_part_stays_unread(tmp_path: Path) -> None:
-    launch([*TINY, "test=false"], tmp_path / "run")
-    record = RunRecord.read(tmp_path / "run")
-    assert record.status == "done"
-    assert "test" not in record.metrics
-    assert "test" not in record.seconds
-    assert record.metrics["chosen"]["val/rmse"] > 0
-    launch(TINY, tmp_path / "tested")
-    assert RunRecord.read(tmp_path / "tested").config_hash == record.config_hash
-
-
-OF_A_TABLE = ["data=synthetic_table", "model=entity_embedding", "objective=log_regression"]
-
-
-@pytest.mark.parametrize(
-    ("overrides", "said"),
-    [
-        ([*TINY], None),
-        ([*TINY, "model.y_range=null"], None),
-        ([*TINY, "model.y_range=[1,5]"], None),
-        ([*TINY, "model.y_range=[0,4.5]"], "from 0 to 4.5, but .* go from 1 to 5;"),
-        ([*TINY, "model.y_range=[2,5.5]"], "from 2 to 5.5, but .* go from 1 to 5;"),
-        ([*TINY, "model.y_range=[0,100]"], "from 0 to 100, but .* go from 1 to 5;"),
-        ([*OF_A_TABLE, "model.y_range=[0,1]"], "from 0 to 1.71828, but"),  # e¹ - 1
-    ],
-)
-def test_a_range_that_is_not_for_the_targets_is_said_before_training(
-    overrides: list[str], said: str | None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from ablab.training.build import build_data, build_model
-    from ablab.training.trial import try_out
-    from tests.checks import checked
-
-    config = checked([*overrides, "logger=csv"])
-    data = build_data(config)
-    try_out(config, build_model(config, data), data)
-    shown = capsys.readouterr().out
-    assert re.search(said, shown) if said else shown == ""
-
-
-def test_training_ratings_that_are_all_equal_are_refused() -> None:
-    from ablab.errors import DataError
-    from ablab.training.build import build_data, build_model
-    from ablab.training.trial import try_out
-    from tests.checks import checked
-
-    config = checked(TINY)
-    data = build_data(config)
-    data.parts["train"] = (*data.parts["train"][:2], torch.full_like(data.parts["train"][2], 3.0))
-    with pytest.raises(DataError, match="training targets are 3; there is nothing to learn"):
-        try_out(config, build_model(config, data), data)
 
 
 def test_the_unknown_get_the_answer_of_the_biases(tmp_path: Path) -> None:

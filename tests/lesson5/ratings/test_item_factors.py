@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from ablab.errors import UserError
-from lesson5.ratings.collab_filter import CollabFilter
 from lesson5.ratings.interpret.item_factors import item_factors, principal_axes, similar_items
-from lesson5.ratings.interpret.items_by_bias import items_by_bias
 from tests.lesson5.ratings.small_ratings import TITLES, SmallRatings, five_items, model_of
 
 DATA = five_items()
@@ -31,7 +29,7 @@ def test_the_positive_end_of_an_axis_is_that_of_higher_mean_ratings() -> None:
         assert table["axis_1"].to_list() == pytest.approx([1, 0, -1])
 
 
-def test_ends_of_the_axes_are_told_by_title() -> None:
+def test_ends_of_the_axes_are_shown_by_title() -> None:
     findings = item_factors(model_of(DATA, items=CROSS), DATA, top=1, min_ratings=2)
     first, second = findings.extracts.values()
     assert first.row(0) == (TITLES[0], TITLES[1])
@@ -51,15 +49,15 @@ def test_rarely_rated_items_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"min_ratings": 7}, "no item has 7 training ratings, and the most rated one has 6"),
         ({"min_ratings": 1, "y_axis": 3}, "there is no axis 3; the 5 items .* have 2"),
         ({"min_ratings": 6}, "there is no axis 2; the 1 items .* have 1"),  # one item
     ],
 )
-def test_what_cannot_be_seen_is_told(settings: dict[str, int], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_too_few_items_and_axes_are_an_error(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         item_factors(model_of(DATA, items=CROSS), DATA, **settings)
 
 
@@ -77,13 +75,13 @@ def test_similar_items_are_those_of_the_largest_cosine() -> None:
     assert table["ratings"].to_list() == [2, 5, 3, 4]
 
 
-def test_an_item_without_factors_is_like_none() -> None:
+def test_an_item_without_factors_has_cosine_0() -> None:
     findings = similar_items(model_of(DATA), DATA, item="Ran", min_ratings=1, top=50)
     assert findings.tables["similar_items"]["cosine"].to_list() == [0.0] * 4
 
 
 @pytest.mark.parametrize(
-    ("item", "told"),
+    ("item", "message"),
     [
         (None, "no item is given"),
         ("alie", r"may be 'Alien \(1979\)' \(id 0\), 'Aliens \(1986\)' \(id 1\); give more"),
@@ -92,8 +90,10 @@ def test_an_item_without_factors_is_like_none() -> None:
         (" ", "is empty"),
     ],
 )
-def test_an_item_that_is_not_there_or_not_the_only_one(item: str | None, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_an_item_that_is_missing_or_not_the_only_one_is_an_error(
+    item: str | None, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
         similar_items(model_of(DATA, items=CROSS), DATA, item=item, min_ratings=1)
 
 
@@ -101,16 +101,3 @@ def test_an_item_that_is_not_there_or_not_the_only_one(item: str | None, told: s
 def test_an_item_is_found_by_part_of_its_title_or_by_its_id(item: str) -> None:
     findings = similar_items(model_of(DATA, items=CROSS), DATA, item=item, min_ratings=1)
     assert len(findings.tables["similar_items"]) == 4
-
-
-def test_biases_rank_items_and_a_model_without_any_says_so() -> None:
-    model = model_of(DATA, item_bias=[0.1, 0.5, -0.2, -0.3, 0.9])
-    findings = items_by_bias(model, DATA, top=1, min_ratings=3)
-    best, worst = findings.extracts.values()
-    assert (best["title"][0], worst["title"][0]) == (TITLES[1], TITLES[3])
-    assert findings.tables["items_by_bias"]["title"][0] == TITLES[4]  # the whole table has all
-    items_by_bias(model, DATA, min_ratings=6)  # one item alone
-    with pytest.raises(UserError, match="no item has 50"):
-        items_by_bias(model, DATA, min_ratings=50)
-    with pytest.raises(UserError, match="the model has no biases"):
-        items_by_bias(CollabFilter(**DATA.sizes, n_factors=2, biases=False), DATA)

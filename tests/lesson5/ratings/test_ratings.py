@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablab.data.splits import hold_out
 from ablab.errors import DataError
 from lesson5.ratings.module import RatingsDataModule, RatingTable, fit_biases
 
@@ -61,15 +60,6 @@ def test_the_vocabulary_knows_training_rows_alone() -> None:
     assert data.test_table()["title"] == ["Six", "item 7"]
     assert data.item_mean_rating[1] == 4.0
     assert data.item_rating_count.tolist() == [0, 2]
-
-
-def test_hold_out_is_a_partition_drawn_by_the_seed() -> None:
-    rows = np.arange(100, 200)
-    kept, held = hold_out(rows, 0.25, seed=1)
-    assert len(held) == 25
-    assert sorted([*kept, *held]) == rows.tolist()
-    assert np.array_equal(held, hold_out(rows, 0.25, seed=1)[1])
-    assert not np.array_equal(held, hold_out(rows, 0.25, seed=2)[1])
 
 
 def test_biases_are_the_damped_least_squares_solution() -> None:

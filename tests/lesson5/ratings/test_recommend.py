@@ -17,8 +17,7 @@ from lesson5.ratings.interpret.recommend import rated_items, recommend, recommen
 from lesson5.ratings.interpret.titles import find_item
 from lesson5.ratings.lesson_movies import overlaps
 from lesson5.ratings.module import RatingsDataModule
-from tests.conftest import ROOT
-from tests.launch import launch
+from tests.launch import ROOT, launch
 from tests.lesson5.ratings.small_ratings import TITLES, five_items, model_of
 
 DATA = five_items()
@@ -41,7 +40,7 @@ def test_a_user_gets_what_they_have_not_rated_by_predicted_rating() -> None:
     assert shown["title"].to_list() == table["title"].to_list()
 
 
-def test_the_user_is_told_by_id_as_text_or_number_and_rare_items_are_not_shown() -> None:
+def test_a_user_is_given_by_id_as_text_or_number_and_rare_items_are_not_shown() -> None:
     for user in (50, "50"):
         *_, shown = recommend(MODEL, DATA, user=user, top=1, min_ratings=3).extracts.values()
         assert shown["title"].to_list() == [TITLES[3]]
@@ -49,13 +48,13 @@ def test_the_user_is_told_by_id_as_text_or_number_and_rare_items_are_not_shown()
     assert len(shown) == 0
 
 
-def test_of_nobody_the_items_come_by_their_bias() -> None:
+def test_without_a_user_the_items_come_by_their_bias() -> None:
     (shown,) = recommend(MODEL, DATA, min_ratings=1).extracts.values()
     assert shown["title"].to_list() == list(TITLES[::-1])
     assert shown["predicted"].to_list() == pytest.approx(BIASES[::-1])
 
 
-def test_who_likes_an_item_is_predicted_to_like_its_like() -> None:
+def test_who_likes_an_item_gets_similar_ones() -> None:
     findings = recommend(MODEL, DATA, likes=["cost of $5_000", "Amélie"], min_ratings=1)
     liked, _, raised = findings.extracts.values()
     assert liked["rating"].to_list() == [3.0, 3.0]  # the highest there is in training
@@ -65,7 +64,7 @@ def test_who_likes_an_item_is_predicted_to_like_its_like() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"user": 1, "likes": ["Ran"]}, "give user or likes, not both"),
         ({"user": 70}, "user '70': has no training rating; the 6 users .* 10, 20, 30, …, 60"),
@@ -73,12 +72,12 @@ def test_who_likes_an_item_is_predicted_to_like_its_like() -> None:
         ({"likes": ["Alien (1979)", "Brazil"]}, "item 'Brazil': no title"),
     ],
 )
-def test_what_cannot_be_recommended_is_told(settings: dict[str, object], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_what_cannot_be_recommended_is_an_error(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         recommend(MODEL, DATA, **settings)  # type: ignore[arg-type]
 
 
-def test_without_biases_nothing_is_known_of_nobody() -> None:
+def test_without_biases_a_user_or_likes_must_be_given() -> None:
     model = CollabFilter(**DATA.sizes, n_factors=2, biases=False)
     with pytest.raises(UserError, match="give --user or --likes"):
         recommend(model, DATA)

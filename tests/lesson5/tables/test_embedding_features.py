@@ -10,12 +10,14 @@ import torch
 import ablab
 from ablab.data.tables.module import TableDataModule
 from ablab.errors import DataError, UserError
+from ablab.report.table.collect import collect
 from ablab.report.table.rows import Spread
+from ablab.runs.record import RunRecord
 from lesson5.tables.embedding_features_report import FILE, gain, main, read_scores
 from lesson5.tables.entity_embedding import EntityEmbedding
 from lesson5.tables.interpret.embedding_features import FEATURE_SETS, embedding_features, features
 from tests.launch import launch
-from tests.lesson5.tables.test_entity_embedding import TABLE
+from tests.lesson5.tables import TABLE
 
 pytest.importorskip("sklearn")
 STEP = "interpret.embedding_features"
@@ -60,7 +62,7 @@ def test_a_run_writes_a_row_for_each_model_and_set(sweep: Path) -> None:
         rows = list(csv.DictReader(file))
     scored = {(row["model"], row["features"]) for row in rows}
     assert len(rows) == len(scored) == 3 * 3 + 1
-    recorded = ablab.runs.record.RunRecord.read(sweep / "0").metrics["test"]
+    recorded = RunRecord.read(sweep / "0").metrics["test"]
     (network,) = (row for row in rows if row["model"] == "network")
     for metric in ("mae", "rmsle", "rmse"):
         assert float(network[metric]) == pytest.approx(recorded[metric], rel=1e-4)
@@ -72,7 +74,7 @@ def test_neighbours_are_better_found_among_embeddings(sweep: Path) -> None:
     assert mae["KNN", "embeddings"] < mae["KNN", "one-hot"]
 
 
-def test_while_choosing_no_test_row_is_measured(sweep: Path) -> None:
+def test_with_test_false_no_test_row_is_measured(sweep: Path) -> None:
     model, data = loaded(sweep / "0")
     del data.parts["test"]
     scores = embedding_features(model, data, trees=2, test=False).tables["embedding_features"]
@@ -87,7 +89,7 @@ def test_it_needs_validation_rows(sweep: Path) -> None:
         embedding_features(model, data)
 
 
-def test_without_scikit_learn_the_remedy_is_told(
+def test_without_scikit_learn_the_error_says_how_to_install_it(
     sweep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, data = loaded(sweep / "0")
@@ -99,8 +101,6 @@ def test_without_scikit_learn_the_remedy_is_told(
 def test_the_runs_of_a_sweep_are_averaged(
     sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ablab.report.table.collect import collect
-
     keys, values = read_scores(collect([sweep]))
     assert keys == []
     ours, rival = (values[(), "random forest", name]["mae"] for name in ("embeddings", "one-hot"))

@@ -2,28 +2,23 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import ablab
 from ablab.errors import ConfigError
 from ablab.optim.groups import classify
 from ablab.runs.record import RunRecord
+from ablab.training.build import build_data, build_model
 from ablab.training.losses import activation_of
+from ablab.training.trial import try_out
 from lesson5.tables.entity_embedding import EntityEmbedding, embedding_size
 from lesson5.tables.objective import RootMeanSquaredLogError, SquaredLogError
+from tests.checks import checked
 from tests.launch import launch
-
-TABLE = [
-    "data=synthetic_table",
-    "model=entity_embedding",
-    "objective=log_regression",
-    "logger=csv",
-    "threads=1",
-    "trainer.accelerator=cpu",
-    "trainer.max_epochs=5",
-    "optim.lr=1e-2",
-]
+from tests.lesson5.tables import TABLE
 
 
 def model(**changes: object) -> EntityEmbedding:
@@ -143,10 +138,6 @@ def test_a_fit_beats_the_mean_by_far(finished: Path) -> None:
 
 
 def test_the_metrics_are_the_formulas(finished: Path) -> None:
-    import numpy as np
-
-    import ablab
-
     network, data = ablab.load(finished)
     *inputs, target = data.parts["test"]
     with torch.no_grad():
@@ -180,9 +171,16 @@ def test_the_root_is_taken_over_all_batches() -> None:
     torch.testing.assert_close(metric.compute(), (z - y.log1p()).square().mean().sqrt())
 
 
-def test_training_leaves_the_unknown_category_at_zero(finished: Path) -> None:
-    import ablab
+def test_the_range_of_logs_is_compared_with_the_targets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = checked([*TABLE, "model.y_range=[0,1]"])
+    data = build_data(config)
+    try_out(config, build_model(config, data), data)
+    assert "from 0 to 1.71828, but" in capsys.readouterr().out  # e - 1
 
+
+def test_training_leaves_the_unknown_category_at_zero(finished: Path) -> None:
     network, _ = ablab.load(finished)
     hour, holiday, place, _ = network.embeddings  # type: ignore[misc]
     assert hour.weight[0].abs().max() == holiday.weight[0].abs().max() == 0

@@ -1,12 +1,14 @@
-"""What embeddings have learned, against numbers worked out by hand."""
+"""Items by bias and by number of ratings, against numbers worked out by hand."""
 
 import numpy as np
 import pytest
 import torch
 
+from ablab.errors import UserError
 from lesson5.ratings.collab_filter import CollabFilter
-from lesson5.ratings.interpret.items_by_bias import items_by_count
+from lesson5.ratings.interpret.items_by_bias import items_by_bias, items_by_count
 from lesson5.ratings.module import RatingsDataModule, RatingTable
+from tests.lesson5.ratings.small_ratings import TITLES, five_items, model_of
 
 
 class TwentyItems(RatingsDataModule):
@@ -38,3 +40,17 @@ def test_items_by_count_are_tenths_from_rare_to_common() -> None:
     assert table["mean_norm"].to_list() == pytest.approx([2 * k + 1 for k in range(1, 20, 2)])
     assert table["rows"].to_list() == [2] * 10
     assert table["rmse"].to_list() == pytest.approx([3.0] * 10)
+
+
+def test_biases_rank_items_and_a_model_without_any_says_so() -> None:
+    data = five_items()
+    model = model_of(data, item_bias=[0.1, 0.5, -0.2, -0.3, 0.9])
+    findings = items_by_bias(model, data, top=1, min_ratings=3)
+    best, worst = findings.extracts.values()
+    assert (best["title"][0], worst["title"][0]) == (TITLES[1], TITLES[3])
+    assert findings.tables["items_by_bias"]["title"][0] == TITLES[4]  # the whole table has all
+    items_by_bias(model, data, min_ratings=6)  # one item alone
+    with pytest.raises(UserError, match="no item has 50"):
+        items_by_bias(model, data, min_ratings=50)
+    with pytest.raises(UserError, match="the model has no biases"):
+        items_by_bias(CollabFilter(**data.sizes, n_factors=2, biases=False), data)
