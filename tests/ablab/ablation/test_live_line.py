@@ -12,7 +12,7 @@ SWEEP = [
     *TINY,
     "trainer.max_epochs=2",
     "seed=0,1",
-    "callbacks.slow._target_=tests.callbacks.Slow",
+    "callbacks.slow._target_=toy.callbacks.Slow",
     "callbacks.slow.seconds=0.05",
 ]
 LIVE = re.compile(r"\[(\d)/2\] seed=(\d)  (starting|epoch \d/2, step \d+)  [\d.]+ s")
@@ -25,7 +25,7 @@ def test_the_running_job_is_shown_while_it_runs(tmp_path: Path) -> None:
     def look(screen: Screen, _: forked.Process) -> None:
         seen.extend(line for line in screen.lines() if line not in seen)
 
-    status, screen = watch(*SWEEP, cwd=tmp_path, look=look, LAB_ALLOWED_TARGETS="tests")
+    status, screen = watch(*SWEEP, cwd=tmp_path, look=look)
     assert status == 0, screen.text()
     shown = [line for line in screen.lines() if "seed=" in line]
     assert [ENDED.match(line)[0][:13] for line in shown] == ["[1/2] seed=0 ", "[2/2] seed=1 "]  # type: ignore[index]
@@ -42,6 +42,6 @@ def test_a_notebook_is_told_when_a_job_has_ended(tmp_path: Path) -> None:
     def look(screen: Screen, _: forked.Process) -> None:
         seen.update(screen.lines())
 
-    watch(*SWEEP, cwd=tmp_path, look=look, JPY_PARENT_PID="1", LAB_ALLOWED_TARGETS="tests")
+    watch(*SWEEP, cwd=tmp_path, look=look, JPY_PARENT_PID="1")
     assert any(map(ENDED.match, seen))
     assert not any(map(LIVE.match, seen))
