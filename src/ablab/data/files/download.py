@@ -203,7 +203,10 @@ def index_file(project: str, name: str, *, max_bytes: int) -> bytes:
     """
     index = _index_url()
     if "@" in urllib.parse.urlsplit(index).netloc:  # urllib would print it in an error
-        raise DataError("pip's package index needs a password, which cannot be used here")
+        raise DataError(
+            "pip's package index needs a password, which cannot be used here; "
+            "name another in the environment: PIP_INDEX_URL=https://…"
+        )
     page_url = f"{index.rstrip('/')}/{project}/"
     page = http_bytes(page_url, max_bytes=1_000_000).decode(errors="replace")
     for link in re.findall(r"""href=["']([^"'#]+)""", page):
