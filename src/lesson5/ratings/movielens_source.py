@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ablab.data.files.dataset import Dataset, Files, read_file
-from ablab.data.files.download import Source, http_zip_members, wheel_members, zip_members
+from ablab.data.files.dataset import Dataset, Files, Source, read_file
+from ablab.data.files.download import http_zip_members, wheel_members, zip_members
 from ablab.errors import DataError
 
 RATINGS = "ratings.int32"  # user, item, rating and timestamp of each row of u.data, in its order
@@ -31,7 +31,7 @@ def load_movielens(root: Path) -> tuple[Canonical, dict[int, str], str]:
     return table, {int(number): title for number, title in lines}, source
 
 
-def _sources(root: Path) -> list[Source[Files]]:
+def _sources(root: Path) -> list[Source]:
     return [
         Source(f"a local copy in {root}", lambda: _local(root)),
         Source("GroupLens", _grouplens),

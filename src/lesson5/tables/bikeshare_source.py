@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from ablab.data.files.dataset import Dataset, Files, read_file
-from ablab.data.files.download import Source, wheel_members
+from ablab.data.files.dataset import Dataset, Files, Source, read_file
+from ablab.data.files.download import wheel_members
 
 FILE = "Bikeshare.csv"
 ISLP = "0.6.0"
@@ -25,7 +25,7 @@ def load_bikeshare(root: Path) -> tuple[pl.DataFrame, str]:
     return pl.read_csv(files[FILE]), source
 
 
-def _sources(root: Path) -> list[Source[Files]]:
+def _sources(root: Path) -> list[Source]:
     return [
         Source(f"a local copy in {root}", lambda: {FILE: read_file(root / FILE)}),
         Source(f"the copy inside the ISLP {ISLP} wheel", _islp),

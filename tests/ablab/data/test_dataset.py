@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from ablab.data.__main__ import main
-from ablab.data.files.dataset import THE_COPY, Dataset, Files, read_file
-from ablab.data.files.download import Source
+from ablab.data.files.dataset import THE_COPY, Dataset, Files, Source, read_file
 from ablab.errors import DataError
 
 FILES = {"numbers": b"\x01\x02\x03", "titles": "Amélie\n".encode()}
@@ -18,7 +17,7 @@ PINNED = {"numbers": hashlib.sha256(FILES["numbers"]).hexdigest(), "titles": Non
 def dataset(*answers: Files | None) -> Dataset:
     """A data set whose sources a, b, … have these files, or None if they are down."""
 
-    def source(name: str, files: Files | None) -> Source[Files]:
+    def source(name: str, files: Files | None) -> Source:
         def fetch() -> Files:
             if files is None:
                 raise DataError("is down")

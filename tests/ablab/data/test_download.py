@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from ablab.data.files.download import (
-    Source,
-    fetch_first,
     http_bytes,
     http_zip_members,
     index_file,
@@ -155,28 +153,3 @@ def test_reading_an_archive_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(archive())
     assert zip_members(tmp_path / "a.zip", ["../../outside"]) == [b"x"]
     assert [p.name for p in tmp_path.rglob("*")] == ["a.zip"]
-
-
-def test_the_first_source_that_works_is_taken_and_every_failure_told() -> None:
-    asked = []
-
-    def source(name: str, fails: bool) -> Source[int]:
-        def fetch() -> int:
-            asked.append(name)
-            if fails:
-                raise DataError(f"{name} is down")
-            return 7
-
-        return Source(name, fetch)
-
-    sources = [source("a", True), source("b", False), source("c", False)]
-    assert fetch_first("numbers", sources, "remedy") == (7, "b")
-    assert asked == ["a", "b"]
-    with pytest.raises(DataError) as caught:
-        fetch_first("numbers", [source("a", True), source("d", True)], "remedy: wait")
-    assert str(caught.value).splitlines() == [
-        "numbers could not be fetched",
-        "a: a is down",
-        "d: d is down",
-        "remedy: wait",
-    ]

@@ -1,19 +1,28 @@
 """Data sets that are downloaded once, verified by their sha256, and kept."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from ablab.data.files.download import MAX_UNPACKED, Source, fetch_first
+from ablab.data.files.download import MAX_UNPACKED
 from ablab.errors import DataError
 from ablab.safety.atomic_files import atomic_write
 
+log = logging.getLogger(__name__)
 Files = dict[str, bytes]  # file name -> content
 THE_COPY = "the verified copy"
 
 _verified: dict[str, tuple[int, ...]] = {}  # sha256 -> the version of a file that has it
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place that may have the files; ``fetch`` raises DataError if it does not."""
+
+    name: str
+    fetch: Callable[[], Files]
 
 
 @dataclass(frozen=True)
@@ -35,25 +44,34 @@ class Dataset:
     terms: str
     folder: str
     sha256: Mapping[str, str | None]
-    sources: Callable[[Path], list[Source[Files]]]
+    sources: Callable[[Path], list[Source]]
     remedy: str
 
     def fetch(self, root: Path) -> tuple[Files, str]:
         """Return the files and where they came from: the copy in ``root``, or the first source.
 
         Raises:
-            DataError: no source has the files, or the copy cannot be written.
+            DataError: no source has the files (the message says why of each), or the copy cannot
+                be written.
         """
         files = self._read_copy(root / self.folder)
         if files is not None:
             return files, THE_COPY
-        sources = [Source(s.name, partial(self._fetch_from, s)) for s in self.sources(root)]
-        files, source = fetch_first(self.title, sources, f"remedy: {self.remedy.format(root=root)}")
-        self._write_copy(root / self.folder, files)
-        return files, source
+        failures = []
+        for source in self.sources(root):
+            try:
+                files = self._verified(source.fetch())
+            except DataError as error:
+                failures.append(f"{source.name}: {error}")
+                log.info("%s: not from %s (%s)", self.title, source.name, error)
+                continue
+            log.info("%s: fetched from %s", self.title, source.name)
+            self._write_copy(root / self.folder, files)
+            return files, source.name
+        remedy = f"remedy: {self.remedy.format(root=root)}"
+        raise DataError("\n".join([f"{self.title} could not be fetched", *failures, remedy]))
 
-    def _fetch_from(self, source: Source[Files]) -> Files:
-        files = source.fetch()
+    def _verified(self, files: Files) -> Files:
         for name, sha256 in self.sha256.items():
             if sha256 not in (None, _digest(files[name])):
                 raise DataError(

@@ -1,8 +1,7 @@
-"""Fetch data from several sources; nothing is half-written, unpacked to disk or unpickled."""
+"""Download files, and read archives in memory: nothing is unpacked to disk or unpickled."""
 
 import html
 import http.client
-import logging
 import lzma
 import os
 import re
@@ -15,14 +14,10 @@ import urllib.parse
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from ablab.errors import DataError
 
-log = logging.getLogger(__name__)
 CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 120.0
 MAX_UNPACKED = 1 << 28  # bytes of what is read of an archive at once
@@ -34,35 +29,6 @@ _NO_ZIP = (
     struct.error,
 )
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Source(Generic[T]):
-    """A place that may have the data; ``fetch`` raises DataError if it does not."""
-
-    name: str
-    fetch: Callable[[], T]
-
-
-def fetch_first(what: str, sources: list[Source[T]], remedy: str) -> tuple[T, str]:
-    """Return what the first working source gives, and the name of that source.
-
-    Raises:
-        DataError: no source works; the message names each one, its reason, and ``remedy``.
-    """
-    failures = []
-    for source in sources:
-        try:
-            fetched = source.fetch()
-        except DataError as error:
-            failures.append(f"{source.name}: {error}")
-            log.info("%s: not from %s (%s); trying the next source", what, source.name, error)
-        else:
-            log.info("%s: fetched from %s", what, source.name)
-            return fetched, source.name
-    raise DataError("\n".join([f"{what} could not be fetched", *failures, remedy]))
-
 
 def http_bytes(
     url: str, *, max_bytes: int, connect: float = CONNECT_SECONDS, total: float = TOTAL_SECONDS
@@ -72,47 +38,25 @@ def http_bytes(
     Raises:
         DataError: unreachable, too slow, too large, or shorter than announced.
     """
-    return b"".join(_body(url, max_bytes, connect, total))
-
-
-def http_file(
-    url: str,
-    path: Path,
-    *,
-    max_bytes: int,
-    connect: float = CONNECT_SECONDS,
-    total: float = TOTAL_SECONDS,
-) -> None:
-    """Write the body of a GET request to ``path``, chunk by chunk. Raises as ``http_bytes``."""
-    try:
-        with path.open("wb") as file:
-            for chunk in _body(url, max_bytes, connect, total):
-                file.write(chunk)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _body(url: str, max_bytes: int, connect: float, total: float) -> Iterator[bytes]:
     deadline = time.monotonic() + total
-    received = 0
+    body = bytearray()
     try:
         with urllib.request.urlopen(url, timeout=connect) as response:
             announced = response.headers.get("Content-Length")
-            while chunk := response.read1(
-                _CHUNK
-            ):  # not a full chunk, so that a slow server meets the deadline
-                received += len(chunk)
-                if received > max_bytes:
+            # read1() returns what has come, so that a slow server meets the deadline.
+            while chunk := response.read1(_CHUNK):
+                body += chunk
+                if len(body) > max_bytes:
                     raise DataError(f"answers more than {max_bytes:,} bytes")
                 if time.monotonic() > deadline:
                     raise DataError(f"not complete after {total:.0f} s")
-                yield chunk
     except http.client.IncompleteRead as error:
         raise DataError("cut short: the server stopped in the middle") from error
     except (OSError, http.client.HTTPException) as error:
         raise DataError(f"unreachable ({getattr(error, 'reason', error)})") from error
-    if announced is not None and received != int(announced):
-        raise DataError(f"cut short: {received:,} of {announced} bytes")
+    if announced is not None and len(body) != int(announced):
+        raise DataError(f"cut short: {len(body):,} of {announced} bytes")
+    return bytes(body)
 
 
 def gunzipped(content: bytes, max_bytes: int) -> bytes:

@@ -2,8 +2,7 @@
 
 import hashlib
 
-from ablab.data.files.dataset import Dataset
-from ablab.data.files.download import Source
+from ablab.data.files.dataset import Dataset, Source
 
 NUMBERS = b"\x01\x02\x03"
 DATASETS = {
