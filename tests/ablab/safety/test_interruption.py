@@ -27,8 +27,13 @@ from tests.launch import ROOT, TINY, environment, launch, wait_for
     ],
 )
 def test_raises_at_once_outside_a_fit(number: int, code: int) -> None:
-    with pytest.raises(RunInterrupted) as caught, Interruption():
-        os.kill(os.getpid(), number)
+    default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(number, default)  # nohup may have started the tests
+    try:
+        with pytest.raises(RunInterrupted) as caught, Interruption():
+            os.kill(os.getpid(), number)
+    finally:
+        signal.signal(number, before)
     assert caught.value.exit_code == code
 
 
