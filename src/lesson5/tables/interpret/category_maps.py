@@ -10,7 +10,7 @@ import polars as pl
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import nn
 
 from ablab.config.schema import Count
 from ablab.data.tables.column_encoder import UNKNOWN
@@ -93,17 +93,18 @@ def category_map(
         rows.append(UNKNOWN)
         labels.append("missing")
     pca = PCA.fit(weight[rows].double(), 2)
-    along = pca.transform(weight[rows].double())
+    along, shares = pca.transform(weight[rows].double()), pca.explained_variance_ratio
+    if along.shape[1] == 1:  # an embedding of one number has only one axis
+        along, shares = nn.functional.pad(along, (0, 1)), nn.functional.pad(shares, (0, 1))
     table = pl.DataFrame(
         {
             "category": labels,
             "rows": counts[rows].numpy(),
             "axis_1": along[:, 0].numpy(),
-            "axis_2": _second(along.T, torch.zeros(len(rows), dtype=along.dtype)).numpy(),
+            "axis_2": along[:, 1].numpy(),
         }
     )
-    ratio = pca.explained_variance_ratio
-    return table, (float(ratio[0]), float(_second(ratio, ratio.new_zeros(()))))
+    return table, (float(shares[0]), float(shares[1]))
 
 
 @styled()
@@ -175,8 +176,3 @@ def _draw_points(
 
 def _position(data: TableDataModule, name: str) -> int:
     return data.encoder.categorical_names.index(name)
-
-
-def _second(rows: Tensor, otherwise: Tensor) -> Tensor:
-    """Return the second row, or ``otherwise``: an embedding of one number has only one axis."""
-    return rows[1] if len(rows) > 1 else otherwise
