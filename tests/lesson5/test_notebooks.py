@@ -173,7 +173,7 @@ def test_runs_from_a_clean_kernel(path: Path, tmp_path: Path) -> None:
     (ROOT / "data").mkdir(exist_ok=True)
     (tmp_path / "data").symlink_to(ROOT / "data")
     shutil.copy(ROOT / "train.py", tmp_path)
-    for folder in ("conf", "docs", "notebooks"):
+    for folder in ("conf", "docs", "notebooks", "src/lesson5"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     copy = tmp_path / "notebooks" / path.name
     before = seconds_of_children()
