@@ -36,7 +36,7 @@ LIGHTNING = {
     "WORLD_SIZE": "2",
     "MASTER_ADDR": "127.0.0.1",
     "MASTER_PORT": "29500",
-    "LAB_MAIN_PROCESS": "1",
+    "ABLAB_MAIN_PROCESS": "1",
 }
 BY_MACHINE = {"NODE_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
 ONE, TWO, MACHINES = {"devices": 1}, {"devices": 2}, {"devices": 2, "num_nodes": 2}
