@@ -6,7 +6,7 @@ import logging
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -18,8 +18,9 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from lab import terminal
-from lab.ablation.folder import PLAN_FILE
+from lab.ablation.folder import PLAN_FILE, JobFolder
 from lab.checkpoint import Manifest
+from lab.claim import refuse_links
 from lab.cli import register_resolvers
 from lab.config.check import check
 from lab.config.hydra_nodes import check_hydra
@@ -29,6 +30,7 @@ from lab.data.download import zip_members
 from lab.data.image_files import decoded
 from lab.data.movielens_source import cache_folder, fetch
 from lab.errors import CheckpointError, ConfigError, DataError, RunFolderError
+from lab.interpret.__main__ import main as interpret
 from lab.interpret.findings import Findings
 from lab.models.vision import _state_at
 from lab.overrides import CONF, force_overrides
@@ -294,6 +296,46 @@ def test_a_program_named_as_an_image_is_not_run(
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("run"))
     with pytest.raises(DataError, match="not an image"):
         decoded([postscript], 4, tmp_path / "cache", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.csv", "run.log", "predictions.csv", "interpret", "checkpoints", "wandb/run-1"]
+)
+def test_a_link_out_of_a_run_folder_is_refused(name: str, tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    record = RunRecord.planned(check(composed(*TINY)).model_dump(mode="json"), [])
+    (folder / name).parent.mkdir(parents=True)
+    record.write(folder)
+    (folder / name).symlink_to(elsewhere)  # which need not be there
+    job = JobFolder(cast(Any, None), folder)
+    for begin in (
+        lambda: launch([f"run={folder}"], folder),
+        lambda: launch([f"run={folder}", "task=predict"], folder),
+        job.refresh,
+        lambda: refuse_links(folder),
+    ):
+        with pytest.raises(RunFolderError, match=f"{name}: is a link that leads out of the run"):
+            begin()
+    assert interpret(["items_by_bias", str(folder)]) == 2
+    assert not elsewhere.exists()
+
+
+def test_links_within_a_run_folder_are_fine(tmp_path: Path) -> None:
+    """Such as W&B makes."""
+    (tmp_path / "wandb" / "run-1").mkdir(parents=True)
+    (tmp_path / "wandb" / "latest-run").symlink_to("run-1")
+    refuse_links(tmp_path)
+    (tmp_path / "wandb" / "circle").symlink_to("circle")
+    with pytest.raises(RunFolderError, match="circle"):
+        refuse_links(tmp_path)
+
+
+def test_a_new_run_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("precious: true")
+    with pytest.raises(RunFolderError, match=r"holds other files \(config\.yaml\)"):
+        launch(TINY, tmp_path)  # as with hydra.run.dir=FOLDER
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+    assert (tmp_path / "config.yaml").read_text() == "precious: true"
 
 
 def test_components_write_into_the_run_folder(

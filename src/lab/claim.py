@@ -34,6 +34,28 @@ def claimed(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def refuse_links(folder: Path) -> None:
+    """Raise RunFolderError if a link in the run folder ``folder`` leads out of it.
+
+    The folder can be a stranger's, and a run writes to the files that it finds there.
+    """
+    top = folder.resolve()
+    for path, folders, files in os.walk(folder):
+        for link in (Path(path, name) for name in [*folders, *files]):
+            if link.is_symlink() and not _resolved(link).is_relative_to(top):
+                raise RunFolderError(
+                    f"{link}: is a link that leads out of the run folder, to which a run would "
+                    f"write; put a file or folder in its place, or remove it"
+                )
+
+
+def _resolved(link: Path) -> Path:
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError):  # links in a circle lead nowhere
+        return Path("/")
+
+
 def is_claimed(folder: Path) -> bool:
     """Whether a living process holds ``folder``."""
     descriptor = os.open(folder, os.O_RDONLY)

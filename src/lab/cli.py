@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from lab.claim import refuse_links
 from lab.config.check import check
 from lab.config.hydra_nodes import check_hydra
 from lab.config.schema import Config
@@ -138,6 +139,7 @@ def execute_run(cfg: DictConfig) -> float | None:
 def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
     try:
         if cfg.run is not None:
+            refuse_links(Path(cfg.run))
             refuse_other_settings(cfg, overrides)
         if "ablation" in cfg:
             raise ConfigError("ablation: a plan is many runs: python train.py -m ablation=NAME")

@@ -29,6 +29,7 @@ from lab.saved import predict, saved_config, test_again
 from lab.trackers import Tracker
 
 log = logging.getLogger(__name__)
+_OF_HYDRA = ("run.log", ".hydra")  # it writes them into the folder of a run that has not begun
 
 
 def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
@@ -87,11 +88,20 @@ def _quieten_libraries() -> None:
 
 
 def _refuse_a_second_run(folder: Path) -> None:
-    """Raises RunFolderError if ``folder``, named with hydra.run.dir, is that of another run."""
+    """Raise RunFolderError if ``folder``, named with hydra.run.dir, is in use.
+
+    A config can name any folder, and a run replaces files such as config.yaml.
+    """
     if (folder / FILE_NAME).is_file():
         raise RunFolderError(
             f"{folder}: a run is there already; continue it with task=fit run={folder}, or name "
             f"another folder"
+        )
+    names = sorted(path.name for path in folder.iterdir() if path.suffix != ".part")
+    others = [name for name in names if name not in _OF_HYDRA]
+    if others:
+        raise RunFolderError(
+            f"{folder}: holds other files ({others[0]}); name a new folder with hydra.run.dir=…"
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from lab.ablation.compose import Job
 from lab.ablation.plan import Plan
 from lab.atomic import remove_leftovers, write_json
-from lab.claim import is_claimed
+from lab.claim import is_claimed, refuse_links
 from lab.errors import RunFolderError
 from lab.printable import printable
 from lab.record import FILE_NAME, RunRecord, Status, git_state
@@ -65,7 +65,11 @@ class JobFolder:
         The folder is named for what the job computes, so only paths, trackers, names and such can
         differ: what is said of them now counts, or a job that failed by a wrong path would fail
         for ever.
+
+        Raises:
+            RunFolderError: a link leads out of the folder.
         """
+        refuse_links(self.path)
         record, job = self.record(), self.job
         anew = replace(
             record,

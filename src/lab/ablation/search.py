@@ -20,7 +20,7 @@ from lab.ablation.space import split_space
 from lab.ablation.study import FrozenTrial, SearchStudy
 from lab.ablation.sweep import PATIENCE, Launch, wait_while_running
 from lab.ablation.trial_configs import TrialConfigs, about
-from lab.claim import claimed
+from lab.claim import claimed, refuse_links
 from lab.config.schema import Config, Count, FolderName, Section, Seed
 from lab.errors import ConfigError, PlanError, RunFolderError, UserError
 from lab.interruption import Interruption, RunInterrupted
@@ -168,6 +168,8 @@ class Search:
         wait_while_running(folders, PATIENCE)
         each_once = {f.path: f for f in folders}.values()  # settings may make no difference
         due = [f for f in each_once if action_due(f.status(), retry_failed=False)]
+        for folder in due:
+            refuse_links(folder.path)
         returns: Sequence[JobReturn] = []
         if due:
             try:

@@ -111,6 +111,7 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
     """Raises UserError for a run that is not there, or that this kind is not for."""
     from hydra.utils import get_method  # imports torch with what it finds
 
+    from lab.claim import refuse_links
     from lab.interpret.findings import FOLDER
     from lab.interpret.steps import misfit, take
     from lab.record import RunRecord
@@ -120,6 +121,7 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
     run = newest_run(given)
     if run != given:
         print(f"of the newest run there, {run}", file=sys.stderr)  # noqa: T201
+    refuse_links(run)
     status = RunRecord.read(run).status
     if status != "done":
         told = f"{run} is not finished ({status}): what is seen is a checkpoint of it"
