@@ -98,6 +98,27 @@ def _photos(folder: Path) -> None:
     (folder / "photos" / "bees" / "9.jpg").write_bytes(b"<html>not found</html>")
 
 
+def _photos_and(file: str) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        _good_photos(folder)
+        (folder / "photos" / file).parent.mkdir()
+        (folder / "photos" / file).touch()
+
+    return prepare
+
+
+def _photos_in_train_and_dev(folder: Path) -> None:
+    _good_photos(folder)
+    (folder / "photos").rename(folder / "train")
+    (folder / "photos" / "dev").mkdir(parents=True)
+    (folder / "train").rename(folder / "photos" / "train")
+
+
+def _dangling_link(folder: Path) -> None:
+    _good_photos(folder)
+    (folder / "photos" / "bees" / "9.png").symlink_to("nowhere")
+
+
 def _file_named(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).touch()
 
@@ -173,6 +194,9 @@ CASES = [
     Case("phases, and a length of all", [*PHOTOS, "trainer.max_epochs=3"]),
     Case("a folder of images that is not there", PHOTOS),
     Case("a file that is no image", PHOTOS, _photos),
+    Case("a class without an image that is read", PHOTOS, _photos_and("wasps/0.tif")),
+    Case("a folder beside train that is no part", PHOTOS, _photos_in_train_and_dev),
+    Case("a link that leads nowhere among images", PHOTOS, _dangling_link),
     Case("weights that are not there", [*PHOTOS, "model.weights=body.pth"], _good_photos),
     Case("a misspelt plan", ["-m", "ablation=weight_decy"]),
     Case("a plan as a single run", ["ablation=weight_decay"]),

@@ -1,12 +1,13 @@
 """Images: decoding, the cache, the splits, augmentation, and files that are no images."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
@@ -88,6 +89,168 @@ def test_images_are_squares_cut_from_the_centre(tmp_path: Path) -> None:
     images = decoded([tmp_path / "wide.png"], 20, tmp_path / "cache", root=tmp_path)
     assert images.shape == (1, 3, 20, 20)
     assert (images == 200).all()
+
+
+# -- images as cameras, scanners and drawing programs write them -----------------------------------
+
+RAMP = np.linspace(0, 255, 16).astype(np.uint8)[None, :].repeat(16, axis=0)
+GREY = Image.fromarray(RAMP)
+PHOTO = GREY.convert("RGB")
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    """The image as it is given to a model, shape (3, 16, 16)."""
+    return decoded([path], 16, path.parent / "cache", root=path.parent)[0].astype(int)
+
+
+def test_sixteen_bits_of_grey_keep_their_shades(tmp_path: Path) -> None:
+    Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "x-ray.png")
+    assert np.array_equal(pixels_of(tmp_path / "x-ray.png"), [RAMP] * 3)
+
+
+@pytest.mark.parametrize("name", ["icon.png", "icon.webp"])
+def test_a_drawing_that_is_all_transparency_is_on_white(tmp_path: Path, name: str) -> None:
+    black = np.zeros((16, 16, 3), np.uint8)
+    Image.fromarray(np.dstack([black, RAMP])).save(tmp_path / name, lossless=True)
+    assert np.array_equal(pixels_of(tmp_path / name), [255 - RAMP.astype(int)] * 3)
+
+
+def test_a_palette_may_have_a_transparent_colour(tmp_path: Path) -> None:
+    GREY.convert("P").save(tmp_path / "a.gif", transparency=0)
+    expected = np.where(RAMP == 0, 255, RAMP)
+    assert np.abs(pixels_of(tmp_path / "a.gif") - expected).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "1", "L", "LA", "RGBA", "P"])
+def test_other_modes_look_as_they_do_elsewhere(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    PHOTO.convert(mode).save(path, quality=100)
+    expected = np.asarray(PHOTO.convert(mode).convert("RGB")).transpose(2, 0, 1).astype(int)
+    assert np.abs(pixels_of(path) - expected).max() <= 2
+
+
+def test_a_photo_is_turned_as_the_camera_was(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6  # the camera was turned to the right
+    PHOTO.save(tmp_path / "a.jpg", exif=exif, quality=100)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.jpg")))[..., 0]
+    assert np.array_equal(pixels_of(tmp_path / "a.jpg")[0], expected)
+    assert expected[0].std() < 2  # what went from left to right goes from top to bottom
+    assert expected[:, 0].std() > 50
+
+
+def test_a_photo_of_several_pictures_is_its_first(tmp_path: Path) -> None:
+    PHOTO.save(tmp_path / "a.mpo", save_all=True, append_images=[PHOTO.rotate(90)], quality=100)
+    (tmp_path / "a.mpo").rename(tmp_path / "a.jpg")  # as phones call it
+    assert np.abs(pixels_of(tmp_path / "a.jpg")[0] - RAMP.astype(int)).max() <= 2
+
+
+# -- folders as people have them -------------------------------------------------------------------
+
+
+def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", ["train", "val"])
+    assert "left out" not in module(root, tmp_path).summary()
+    for name in ("a.bmp", "b.bmp", "c.HEIC", "notes", ".hidden"):
+        (root / "train" / "ants" / name).touch()
+    write_image(root / "train" / "ants" / "more" / "d.png", 0)
+    write_image(root / "val" / "e.png", 0)
+    summary = module(root, tmp_path).summary()
+    assert summary.partition("; left out: ")[2] == (
+        "2 named .bmp, 1 named .HEIC, 1 in deeper folders, 1 without an ending, "
+        "1 outside of class folders (images are .gif, .jpeg, .jpg, .png, .webp)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        (None, "is a class folder without an image; add some or remove it$"),
+        ("0.tif", r"is a class folder .*; in it: 1 named \.tif \(images are"),
+        ("more/0.png", "is a class folder .*; in it: 1 in deeper folders"),
+    ],
+)
+def test_a_class_folder_without_an_image_is_refused(
+    tmp_path: Path, file: str | None, told: str
+) -> None:
+    root = folder(tmp_path / "photos", ["."])
+    (root / "wasps").mkdir()
+    if file:
+        (root / "wasps" / file).parent.mkdir(exist_ok=True)
+        (root / "wasps" / file).touch()
+    with pytest.raises(DataError, match=rf"photos/wasps: {told}"):
+        module(root, tmp_path)
+
+
+def test_a_part_without_class_folders_is_refused(tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", ["train"])
+    write_image(root / "test" / "0.png", 0)
+    with pytest.raises(DataError, match="photos/test: has no folder for each class"):
+        module(root, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_the_validation_folder_may_have_another_name(tmp_path: Path, name: str) -> None:
+    parts = ["train", "val", "test"]
+    usual = module(folder(tmp_path / "a", parts), tmp_path)
+    other = module(folder(tmp_path / "b", ["train", name, "test"]), tmp_path)
+    for part in parts:
+        assert torch.equal(usual.parts[part][0], other.parts[part][0])
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        (["train", "dev"], "dev"),
+        (["train", "Test"], "Test"),
+        (["train", "val", "valid"], "valid"),
+        (["train", "cars"], "cars"),
+    ],
+)
+def test_a_folder_beside_train_that_is_no_part_is_refused(
+    tmp_path: Path, parts: list[str], told: str
+) -> None:
+    with pytest.raises(DataError, match=f"photos/{told}: beside train there may be val"):
+        module(folder(tmp_path / "photos", parts), tmp_path)
+
+
+def test_a_class_may_be_called_valid(tmp_path: Path) -> None:
+    for name in ("valid", "invalid"):
+        for i in range(10):
+            write_image(tmp_path / "photos" / name / f"{i}.png", i)
+    assert module(tmp_path / "photos", tmp_path).classes == ["invalid", "valid"]
+
+
+@pytest.mark.parametrize("place", ["a.png", "train/ants/a.png", "train/wasps", "test"])
+@pytest.mark.parametrize("target", ["nowhere", "itself"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, place: str, target: str) -> None:
+    link = folder(tmp_path / "photos", ["train", "val"]) / place
+    link.symlink_to(link if target == "itself" else tmp_path / "nowhere")
+    with pytest.raises(DataError, match=f"photos/{place}: is a link that leads nowhere"):
+        module(tmp_path / "photos", tmp_path)
+
+
+def test_a_link_to_an_image_is_an_image(tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", ["."])
+    (root / "ants" / "more.png").symlink_to(root / "ants" / "0.png")
+    assert sum(part_sizes(module(root, tmp_path)).values()) == 21
+
+
+def test_a_pipe_among_the_images_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", ["."])
+    os.mkfifo(root / "ants" / "a.png")
+    with pytest.raises(DataError, match=r"ants/a\.png: is not a regular file"):
+        module(root, tmp_path)
+
+
+def test_a_class_is_one_however_its_accent_is_written(tmp_path: Path) -> None:
+    for part, form in (("train", "NFC"), ("val", "NFD")):
+        for name in ("café", "thé"):
+            for i in range(10):
+                write_image(tmp_path / part / unicodedata.normalize(form, name) / f"{i}.png", i)
+    data = module(tmp_path, tmp_path / "elsewhere")
+    assert data.classes == ["café", "thé"]
+    assert data.parts["test"][1].bincount().tolist() == [10, 10]
 
 
 def test_each_part_has_its_pictures_by_name(tmp_path: Path) -> None:

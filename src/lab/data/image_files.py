@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,12 @@ from lab.atomic import atomic_write
 from lab.data.array_files import read_array
 from lab.errors import DataError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 IMAGE_FILES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+_DECODING = 2  # to be raised when the same file gives other pixels, so that no old cache is read
 
 
 def decoded(files: list[Path], size: int, cache: Path, *, root: Path) -> NDArray[np.uint8]:
@@ -59,22 +65,82 @@ def _decode(file: Path, size: int) -> NDArray[np.uint8]:
     try:
         # by its content alone, Pillow would hand a file to Ghostscript (EPS), whatever its name
         with Image.open(file, formats=_FORMATS) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
+            image = _rgb(ImageOps.exif_transpose(opened))
     except Exception as error:  # decoders raise whatever they come upon in a damaged file
         raise DataError(f"{file}: is not an image that can be decoded ({error})") from error
     pixels = functional.resize(functional.pil_to_tensor(image), [size], antialias=True)
     return functional.center_crop(pixels, [size]).numpy()
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Image files in the folders of ``folder``, sorted; hidden ones and other files left out."""
-    return sorted(
-        file
-        for sub in sorted(folder.iterdir())
-        if sub.is_dir() and not sub.name.startswith(".")
-        for file in sub.iterdir()
-        if file.suffix.lower() in IMAGE_FILES and not file.name.startswith(".")
-    )
+def _rgb(image: "Image.Image") -> "Image.Image":
+    """``image`` in 8 bits a channel, on white where it is transparent."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    if image.has_transparency_data:  # what is drawn may be in the transparency alone
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def list_images(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """Return the images in the class folders of ``folder``, sorted, and what was left out.
+
+    That is the number of other files by what they are. Hidden files do not count.
+
+    Raises:
+        DataError: a class folder has no image, a link leads nowhere, or a folder cannot be read.
+    """
+    images: list[Path] = []
+    left_out: Counter[str] = Counter()
+    for entry in visible(folder):
+        if not entry.is_dir():
+            left_out["outside of class folders"] += entry.suffix.lower() in IMAGE_FILES
+            continue
+        own, others = [], Counter[str]()
+        for file in visible(entry):
+            if file.is_dir():
+                deeper = (name for _, _, names in os.walk(file) for name in names)
+                others["in deeper folders"] += sum(not name.startswith(".") for name in deeper)
+            elif file.suffix.lower() not in IMAGE_FILES:
+                others[f"named {file.suffix}" if file.suffix else "without an ending"] += 1
+            elif not file.is_file():
+                raise DataError(f"{file}: is not a regular file; remove it")
+            else:
+                own.append(file)
+        if not own:
+            raise DataError(
+                f"{entry}: is a class folder without an image; add some or remove it"
+                f"{described(others, '; in it: ')}"
+            )
+        images += own
+        left_out += others
+    return sorted(images), left_out
+
+
+def visible(folder: Path) -> list[Path]:
+    """Return what is in ``folder``, sorted, without hidden files.
+
+    Raises:
+        DataError: a link in it leads nowhere, or it cannot be read.
+    """
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+    for entry in entries:
+        if entry.is_symlink() and not entry.exists():
+            raise DataError(f"{entry}: is a link that leads nowhere; repair or remove it")
+    return entries
+
+
+def described(left_out: Counter[str], before: str) -> str:
+    """Say what was left out, after ``before``; nothing where nothing was."""
+    counts = [f"{number:,} {what}" for what, number in left_out.items() if number]
+    if not counts:
+        return ""
+    return f"{before}{', '.join(counts)} (images are {', '.join(sorted(IMAGE_FILES))})"
 
 
 def _digest(files: list[Path], size: int, root: Path) -> str:
@@ -82,7 +148,7 @@ def _digest(files: list[Path], size: int, root: Path) -> str:
         (str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns)
         for file in files
     ]
-    return hashlib.sha256(json.dumps([size, listed]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([_DECODING, size, listed]).encode()).hexdigest()[:32]
 
 
 def _read_cache(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:

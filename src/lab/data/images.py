@@ -1,5 +1,7 @@
 """Images in memory: decoded once, kept as uint8, changed at random on the model's device."""
 
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from lab.config.schema import Count, Fraction, Seed, Text
 from lab.data.batch_transforms import BatchTransform
-from lab.data.image_files import decoded, list_images
+from lab.data.image_files import decoded, described, list_images, visible
 from lab.data.loader import Augment
 from lab.data.pictures import PictureDataModule
 from lab.data.splits import hold_out
@@ -151,9 +153,10 @@ def _changed(images: Tensor, transforms: Sequence[nn.Module]) -> Tensor:
 class ImageFolder(ImageDataModule):
     """A folder for each class, below folders ``train``, ``val`` and ``test`` or without them.
 
-    ``test`` is what is tested on; without it ``val`` is; without both ``test_fraction`` is drawn.
-    Where there are all three, ``val`` is the validation part; otherwise ``validation_fraction`` of
-    the training images is drawn. With ``validation_fraction`` 0 everything else is trained on.
+    ``val`` may be called ``valid`` or ``validation``. ``test`` is what is tested on; without it
+    ``val`` is; without both ``test_fraction`` is drawn. Where there are all three, ``val`` is the
+    validation part; otherwise ``validation_fraction`` of the training images is drawn. With
+    ``validation_fraction`` 0 everything else is trained on.
     """
 
     def __init__(self, test_fraction: Fraction, **settings: Any) -> None:
@@ -166,27 +169,53 @@ class ImageFolder(ImageDataModule):
     def load_table(self) -> ImageTable:
         if not self.root.is_dir():
             raise DataError(f"data.root: {self.root}: no such folder")
-        given = [p for p in ("train", "val", "test") if (self.root / p).is_dir()]
-        if given and "train" not in given:
-            raise DataError(f"{self.root}: has {' and '.join(given)}, but no folder train")
-        parts = {name: list_images(self.root / name) for name in given}
-        parts = parts or {"all": list_images(self.root)}
-        classes = sorted({file.parent.name for files in parts.values() for file in files})
+        self.left_out: Counter[str] = Counter()
+        parts = {}
+        for part, folder in self._part_folders().items():
+            parts[part], left_out = list_images(folder)
+            self.left_out += left_out
+            if part != "all" and not parts[part]:
+                raise DataError(f"{folder}: has no folder for each class, with images in it")
+        files = [file for part in parts.values() for file in part]
+        # macOS and others write an accented letter in two ways.
+        names = [unicodedata.normalize("NFC", file.parent.name) for file in files]
+        classes = sorted(set(names))
         if len(classes) < 2:
             found = f"only {classes[0]}" if classes else "none"
             raise DataError(f"{self.root}: needs a folder for each of two or more classes; {found}")
-        files = [file for part in parts.values() for file in part]
         rows, start = {}, 0
         for name, listed in parts.items():
             rows[name] = np.arange(start, start + len(listed))
             start += len(listed)
         return ImageTable(
             decoded(files, self.size, self.cache, root=self.root),
-            np.array([classes.index(file.parent.name) for file in files]),
+            np.array([classes.index(name) for name in names]),
             [str(file.relative_to(self.root)) for file in files],
             classes,
             self._split(rows),
         )
+
+    def _part_folders(self) -> dict[str, Path]:
+        """The folders of ``train``, ``val`` and ``test``, or the one of ``all``."""
+        folders = [entry for entry in visible(self.root) if entry.is_dir()]
+        names = [folder.name for folder in folders]
+        if "train" not in names:
+            if given := [name for name in ("val", "test") if name in names]:
+                raise DataError(f"{self.root}: has {' and '.join(given)}, but no folder train")
+            return {"all": self.root}
+        found: dict[str, Path] = {}
+        for folder in folders:
+            part = "val" if folder.name in ("valid", "validation") else folder.name
+            if part not in ("train", "val", "test") or part in found:
+                raise DataError(
+                    f"{folder}: beside train there may be val (or valid, or validation) and test, "
+                    f"one of each; move or rename it"
+                )
+            found[part] = folder
+        return {part: found[part] for part in ("train", "val", "test") if part in found}
+
+    def summary(self) -> str:
+        return super().summary() + described(self.left_out, "; left out: ")
 
     def _split(self, given: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
         if "all" in given:
