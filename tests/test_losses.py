@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lab.losses import SquaredLogError, activation_of, loss_per_row
+from lab.losses import SquaredLogError, activation_of, loss_per_row, sum_and_count
 
 
 def test_cross_entropy_takes_logits_and_predicts_probabilities() -> None:
@@ -73,3 +73,34 @@ def test_losses_of_rows_are_those_of_batches_of_one(loss: nn.Module) -> None:
 def test_a_loss_without_reduction_is_taken_row_by_row() -> None:
     output, target = torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.0])
     assert loss_per_row(SquaredLogError(), output, target).tolist() == [0, 1]
+
+
+CLASS_WEIGHTS = torch.tensor([0.1, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.CrossEntropyLoss(),
+        nn.CrossEntropyLoss(weight=CLASS_WEIGHTS),
+        nn.CrossEntropyLoss(ignore_index=2),
+        nn.CrossEntropyLoss(weight=CLASS_WEIGHTS, ignore_index=2, label_smoothing=0.1),
+        nn.NLLLoss(weight=CLASS_WEIGHTS),
+        nn.MultiMarginLoss(weight=CLASS_WEIGHTS),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("batch", [1, 4, 10])
+def test_the_loss_of_all_rows_does_not_depend_on_the_batches(loss: nn.Module, batch: int) -> None:
+    torch.manual_seed(0)
+    output, target = torch.randn(10, 3), torch.tensor([2, 2, 2, 2, 0, 1, 1, 0, 2, 1])
+    parts = zip(output.split(batch), target.split(batch), strict=True)
+    pairs = [sum_and_count(loss, loss(o, t), t) for o, t in parts]
+    of_all = sum(float(total) for total, _ in pairs) / sum(float(count) for _, count in pairs)
+    assert of_all == pytest.approx(float(loss(output, target)))
+
+
+def test_a_summed_loss_is_counted_by_rows() -> None:
+    loss, target = nn.MSELoss(reduction="sum"), torch.zeros(3)
+    total, count = sum_and_count(loss, loss(torch.ones(3), target), target)
+    assert float(total) / count == 1

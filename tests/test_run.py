@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torchmetrics.classification import BinaryAccuracy
 
 import lab
-from lab import record, run
+from lab import record, run, saved
 from lab.checkpoint import Manifest, load_checkpoint
 from lab.claim import claimed
 from lab.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
 from lab.interruption import RunInterrupted
+from lab.module import SupervisedModule
 from lab.record import RunRecord, git_state
 from tests.launch import ROOT, TINY, launch
 
@@ -203,6 +206,36 @@ def test_predictions_give_the_recorded_metrics(finished: Path, tmp_path: Path) -
     recorded = RunRecord.read(folder).metrics["test"]
     assert math.sqrt(sum(e * e for e in errors) / len(errors)) == pytest.approx(recorded["rmse"])
     assert sum(map(abs, errors)) / len(errors) == pytest.approx(recorded["mae"])
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
+@pytest.mark.filterwarnings("ignore:.*LeafSpec")  # Lightning's, which a run filters too
+def test_test_metrics_do_not_depend_on_the_batches(finished: Path, precision: str) -> None:
+    config = saved.saved_config(finished)
+    config.trainer["precision"] = precision
+    of_batches = []
+    for batch_size in (7, 10_000):
+        model, data = lab.load(finished)
+        data.eval_batch_size = batch_size
+        of_batches.append(saved.test_metrics(config, model, data))
+    small, whole = of_batches
+    # bf16 has 8 bits for the loss of a batch; metrics are given float32
+    close = 1e-6 if precision == "32-true" else 2e-3
+    assert small["loss"] == pytest.approx(whole["loss"], rel=close)
+    assert small["rmse"] == pytest.approx(whole["rmse"], rel=1e-6)
+    assert small["mae"] == pytest.approx(whole["mae"], rel=1e-6)
+
+
+def test_metrics_that_agree_on_the_first_rows_are_still_two() -> None:
+    """torchmetrics would take them for one from then on."""
+    model = SupervisedModule()
+    metrics = {"at_half": BinaryAccuracy(0.5), "at_most": BinaryAccuracy(0.9)}
+    model.prepare_training(loss=nn.BCEWithLogitsLoss(), metrics={**metrics}, order_seed=0)
+    model.evaluation_metrics.update(torch.tensor([0.1, 0.2]), torch.tensor([0, 1]))
+    model.evaluation_metrics.reset()
+    model.evaluation_metrics.update(torch.tensor([0.7, 0.1]), torch.tensor([1, 0]))
+    computed = model.evaluation_metrics.compute()
+    assert (float(computed["at_half"]), float(computed["at_most"])) == (1.0, 0.5)
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(

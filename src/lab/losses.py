@@ -47,6 +47,22 @@ def activation_of(loss: nn.Module) -> Activation:
     return lambda output: output
 
 
+def sum_and_count(loss: nn.Module, value: Tensor, target: Tensor) -> tuple[Tensor, Tensor | int]:
+    """Return the sum that ``value``, the loss of a batch, is the mean of, and what it is divided by
+    for the mean: rows, or for torch's losses with class weights or an ignored class the weights of
+    the rows that count. Over batches, all sums over all counts are the loss of all rows at once.
+    """
+    value = value.float()  # 16 bits would round the product
+    if getattr(loss, "reduction", "mean") == "sum":
+        return value, len(target)
+    if not isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) or target.is_floating_point():
+        return value * len(target), len(target)
+    counts = target != loss.ignore_index
+    weights = counts if loss.weight is None else loss.weight[target.where(counts, 0)] * counts
+    count = weights.sum()
+    return torch.where(count > 0, value * count, 0), count  # nan if all rows are ignored
+
+
 def loss_per_row(loss: nn.Module, output: Tensor, target: Tensor) -> Tensor:
     """output (B, …), target (B, …) -> (B,): ``loss`` unreduced, or of each row as a batch of one.
 

@@ -7,16 +7,18 @@ from typing import Any, Self, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins.precision import HalfPrecision
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from lab.config.schema import NonFiniteCheck
 from lab.data.loader import Executions
 from lab.errors import CheckpointError, ConfigError
-from lab.losses import activation_of
+from lab.losses import activation_of, sum_and_count
+from lab.metrics import Quotient
 from lab.nonfinite import (
     NonFiniteLossError,
     describe_loss,
@@ -33,6 +35,7 @@ from lab.running_loss import RunningLoss
 from lab.sharding import FullySharded, shard
 from lab.step_taker import StepTaker, step_taker
 
+_HALF = (torch.float16, torch.bfloat16)
 _STEP_COUNT = "epoch_loop.manual_optimization.optim_step_progress"  # in Lightning's checkpoints
 
 
@@ -62,8 +65,10 @@ class SupervisedModule(LightningModule):
         fit when it is not finite."""
         self.loss_function = loss
         self.activation = activation_of(loss)
-        self.evaluation_loss = MeanMetric(nan_strategy="disable")  # nan is nan
-        self.evaluation_metrics = MetricCollection(dict(metrics))
+        self.evaluation_loss = Quotient()
+        # Metrics whose first batch gives them equal states would otherwise be taken for the same,
+        # as accuracies with two thresholds are.
+        self.evaluation_metrics = MetricCollection(dict(metrics), compute_groups=False)
         self.metric_names = list(metrics)
         self.order_seed = order_seed
         self.error_if_nonfinite = error_if_nonfinite
@@ -249,6 +254,17 @@ class SupervisedModule(LightningModule):
         """Raises TrainingError if a loss since the last report was not finite."""
         with self._losses_described(self.total_steps):
             self.running_loss.check()
+        self._sum_in_single_precision()
+
+    def on_test_start(self) -> None:
+        self._sum_in_single_precision()
+
+    def _sum_in_single_precision(self) -> None:
+        """Keep the sums of loss and metrics out of 16 bits, to which ``precision=bf16-true``
+        converts them: there 256 + 1 is 256."""
+        if isinstance(self.trainer.precision_plugin, HalfPrecision):
+            self.evaluation_loss.to(torch.float32)
+            self.evaluation_metrics.to(torch.float32)
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         self._evaluate(batch)
@@ -269,7 +285,10 @@ class SupervisedModule(LightningModule):
     def _evaluate(self, batch: Sequence[Tensor]) -> None:
         *inputs, target = batch
         output = self(*inputs)
-        self.evaluation_loss.update(self.loss_function(output, target), len(target))
+        loss = self.loss_function(output, target)
+        self.evaluation_loss.update(*sum_and_count(self.loss_function, loss, target))
+        if output.dtype in _HALF:
+            output, target = output.float(), target.float() if target.dtype in _HALF else target
         self.evaluation_metrics.update(self.activation(output), target)
 
     def _evaluation_result(self, stage: str) -> dict[str, float]:
