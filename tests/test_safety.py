@@ -14,7 +14,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from lab import terminal
@@ -35,10 +35,11 @@ from lab.interpret.findings import Findings
 from lab.models.vision import _state_at
 from lab.overrides import CONF, force_overrides
 from lab.record import RunRecord
+from lab.report.__main__ import main as report
 from lab.report.plan_file import PlanFile
 from lab.secrets import RedactingFormatter, redacted, refuse_secrets
 from tests.launch import TINY, launch
-from tests.report.plan_folders import config_of
+from tests.report.plan_folders import config_of, write_job
 from tests.test_checkpoint import save
 
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCY"
@@ -368,6 +369,50 @@ def test_a_title_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) 
     assert "\u202e" not in shown
     assert shown.replace("\n", "").count("[bold]") >= 1
     assert r"\x1b" in shown
+
+
+@pytest.mark.parametrize(
+    "name", ["x\x1b]0;pwn\x07", "\u202etxt", "[/a]", "x.y", "", "_modules", "a/b"]
+)
+@pytest.mark.parametrize("place", ["phases", "objective.metrics"])
+def test_a_name_that_is_none_is_refused(name: str, place: str, tmp_path: Path) -> None:
+    phases = {"phases": {name: {"epochs": 1}}, "trainer": {"max_epochs": None}}
+    metrics = {"objective": {"metrics": {name: {"_target_": "torchmetrics.MeanSquaredError"}}}}
+    other = phases if place == "phases" else metrics
+    config = check(composed("experiment=collab")).model_dump(mode="json")
+    with pytest.raises(ConfigError, match=f"{place}: .* is no name"):
+        check(cast(DictConfig, OmegaConf.merge(config, other)))
+    for key, value in other.items():
+        config[key] |= value
+    record = RunRecord.planned(config, [])
+    record.write(tmp_path)
+    with pytest.raises(RunFolderError, match="which is no name"):
+        RunRecord.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["keys", "forward", "compute", "training", "loss"])
+def test_a_metric_that_would_hide_something_else_is_refused(name: str, tmp_path: Path) -> None:
+    metric = f"objective.metrics.{name}={{_target_: torchmetrics.MeanSquaredError}}"
+    with pytest.raises(ConfigError, match=f"objective.metrics.*{name}.*choose another"):
+        launch([*TINY, metric], tmp_path / "run")
+
+
+def test_what_others_have_named_does_nothing_to_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_job(tmp_path / "a", TITLE, {f"optim.{TITLE}": 1}, 0, {TITLE: 0.9, "[/a]": 1.0})
+    write_job(tmp_path / "b", TITLE, {f"optim.{TITLE}": TITLE}, 0, {TITLE: 0.8})
+    terminal._console.file = None  # type: ignore[assignment]
+    terminal.show_test(TITLE, {TITLE: 0.5, "[/a]": 1.0}, {TITLE: {TITLE: 0.25}})
+    report(["diff", str(tmp_path / "a"), str(tmp_path / "b")])
+    for form in ("terminal", "csv", "markdown", "latex"):
+        report([str(tmp_path), "--format", form])
+    logged = logging.LogRecord("x", 40, "", 0, "of %s", (TITLE,), None)
+    shown = capsys.readouterr().out + RedactingFormatter().format(logged)
+    assert shown.count("[/a]") > 3
+    assert r"\x1b" in shown
+    for character in "\x1b\x07\u202e":
+        assert character not in shown
 
 
 def test_a_checkpoint_of_objects_is_refused_by_the_loader_of_weights(tmp_path: Path) -> None:

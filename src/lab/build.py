@@ -48,12 +48,18 @@ def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
     _check_fits(config, sizes)
     model: SupervisedModule = instantiate({**config.model}, **sizes, _convert_="all")
     objective = config.objective
-    model.prepare_training(
-        loss=instantiate(objective.loss, _convert_="all"),
-        metrics={name: instantiate(m, _convert_="all") for name, m in objective.metrics.items()},
-        order_seed=config.seeds.order,
-        error_if_nonfinite=config.error_if_nonfinite,
-    )
+    loss = instantiate(objective.loss, _convert_="all")
+    metrics = {name: instantiate(m, _convert_="all") for name, m in objective.metrics.items()}
+    try:
+        model.prepare_training(
+            loss=loss,
+            metrics=metrics,
+            order_seed=config.seeds.order,
+            error_if_nonfinite=config.error_if_nonfinite,
+        )
+    except KeyError as error:  # torch's, for a name that each module has for something else
+        told = f"a metric cannot have this name ({error.args[0]}); choose another"
+        raise ConfigError(f"objective.metrics: {told}") from error
     return model
 
 

@@ -189,7 +189,8 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
         error = failure.__cause__ or failure if isinstance(failure, JobFailed) else failure
         told = as_user_error(error)
         if told is None or show_traceback:
-            print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201
+            shown = printable(redacted("".join(traceback.format_exception(error))))
+            print(shown, file=sys.stderr)  # noqa: T201
             sys.exit(1 if told is None else told.exit_status)
         # what all ranks meet, and what another has met, is rank 0's to tell
         if not (rank_of_environment() and isinstance(told, _OF_ALL_RANKS)):

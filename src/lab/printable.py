@@ -1,6 +1,10 @@
 """Text from data and configs, made safe to show: a terminal obeys control characters."""
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -13,3 +17,10 @@ def printable(text: str) -> str:
 def in_a_line(text: str) -> str:
     """``printable``, with tabs and line ends written out as well: for a cell of a table."""
     return printable(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def as_cell(text: str) -> "Text":
+    """Return ``in_a_line`` for a cell of a table of ``rich``, in which brackets are no markup."""
+    from rich.text import Text  # the check of a config does without it
+
+    return Text(in_a_line(text))

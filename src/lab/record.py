@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lab.atomic import atomic_write, write_json
+from lab.config.schema import NAME
 from lab.errors import RankError, RunFolderError
 from lab.printable import printable
 from lab.secrets import redacted
@@ -49,6 +51,7 @@ NOT_IDENTITY = (
     "steps_per_execution",
     "error_if_nonfinite",
 )
+_NAME = re.compile(NAME)
 _NO_ERROR = {"type": "", "message": ""}
 _PROJECT = Path(__file__).resolve().parents[2]  # the folder of train.py and conf/
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
@@ -171,6 +174,12 @@ def _checked(record: RunRecord) -> RunRecord:
     ]
     if lacking:
         raise ValueError(f"it lacks {', '.join(lacking)}")
+    # Others, such as what a callback has logged, may have any name, and are escaped where shown.
+    for section, key in ((record.config, "phases"), (record.config.get("objective"), "metrics")):
+        names = section.get(key) if isinstance(section, dict) else None
+        for name in names if isinstance(names, dict) else ():
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"config: {key} has {name!r}, which is no name")
     return record
 
 

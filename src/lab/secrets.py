@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import ConfigError
+from lab.printable import printable
 
 _VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
 _SETTING = re.compile(
@@ -68,10 +69,10 @@ _ASSIGNED = re.compile(
 
 
 class RedactingFormatter(logging.Formatter):
-    """A log record as text, tracebacks included, without secrets."""
+    """A log record as text, tracebacks included, without secrets and control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        return printable(redacted(super().format(record)))
 
 
 def _told(name: str, value: str, variables: dict[str, str]) -> str | None:

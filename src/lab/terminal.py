@@ -10,7 +10,7 @@ from rich.table import Table
 from lab.config.schema import Objective
 from lab.module import SupervisedModule
 from lab.optim.optimizers import build_optimizer, describe_groups
-from lab.printable import printable
+from lab.printable import as_cell, printable
 from lab.run_checkpoints import epoch_metrics
 
 _console = Console(highlight=False)
@@ -26,12 +26,12 @@ def show_groups(model: SupervisedModule) -> None:
     """The parameter groups as the phase will have them: rates, decay and what is frozen."""
     phase = model.phase
     title = f"{phase.name}: {phase.optim.name}, schedule {phase.schedule.name}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=as_cell(title), title_justify="left")
     for column in ("group", "parameters", "lr", "weight decay", "frozen"):  # 80 columns hold them
         table.add_column(column, justify="left" if column == "group" else "right", no_wrap=True)
     for row in describe_groups(build_optimizer(model, phase.optim)):
         table.add_row(
-            row.name,
+            as_cell(row.name),
             f"{row.parameters:,}",
             f"{row.lr:.3g}",
             f"{row.weight_decay:.3g} {row.mode}" if row.weight_decay else "none",
@@ -50,9 +50,9 @@ def show_test(
     table = Table()
     table.add_column("on the test part")
     for name in metrics:
-        table.add_column(name, justify="right")
+        table.add_column(as_cell(name), justify="right")
     for label, values in {model: metrics, **baselines}.items():
-        table.add_row(label, *(f"{values[m]:.4f}" if m in values else "" for m in metrics))
+        table.add_row(as_cell(label), *(f"{values[m]:.4f}" if m in values else "" for m in metrics))
     _console.print(table)
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,34 @@ def test_the_ending_of_a_file_says_its_format(ending: str, tmp_path: Path) -> No
         assert "decoupled" in output.read_text()
     else:
         assert output.read_text() == (folder / f"report.{ending}").read_text()
+
+
+def test_no_text_becomes_a_link_in_markdown(tmp_path: Path) -> None:
+    link = "[see](https://elsewhere) ![x](https://pixel) [y]: https://elsewhere"
+    names = ["none", link]
+    result = {"rmse": 1.0}
+    baseline = {"variant": "none"}
+    folder = write_plan(
+        tmp_path / "p", lambda *_: result, variants=names, baseline=baseline, claim=link
+    )
+    write_tables(folder)
+    text = (folder / "report.md").read_text()
+    assert r"[see\](https://elsewhere) ![x\](https://pixel) [y\]: https://elsewhere" in text
+    assert re.search(r"(?<!\\)\][(:]", text) is None
+    assert "[95 %]" in text
+
+
+@pytest.mark.parametrize(
+    "baseline", ["optim.betas=[0.9, 0.999],seed_of=1", "seed_of=1.0, optim.betas=[9e-1,0.999]"]
+)
+def test_a_baseline_may_hold_a_list(
+    baseline: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = [{"optim.betas": betas, "seed_of": 1} for betas in ([0.9, 0.99], [0.9, 0.999])]
+    folder = write_plan(tmp_path / "p", lambda *_: {"rmse": 1.0}, grid=grid)
+    assert main([str(folder), "--format", "csv", "--baseline", baseline]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["baseline"] for row in rows] == ["optim.betas=[0.9, 0.999] seed_of=1"] * 2
 
 
 @pytest.mark.parametrize(

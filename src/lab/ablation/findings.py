@@ -11,6 +11,7 @@ from rich.text import Text
 
 from lab.ablation.listing import duration
 from lab.ablation.study import SearchStudy
+from lab.printable import as_cell, printable
 from lab.report.write import console
 
 _BEST = 5
@@ -62,7 +63,7 @@ def show_end(
         told = trial.user_attrs["error"] if trial in failed else stopped[trial.number]
         name = trial.user_attrs.get("folder")
         log = f"\n    log: {where}/{name}/run.log" if name else ""
-        out.print(Text(f"  trial {trial.number}: {told}{log}"), soft_wrap=True)
+        out.print(Text(printable(f"  trial {trial.number}: {told}{log}")), soft_wrap=True)
     counts = [
         *([f"{len(failed)} failed (hydra.sweeper.trials=… adds others)"] if failed else []),
         *(
@@ -85,9 +86,9 @@ def command(study: SearchStudy, trial: FrozenTrial, said: list[str]) -> str:
 def _best_table(study: SearchStudy, metric: str) -> Table:
     table = Table()
     for name in ("trial", *(p.key for p in study.space), metric, "folder"):
-        table.add_column(name, justify="left" if name == "folder" else "right")
+        table.add_column(as_cell(name), justify="left" if name == "folder" else "right")
     for trial in study.best()[:_BEST]:
         drawn = [p.text(trial.params[p.key]) for p in study.space]
         cells = [str(trial.number), *drawn, f"{trial.value:.4f}", trial.user_attrs["folder"]]
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(as_cell, cells))
     return table

@@ -15,7 +15,7 @@ from lab.ablation.estimate import Estimate
 from lab.ablation.folder import JobFolder, State
 from lab.ablation.plan import label_of
 from lab.errors import RunFolderError
-from lab.printable import printable
+from lab.printable import as_cell, printable
 from lab.record import RunRecord
 from lab.report.write import console
 
@@ -44,7 +44,9 @@ def show_jobs(
     variants = any(job.job.variant for job in jobs)
     table = Table()
     for name in ("job", *(["variant"] if variants else []), *keys, "seed", "folder", "", "about"):
-        table.add_column(name, justify="right" if name in ("job", "seed", "about") else "left")
+        table.add_column(
+            as_cell(name), justify="right" if name in ("job", "seed", "about") else "left"
+        )
     for number, (folder, status, taken) in enumerate(zip(jobs, statuses, seconds, strict=True), 1):
         job = folder.job
         variant = " = ".join(filter(None, [job.variant, *job.same_as]))
@@ -53,7 +55,7 @@ def show_jobs(
             label_of(None, {"": job.settings[k]})[1:] if k in job.settings else "" for k in keys
         ]
         cells = [str(number), *([variant] if variants else []), *settings, str(job.seed)]
-        table.add_row(*map(Text, [*cells, folder.path.name, actions[status], about]))
+        table.add_row(*map(as_cell, [*cells, folder.path.name, actions[status], about]))
     out = console()
     out.print(table)
     known = [taken for taken in seconds if taken]
@@ -92,7 +94,7 @@ class JobLines:
         if not self.console.is_terminal:
             return nullcontext()
         job = f"[{self.ended + 1}/{self.total}] {describe(RunRecord.read(folder))}"
-        return self.console.status(Text(f"{job}  log: {os.path.relpath(folder)}/run.log"))
+        return self.console.status(as_cell(f"{job}  log: {os.path.relpath(folder)}/run.log"))
 
     def end(self, folder: Path, error: BaseException | None = None) -> None:
         """``error`` is what kept a job from even writing its record."""
@@ -167,7 +169,8 @@ def show_failures(
             record = job.record()
         except RunFolderError as error:
             where = os.path.relpath(job.path)
-            out.print(Text(f"  {error}; remove {where} to run that job anew"), soft_wrap=True)
+            told = f"  {error}; remove {where} to run that job anew"
+            out.print(Text(printable(told)), soft_wrap=True)
             continue
         log = job.path / "run.log"
         shown = log.relative_to(base) if log.is_relative_to(base) else log

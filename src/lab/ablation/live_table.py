@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from lab.ablation.listing import JobLines, describe, duration
+from lab.printable import as_cell
 from lab.record import RunRecord
 
 _INTERVAL = 0.5  # seconds between two drawings
@@ -63,7 +63,7 @@ class LiveTable:
             record = self._records[folder]
             cells = [describe(record), *([",".join(gpus)] if on_gpus else [])]
             cells += [duration(now - lines.begun[folder]), position(folder, record.config)]
-            table.add_row(*map(Text, cells))
+            table.add_row(*map(as_cell, cells))
         return table
 
 

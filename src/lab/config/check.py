@@ -72,6 +72,9 @@ def _schema_fault(error: Any, values: dict[str, Any]) -> str:
     path, owner = _locate(error["loc"], values)
     where = ".".join(map(str, path))
     given = error.get("input")
+    if error["loc"][-1] == "[key]":
+        where = where.removesuffix(f".{given}.[key]")
+        return f"{where}: {given!r} is no name; a letter, then letters, digits, _ and -"
     if given == "???":
         return ""  # told as missing
     match error["type"]:

@@ -49,6 +49,8 @@ def combination_faults(config: Config) -> list[str]:
             f"objective.metric: no metric '{config.objective.metric}'"
             f"{suggestion(config.objective.metric, metrics)}"
         )
+    if "loss" in metrics:
+        faults.append("objective.metrics.loss: this is the name of objective.loss; choose another")
     stages = ["val"] if config.has_validation else []
     monitors = ["train/loss", *(f"{s}/{m}" for s in stages for m in ["loss", *metrics])]
     for name, node in config.callbacks.items():

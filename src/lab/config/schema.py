@@ -22,6 +22,11 @@ NonFiniteCheck = Literal["loss", "gradients", "none"]
 Node = dict[str, Any]
 
 
+# Metrics, phases and the like are named in files, tables and the keys of others
+NAME = r"^[^\W\d_][\w-]*$"
+Name = Annotated[Text, Field(pattern=NAME)]
+
+
 class Section(BaseModel):
     """A part of the config in which an unknown key is an error."""
 
@@ -186,7 +191,7 @@ class Objective(Section):
     """What is minimised, what is measured, and the one place that states what "better" means."""
 
     loss: Node
-    metrics: dict[str, Node]
+    metrics: dict[Name, Node]
     metric: Text
     mode: Literal["min", "max"]
 
@@ -241,13 +246,13 @@ class Config(Section):
     objective: Objective
     optim: Optim
     schedule: Schedule
-    phases: dict[str, Phase] = {}
+    phases: dict[Name, Phase] = {}
     trainer: Node
     checkpoints: Checkpoints
     lr_find: LrFind = LrFind()
-    callbacks: dict[str, Node | None]
-    logger: dict[str, Node | None]
-    interpret: dict[str, Node | None]
+    callbacks: dict[Name, Node | None]
+    logger: dict[Name, Node | None]
+    interpret: dict[Name, Node | None]
     paths: Paths
 
     @property

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        print(printable(f"error: {error.filename}: {error.strerror}"), file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
@@ -120,12 +120,12 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
     given = settings.pop("run")
     run = newest_run(given)
     if run != given:
-        print(f"of the newest run there, {run}", file=sys.stderr)  # noqa: T201
+        print(printable(f"of the newest run there, {run}"), file=sys.stderr)  # noqa: T201
     refuse_links(run)
     status = RunRecord.read(run).status
     if status != "done":
         told = f"{run} is not finished ({status}): what is seen is a checkpoint of it"
-        print(told, file=sys.stderr)  # noqa: T201
+        print(printable(told), file=sys.stderr)  # noqa: T201
     step = get_method(_TARGETS[kind])
     model, data = load(run)
     told = misfit(step, model, data)
@@ -135,7 +135,7 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
     findings = take(functools.partial(step, **settings), model, data, run)
     findings.show()
     for path in findings.write(run / FOLDER):
-        print(path)  # noqa: T201
+        print(printable(str(path)))  # noqa: T201
 
 
 def _summary(target: str) -> str:

@@ -2,6 +2,7 @@
 ``python -m lab.report diff RUN_A RUN_B``: in what two of them differ."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def _report(options: argparse.Namespace) -> None:
     elif options.format in (None, "terminal"):
         print_table(table, console())
     else:
-        print(rendered(table, options.format), end="")  # noqa: T201
+        print(printable(rendered(table, options.format)), end="")  # noqa: T201
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,10 +106,11 @@ def _format_of(output: Path) -> str:
 def _parts(baseline: str | None) -> dict[str, str] | None:
     if baseline is None:
         return None
-    parts = [part.partition("=") for part in baseline.split(",")]
+    # a list has commas as well: optim.betas=[0.9, 0.999]
+    parts = [part.partition("=") for part in re.split(r",\s*(?=[\w.-]+=)", baseline)]
     if not all(separator for _, separator, _ in parts):
         raise UserError(f"--baseline is KEY=VALUE,…, not '{baseline}'")
-    return {key: value for key, _, value in parts}
+    return {key.strip(): value.strip() for key, _, value in parts}
 
 
 def _no_baseline(table: Table, wanted: str) -> str:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import yaml
+
 from lab.report.rows import Row
 
 _Values = tuple[float | str, ...]
@@ -38,11 +40,19 @@ def _values(row: Row, replaced: Mapping[str, str]) -> _Values:
 
 
 def _comparable(key: str, value: str) -> float | str:
-    """1e-2 and 0.01 are one value; names are only names."""
+    """1e-2 and 0.01 are one value, as are [1,2] and [1, 2]; names are only names."""
     if key in ("variant", "name"):
         return value
     try:
         number = float(value)
     except ValueError:
-        return value
+        return _comparable_list(key, value) if value.startswith("[") else value
     return number if math.isfinite(number) else value
+
+
+def _comparable_list(key: str, value: str) -> str:
+    try:
+        items = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return str([_comparable(key, str(item)) for item in items])

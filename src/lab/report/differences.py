@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab.printable import as_cell, printable
 from lab.record import RunRecord
 from lab.report.collect import flat
 from lab.report.comparison import shown_value
@@ -39,7 +40,6 @@ def show_differences(folders: tuple[Path, Path], console: "Console") -> None:
     """
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     a, b = map(RunRecord.read, folders)
     settings, metrics = config_differences(a, b), metric_differences(a, b)
@@ -52,7 +52,7 @@ def show_differences(folders: tuple[Path, Path], console: "Console") -> None:
         ),
     ]
     for name, folder in zip("ab", folders, strict=True):
-        console.print(f"{name}: {folder}", markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(f"{name}: {folder}"), markup=False, highlight=False, soft_wrap=True)
     for what, header, rows in lines:
         if not rows:
             console.print(f"no {what} differ")
@@ -61,7 +61,7 @@ def show_differences(folders: tuple[Path, Path], console: "Console") -> None:
         for title in header:
             table.add_column(title, overflow="fold")
         for row in rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*map(as_cell, row))
         console.print(table)
 
 

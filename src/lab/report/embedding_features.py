@@ -15,6 +15,7 @@ from rich.table import Table
 from lab.errors import RunFolderError, UserError
 from lab.interpret.embedding_features import NAME
 from lab.interpret.findings import FOLDER
+from lab.printable import as_cell, printable
 from lab.report.collect import Run, collect, varying_keys
 from lab.report.rows import Spread
 
@@ -63,17 +64,17 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         keys, values = read_scores(collect(options.folders))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
     table = Table(caption="Δ: what embeddings change in this row's error", caption_justify="left")
     for name in (*keys, "model", "features", *METRICS, "n", "Δ mae", "Δ rmsle"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(as_cell(name), no_wrap=True)
     for key in sorted(values, key=lambda k: k[:2]):
         spreads = [Spread.of(values[key][metric]) for metric in METRICS]
         rival = key[2] != "embeddings"
         gains = [f"{-gain(values, key, m).mean:+.1f} %" if rival else "" for m in METRICS[:2]]
         cells = [f"{s.mean:.{d}f} ± {s.std:.{d}f}" for s, d in zip(spreads, (2, 3, 2), strict=True)]
-        table.add_row(*key[0], *key[1:], *cells, str(spreads[0].n), *gains)
+        table.add_row(*map(as_cell, (*key[0], *key[1:])), *cells, str(spreads[0].n), *gains)
     Console(width=max(Console().width, 120)).print(table)  # wrapped numbers cannot be read
     return 0
 

@@ -1,5 +1,6 @@
 """The forms that a table takes: terminal, Markdown, LaTeX."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ _LATEX = {
     "\n": " ",
     "\r": " ",
 }
+_LINK = re.compile(r"\](?=[(\[:])")  # other brackets, as of an interval, make none
 _MARKDOWN = {
     **{character: f"\\{character}" for character in "\\|*`"},
     "<": "&lt;",
@@ -79,10 +81,10 @@ def notes_and_failures(table: Table) -> list[str]:
 def markdown(table: Table) -> str:
     """The table, its notes, and above them what a plan says of itself."""
     plan = table.comparison.plan
-    head = "" if plan is None else f"# {_replaced(plan.name, _MARKDOWN)}\n\n"
+    head = "" if plan is None else f"# {_escaped(plan.name)}\n\n"
     if plan is not None and plan.claim:
-        head += f"{_replaced(plan.claim, _MARKDOWN)}\n\n"
-    lines = [f"- {_replaced(line, _MARKDOWN)}\n" for line in notes_and_failures(table)]
+        head += f"{_escaped(plan.claim)}\n\n"
+    lines = [f"- {_escaped(line)}\n" for line in notes_and_failures(table)]
     return f"{head}{_markdown_table(table)}\n{''.join(lines)}"
 
 
@@ -105,11 +107,11 @@ def latex(table: Table) -> str:
 def _markdown_table(table: Table) -> str:
     columns = columns_of(table)
     lines = [
-        [_replaced(column.title, _MARKDOWN) for column in columns],
+        [_escaped(column.title) for column in columns],
         ["---:" if column.kind in ("metric", "cost") else "---" for column in columns],
     ]
     for index in range(len(table.rows)):
-        cells = [_replaced(column.cells[index], _MARKDOWN) for column in columns]
+        cells = [_escaped(column.cells[index]) for column in columns]
         lines.append([_around(c, index, t, "**") for c, t in zip(columns, cells, strict=True)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -141,6 +143,11 @@ def _style(column: Column, index: int) -> str:
 
 def _around(column: Column, index: int, text: str, before: str, after: str | None = None) -> str:
     return f"{before}{text}{before if after is None else after}" if index in column.best else text
+
+
+def _escaped(text: str) -> str:
+    """Return ``text`` as Markdown shows it: no markup, and no link to wherever a name says."""
+    return _LINK.sub(r"\]", _replaced(text, _MARKDOWN))
 
 
 def _replaced(text: str, replacements: dict[str, str]) -> str:

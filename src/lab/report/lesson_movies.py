@@ -17,6 +17,7 @@ from rich.text import Text
 
 from lab.errors import RunFolderError, UserError
 from lab.interpret.findings import FOLDER
+from lab.printable import printable
 from lab.report.collect import collect
 from lab.report.rows import Spread
 
@@ -113,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not found:
             raise RunFolderError(f"no finished run has {FILE}; python -m lab.interpret makes it")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
     console = Console()
     table = Table(title=f"of the lesson's 15, {len(found)} runs", title_justify="left")
@@ -128,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     for end in ("best", "worst"):
         missed = Counter(movie for overlap in found for movie in overlap[end].missed)
         named = ", ".join(f"{movie} {n}" for movie, n in missed.most_common())
-        console.print(Text(f"missed of the {end}, in how many runs: {named or 'none'}"))
+        console.print(Text(printable(f"missed of the {end}, in how many runs: {named or 'none'}")))
     return 0
 
 
