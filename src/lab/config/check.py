@@ -69,12 +69,12 @@ def _source_of(fault: str, cfg: DictConfig) -> str | None:
 
 
 def _schema_fault(error: Any, values: dict[str, Any]) -> str:
+    if error["loc"][-1] == "[key]":
+        where = ".".join(map(str, error["loc"][:-2]))
+        return f"{where}: {error['input']!r} is no name; a letter, then letters, digits, _ and -"
     path, owner = _locate(error["loc"], values)
     where = ".".join(map(str, path))
     given = error.get("input")
-    if error["loc"][-1] == "[key]":
-        where = where.removesuffix(f".{given}.[key]")
-        return f"{where}: {given!r} is no name; a letter, then letters, digits, _ and -"
     if given == "???":
         return ""  # told as missing
     match error["type"]:
