@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from lab.launched import RANK_VARIABLES
+
 os.environ["OMP_NUM_THREADS"] = "1"  # two workers share two cores; sums are the same on any machine
 settings.register_profile("suite", deadline=None, derandomize=True)  # on a busy machine as well
 settings.load_profile("suite")
@@ -14,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(autouse=True)
 def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
-    """No W&B account, no netrc and no allow-list of the developer's reaches a test."""
+    """No W&B account, netrc, allow-list or SLURM allocation of the developer's reaches a test."""
     for name in list(os.environ):
-        if name.startswith(("WANDB_", "LAB_", "HYDRA_")):
+        if name.startswith(("WANDB_", "LAB_", "HYDRA_", "SLURM_")) or name in RANK_VARIABLES:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 

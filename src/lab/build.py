@@ -26,6 +26,7 @@ from lab.interpret.activations import uncompiled
 from lab.interruption import Interruption
 from lab.module import SupervisedModule
 from lab.phases import PhasePlan, Progress
+from lab.ranks import launched_by
 from lab.run_checkpoints import RunCheckpoints
 from lab.trackers import Tracker
 
@@ -215,7 +216,7 @@ def build_trainer(
         trainer = build(
             callbacks=[*callbacks, terminal.EpochLines(), checkpoints],
             logger=trackers,
-            plugins=[AtomicCheckpointIO({checkpoints.folder: checkpoints.retained})],
+            plugins=[AtomicCheckpointIO({checkpoints.folder: checkpoints.retained}), launched_by()],
             default_root_dir=folder,
         )
     except (

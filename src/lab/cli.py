@@ -15,6 +15,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from lab.claim import refuse_links
 from lab.config.check import check
@@ -22,6 +23,7 @@ from lab.config.hydra_nodes import check_hydra
 from lab.config.schema import Config
 from lab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
 from lab.interruption import RunInterrupted
+from lab.launched import forget_ranks, rank_of_environment, settle_ranks
 from lab.overrides import (
     force_overrides,
     name_experiment,
@@ -31,25 +33,12 @@ from lab.overrides import (
 )
 from lab.printable import printable
 from lab.quick_start import import_torchmetrics
+from lab.record import RunRecord
 from lab.secrets import redacted, refuse_secrets
 from lab.user_errors import as_user_error
 
 _started: float | None = time.perf_counter()
-# What torchrun, SLURM, LSF or Lightning leave in the environment of a rank's process.
-RANK_VARIABLES = (
-    *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
-    *("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"),
-    *("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
-    "JSM_NAMESPACE_RANK",
-)
-_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
 _OF_ALL_RANKS = (ConfigError, TrainingError, RankError)
-
-
-def rank_of_environment() -> int:
-    """Which process of its run this one is, by what its launcher says; 0 where there is one."""
-    ranks = [os.environ[name] for name in _RANKS if name in os.environ]
-    return int(ranks[0]) if ranks else 0
 
 
 def seconds_since_start() -> float:
@@ -69,9 +58,25 @@ def check_what_hydra_builds() -> None:
     def composed(*arguments: Any, **settings: Any) -> DictConfig:
         cfg = compose(*arguments, **settings)
         check_hydra(cfg)
+        if cfg.hydra.mode != RunMode.MULTIRUN:
+            settle_ranks(_trainer_of(cfg))
         return cfg
 
     ConfigLoaderImpl.load_configuration = composed  # Hydra has no place for a check of one's own
+
+
+def _trainer_of(cfg: DictConfig) -> dict[str, Any]:
+    """Return the trainer's settings, of a run folder's record where one is named.
+
+    They are not checked yet: what is no trainer is none here, and is refused later.
+    """
+    trainer: Any = None
+    with contextlib.suppress(OmegaConfBaseException, RunFolderError):
+        if cfg.run is not None:
+            trainer = RunRecord.read(Path(cfg.run)).config.get("trainer")
+        elif isinstance(cfg.trainer, DictConfig):
+            trainer = OmegaConf.to_container(cfg.trainer, resolve=True)
+    return trainer if isinstance(trainer, dict) else {"devices": 1}
 
 
 def run_folder(runs: str, name: str, run: str | None) -> str:
@@ -168,12 +173,9 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise what it would print in its own words
     register_resolvers()
     sys.argv[1:] = force_overrides(sys.argv[1:])
-    if {"-m", "--multirun"} & set(
-        sys.argv
-    ):  # a sweep is nobody's rank, and its jobs start their own
-        for name in RANK_VARIABLES:
-            os.environ.pop(name, None)
     try:
+        if {"-m", "--multirun"} & set(sys.argv):  # its jobs start their own ranks
+            forget_ranks()
         refuse_unknown_options(sys.argv[1:])
         refuse_secrets(sys.argv[1:])
         check_what_hydra_builds()

@@ -35,6 +35,10 @@ class PlanError(UserError):
     exit_status = 1
 
 
+class RankVariableError(UserError):
+    """A variable that tells a process its rank is missing or wrong; every process says so."""
+
+
 class RankError(UserError):
     """Another process of the run has failed; ``word`` is what it left of its error, if anything."""
 

@@ -1,8 +1,10 @@
 """The fit of a run: data and model, its phases, the test, and what was learned."""
 
+import os
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -16,16 +18,18 @@ from lab.config.schema import Config
 from lab.data.loader import TensorDataModule
 from lab.fit_errors import raise_cause
 from lab.interpret.steps import look_inside, steps_of
-from lab.interruption import Interruption
+from lab.interruption import Interruption, RunInterrupted
+from lab.launched import MAIN_PROCESS
 from lab.module import SupervisedModule
 from lab.optim.groups import plan_parameters
 from lab.phases import Progress, plan_phases
-from lab.ranks import is_main_process
+from lab.ranks import is_main_process, launched_by
 from lab.record import RunRecord
 from lab.resume import describe_parts, refuse_other_data
 from lab.saved import chosen_checkpoint, load_weights, test_metrics
 from lab.sharding import is_sharded
 from lab.trackers import RunInfo, Tracker
+from lab.waiting import watched
 
 
 def fit(
@@ -135,7 +139,8 @@ def _train(
         with _timed(record, "fit"):
             launchers.append(trainer.strategy.launcher)
             try:
-                trainer.fit(model, datamodule=data, ckpt_path=path)
+                with _watched(trainer, interruption, record, folder):
+                    trainer.fit(model, datamodule=data, ckpt_path=path)
             except BaseException as error:
                 raise_cause(error, launchers, interruption, folder)
         path = None
@@ -146,6 +151,35 @@ def _train(
             Manifest(folder / "checkpoints").end_phase(before)
         interruption.raise_if_requested()
     return before
+
+
+def _watched(
+    trainer: Trainer, interruption: Interruption, record: RunRecord, folder: Path
+) -> AbstractContextManager[None]:
+    """Watch over a fit of several processes (``lab.waiting``), which may wait for each other."""
+    if trainer.world_size == 1:
+        return nullcontext()
+    if not launched_by().creates_processes_externally:
+        os.environ[MAIN_PROCESS] = str(os.getpid())  # for the processes that Lightning will start
+
+    def notice() -> None:
+        if trainer.local_rank == 0:
+            print(  # noqa: T201
+                f"waiting for the other processes of this run ({trainer.world_size} in all) at "
+                f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}; Ctrl-C stops it",
+                file=sys.stderr,
+            )
+
+    def give_up(number: int) -> None:
+        record.end("interrupted", 128 + number)
+        if is_main_process():
+            record.write(folder)
+        terminal.say(
+            f"{RunInterrupted(number)}, while the run was waiting for its other processes; "
+            f"continue with: python train.py task=fit run={folder}"
+        )
+
+    return watched(interruption, notice=notice, give_up=give_up)
 
 
 def _choose(config: Config, folder: Path, record: RunRecord) -> Entry:

@@ -49,7 +49,7 @@ class Interruption:
         self.at_once = at_once
         self.deferred = False
         self.requested: int | None = None
-        self._has_raised = False
+        self.has_raised = False
         self._previous: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> "Interruption":
@@ -77,7 +77,7 @@ class Interruption:
         """Return the interruption that ``error`` is or has come of; None if it is an error."""
         if isinstance(error, RunInterrupted):
             return error
-        if self._has_raised and self.requested is not None:
+        if self.has_raised and self.requested is not None:
             return RunInterrupted(self.requested)
         return None
 
@@ -87,17 +87,21 @@ class Interruption:
             for number in self._previous:
                 signal.signal(number, self._handle)
 
+    def takes(self, number: int) -> bool:
+        """Return whether signal ``number`` asks the run to stop."""
+        return number in self._previous
+
     def raise_if_requested(self) -> None:
         """Raise ``RunInterrupted`` if a signal has come."""
         if self.requested is not None:
-            self._has_raised = True
+            self.has_raised = True
             raise RunInterrupted(self.requested)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         first = self.requested is None
         self.requested = number
         if not (self.deferred and first):
-            self._has_raised = True
+            self.has_raised = True
             raise self.at_once(number)
 
 

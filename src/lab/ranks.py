@@ -11,15 +11,52 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.lsf import LSFEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
 from lab.errors import RankError
+from lab.interruption import end_with_parent
+from lab.launched import MAIN_PROCESS
 
 
 def is_main_process() -> bool:
     """Rank 0; also before the processes of a run know each other (Lightning reads the launcher's
     environment when it is imported)."""
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def launched_by() -> ClusterEnvironment:
+    """Return Lightning's view of the launcher whose variables ``settle_ranks`` has kept.
+
+    Lightning's own guess takes SLURM's variables for its ranks wherever they come from.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return TorchElasticEnvironment()
+    if "SLURM_PROCID" in os.environ:
+        return SLURMEnvironment(auto_requeue=False)
+    if "JSM_NAMESPACE_RANK" in os.environ:
+        return LSFEnvironment()
+    return LightningEnvironment()
+
+
+def end_with_launcher() -> None:
+    """On Linux, have this process end when the one ends that has started it for this run.
+
+    Rank 0 is asked to, and writes its record; the others are of no use without it and may wait in
+    a place where they can be asked nothing.
+    """
+    if MAIN_PROCESS in os.environ:
+        end_with_parent(int(os.environ[MAIN_PROCESS]), signal.SIGKILL)
+    elif not launched_by().creates_processes_externally:
+        return
+    elif not is_main_process():
+        end_with_parent(os.getppid(), signal.SIGKILL)
+    elif "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_parent(os.getppid(), signal.SIGTERM)
 
 
 def gathered(values: list[float]) -> list[list[float]]:

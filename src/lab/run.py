@@ -3,7 +3,6 @@
 import functools
 import logging
 import os
-import signal
 import time
 import warnings
 from dataclasses import replace
@@ -19,9 +18,9 @@ from lab.cli import seconds_since_start
 from lab.config.schema import Config
 from lab.errors import RunFolderError
 from lab.fit import fit, read_data
-from lab.interruption import Interruption, RunInterrupted, end_with_parent
+from lab.interruption import Interruption, RunInterrupted
 from lab.phases import Progress
-from lab.ranks import is_main_process
+from lab.ranks import end_with_launcher, is_main_process
 from lab.record import FILE_NAME, RunRecord, replace_record
 from lab.report.refresh import refresh_tables
 from lab.resume import lengthen, refuse_changes, refuse_to_lengthen
@@ -50,12 +49,14 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
 
                 run_range_test(config, folder, overrides)
         case "test":
-            test_again(folder)
+            if is_main_process():
+                test_again(folder)
         case "predict":
-            predict(folder)
+            if is_main_process():
+                predict(folder)
         case "fit":
-            if not is_main_process():  # of no use without the others, whom it may wait for
-                end_with_parent(os.getppid(), signal.SIGKILL)
+            end_with_launcher()
+            if not is_main_process():
                 return _fit_anew_or_on(config, folder, overrides)
             with claimed(folder):
                 if config.run is None:
@@ -80,6 +81,8 @@ def _quieten_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     # norms of frozen groups are meant to be
     warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
+    # Lightning looks for srun where a run on SLURM may well be of one process
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     # of what is reported: all processes have the same already
     warnings.filterwarnings("ignore", message="It is recommended to use .self.log.*sync_dist")
     if not torch.cuda.is_available():

@@ -2,10 +2,12 @@
 
 import csv
 import io
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
@@ -131,10 +133,13 @@ def test_metrics(
 
 def evaluator_for(config: Config) -> Trainer:
     """On one device: several would repeat samples to even out their shares."""
+    # Lightning looks for srun where this process may well be alone on SLURM
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     return Trainer(
         accelerator=config.trainer.get("accelerator", "auto"),
         devices=1,
         precision=config.trainer.get("precision"),
+        plugins=[LightningEnvironment()],  # whatever has started this process
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -13,9 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from lab.cli import RANK_VARIABLES
 from lab.errors import ConfigError
 from lab.interruption import end_with_parent
+from lab.launched import RANK_VARIABLES
 from lab.overrides import CONF
 from lab.record import RunRecord
 
