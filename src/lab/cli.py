@@ -27,6 +27,7 @@ from lab.launched import forget_ranks, rank_of_environment, settle_ranks
 from lab.overrides import (
     force_overrides,
     name_experiment,
+    only_shows,
     refuse_new_phases,
     refuse_other_settings,
     refuse_unknown_options,
@@ -35,6 +36,7 @@ from lab.printable import printable
 from lab.quick_start import import_torchmetrics
 from lab.record import RunRecord
 from lab.secrets import redacted, refuse_secrets
+from lab.surroundings import settle_surroundings, train_unheeded
 from lab.user_errors import as_user_error
 
 _started: float | None = time.perf_counter()
@@ -171,12 +173,15 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
     """Run a ``hydra.main`` function; what the user can mend is one line and exit status 2."""
     show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise what it would print in its own words
+    settle_surroundings()
     register_resolvers()
     sys.argv[1:] = force_overrides(sys.argv[1:])
     try:
         if {"-m", "--multirun"} & set(sys.argv):  # its jobs start their own ranks
             forget_ranks()
         refuse_unknown_options(sys.argv[1:])
+        if not only_shows(sys.argv[1:]):
+            train_unheeded()
         refuse_secrets(sys.argv[1:])
         check_what_hydra_builds()
         main()

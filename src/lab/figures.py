@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,7 +19,7 @@ DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", ":", (0, (5,
 @contextmanager
 def styled() -> Iterator[None]:
     """Around the making of a figure: names are shown as they are, dollars included, and the same
-    figure is the same file. Also a decorator: ``@styled()``."""
+    figure is the same file, whatever a ``matplotlibrc`` says. Also a decorator: ``@styled()``."""
     settings: dict[Any, Any] = {
         "text.parse_math": False,
         "svg.hashsalt": "report",
@@ -27,7 +27,10 @@ def styled() -> Iterator[None]:
         "axes.titlesize": 9,
         "axes.axisbelow": True,
     }
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    with (
+        matplotlib.style.context(["default", settings], after_reset=True),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # it shows as a box
         yield
 

@@ -49,6 +49,12 @@ def refuse_unknown_options(arguments: list[str]) -> None:
         )
 
 
+def only_shows(arguments: list[str]) -> bool:
+    """Return whether the command only prints something: ``--help``, ``--cfg job``."""
+    options, _ = get_args_parser().parse_known_args(arguments)
+    return any((options.help, options.hydra_help, options.cfg, options.info))
+
+
 def refuse_other_settings(cfg: DictConfig, overrides: list[str]) -> None:
     """Raises ConfigError for what is said beside a run folder, and is not as the run has it.
 

@@ -53,6 +53,8 @@ def as_user_error(error: BaseException) -> UserError | None:
         error
     ):
         return None
+    if isinstance(error, OSError) and error.filename is None:
+        return UserError(f"standard output cannot be written ({error.strerror})")
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return RunFolderError(
             f"{error.filename}: the run folder cannot be made ({error.strerror}); "

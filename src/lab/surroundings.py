@@ -1,0 +1,52 @@
+"""What a shell or a scheduler leaves around a command, made harmless at the command's start."""
+
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import Any, TextIO
+
+
+def settle_surroundings() -> None:
+    """Make plots independent of a window system, and every standard stream one that is there.
+
+    torchmetrics imports matplotlib, which raises where ``MPLBACKEND`` is none that it knows. A
+    standard stream that is closed has its number taken by the next file that is opened, into which
+    whatever is printed would then go.
+    """
+    os.environ["MPLBACKEND"] = "Agg"
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, so this one
+            os.set_inheritable(number, True)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = _unheeded(sys.stderr)
+
+
+def train_unheeded() -> None:
+    """From here on, what cannot be printed is left out: a run does not depend on its listener."""
+    sys.stdout = _unheeded(sys.stdout)
+
+
+class _Unheeded(io.FileIO):
+    def write(self, data: Any) -> int | None:
+        with suppress(OSError):
+            return super().write(data)
+        return memoryview(data).nbytes
+
+
+def _unheeded(stream: TextIO) -> TextIO:
+    """Return ``stream`` with a full device or a closed pipe no error; one of no file as it is."""
+    try:
+        number = stream.fileno()
+    except OSError:
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Unheeded(number, "wb", closefd=False)),
+        stream.encoding,
+        stream.errors,
+        line_buffering=bool(stream.line_buffering),
+    )
