@@ -13,6 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.profilers import Profiler
+from torch import Tensor
 
 from lab import terminal
 from lab.checkpoint import AtomicCheckpointIO
@@ -20,7 +21,7 @@ from lab.config.check import first_line
 from lab.config.schema import Config
 from lab.config.signatures import signature_of
 from lab.data.loader import TensorDataModule
-from lab.errors import ConfigError
+from lab.errors import ConfigError, DataError
 from lab.gradient_clipping import GradientClipping
 from lab.interpret.activations import uncompiled
 from lab.interruption import Interruption
@@ -106,6 +107,7 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
     Raises:
         ConfigError: the model is not for rows like these, or the objective is not for what the
             model and these data give.
+        DataError: all training targets are the same.
     """
     *inputs, target = (part[:2] for part in data.parts["train"])
     model.eval()
@@ -137,6 +139,31 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
     finally:
         model.evaluation_metrics.reset()
         model.train()
+    _look_at_targets(model, data.parts["train"][-1])
+
+
+def _look_at_targets(model: SupervisedModule, targets: Tensor) -> None:
+    """Say if no prediction can reach some of the targets, or if most of its range is not needed.
+
+    Raises:
+        DataError: all targets are the same.
+    """
+    if targets.numel() == 0:
+        return
+    least, most = (end.item() for end in targets.aminmax())
+    if least == most:
+        raise DataError(
+            f"all {len(targets):,} training targets are {least:g}; there is nothing to learn"
+        )
+    y_range = getattr(model, "y_range", None)
+    if not isinstance(y_range, tuple | list) or len(y_range) != 2:
+        return
+    low, high = sorted(model.activation(torch.tensor(y_range, dtype=torch.float32)).tolist())
+    if least < low or most > high or most - least < (high - low) / 4:
+        terminal.say(
+            f"model.y_range allows predictions from {low:g} to {high:g}, but the training targets "
+            f"go from {least:g} to {most:g}; choose a range that is a little wider than the targets"
+        )
 
 
 def _computed(model: SupervisedModule) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The collaborative filter against its formula, and the ensemble against members trained alone."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,43 @@ def test_while_choosing_the_test_part_stays_unread(tmp_path: Path) -> None:
     assert record.metrics["chosen"]["val/rmse"] > 0
     launch(TINY, tmp_path / "tested")
     assert RunRecord.read(tmp_path / "tested").config_hash == record.config_hash
+
+
+OF_A_TABLE = ["data=synthetic_table", "model=entity_embedding", "objective=log_regression"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ([*TINY], None),
+        ([*TINY, "model.y_range=null"], None),
+        ([*TINY, "model.y_range=[1,5]"], None),
+        ([*TINY, "model.y_range=[0,4.5]"], "from 0 to 4.5, but .* go from 1 to 5;"),
+        ([*TINY, "model.y_range=[2,5.5]"], "from 2 to 5.5, but .* go from 1 to 5;"),
+        ([*TINY, "model.y_range=[0,100]"], "from 0 to 100, but .* go from 1 to 5;"),
+        ([*OF_A_TABLE, "model.y_range=[0,1]"], "from 0 to 1.71828, but"),  # e¹ - 1
+    ],
+)
+def test_a_range_that_is_not_for_the_targets_is_said_before_training(
+    overrides: list[str], said: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lab.build import build_data, build_model, try_out
+    from tests.config.test_check import checked
+
+    config = checked([*overrides, "logger=csv"])
+    data = build_data(config)
+    try_out(config, build_model(config, data), data)
+    shown = capsys.readouterr().out
+    assert re.search(said, shown) if said else shown == ""
+
+
+def test_training_ratings_that_are_all_equal_are_refused() -> None:
+    from lab.build import build_data, build_model, try_out
+    from lab.errors import DataError
+    from tests.config.test_check import checked
+
+    config = checked(TINY)
+    data = build_data(config)
+    data.parts["train"] = (*data.parts["train"][:2], torch.full_like(data.parts["train"][2], 3.0))
+    with pytest.raises(DataError, match="training targets are 3; there is nothing to learn"):
+        try_out(config, build_model(config, data), data)
