@@ -104,7 +104,8 @@ def test_a_config_that_hides_something_is_refused(override: str, told: str, secr
             "{launcher: {x: '${hydra.runtime.choices.x}'}, runtime: {choices: {x: '${model}'}}}",
             "launcher.x: should be a plain value",
         ),
-        ("launcher: {setup: [touch /tmp/x]}", "launcher.setup: runs commands"),
+        ("launcher: {setup: [touch /tmp/x]}", "launcher.setup: can run commands"),
+        ("launcher: {ray: {init: {address: 'ray://theirs'}}}", "init.address: can run commands"),
         ("sweeper: {x: [{_target_: hydra_plugins.a.os.system}]}", "sweeper.x.0._target_"),
         ("job_logging: {handlers: {x: {(): torch.load, f: evil.pt}}}", r"handlers\.x\.\(\)"),
         ("job_logging: {handlers: {file: {filename: /home/me/.bashrc}}}", "file.filename"),
@@ -119,6 +120,7 @@ def test_a_config_that_hides_something_is_refused(override: str, told: str, secr
         ("job: {env_copy: [HOME]}", "env_copy: .* must not set environment variables"),
         ("output_subdir: ../../elsewhere", "output_subdir"),
         ("output_subdir: .", "output_subdir"),
+        (r'help: {footer: "\e]0;mine\a"}', "help.footer: holds control characters"),
     ],
 )
 def test_a_config_file_has_hydra_build_nothing_else(hydra: str, told: str, tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_a_config_may_change_levels_of_the_logging() -> None:
 def test_commands_of_a_launcher_are_given_on_the_command_line() -> None:
     setup = ["hydra/launcher=slurm", "hydra.launcher.setup=[module load cuda]"]
     check_hydra(composed(*setup, hydra=True), setup)
-    with pytest.raises(ConfigError, match=r"launcher\.setup: runs commands"):
+    with pytest.raises(ConfigError, match=r"launcher\.setup: can run commands"):
         check_hydra(composed(*setup, hydra=True), setup[:1])
 
 

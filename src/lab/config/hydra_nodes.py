@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lab.config.nodes import check_node
 from lab.errors import ConfigError
+from lab.printable import printable
 
 _CONF = Path(__file__).resolve().parents[3] / "conf"
 _HYDRAS = Path(hydra.__file__).parent / "conf" / "hydra"
@@ -30,7 +31,10 @@ _LOGGING = {  # Hydra's other files write to a path that a config can choose
 _LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARN", "WARNING", "INFO", "DEBUG", "NOTSET")
 _CALLBACK = "hydra.experimental.callback.Callback"
 _PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
-_COMMANDS = ("setup", "python", "srun_args", "additional_parameters")  # of launchers for SLURM
+_COMMANDS = (  # of launchers for SLURM and Ray
+    *("setup", "python", "srun_args", "additional_parameters"),
+    *("runtime_env", "address"),
+)
 # what Hydra holds to be text, and may not know yet
 _STRINGS = {f"hydra.{k}" for k in ("sweep.dir", "sweep.subdir", "job.name", "job.id", "job.num")}
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
@@ -62,6 +66,10 @@ def _job_faults(values: dict[str, Any]) -> Iterator[str]:
                 f"hydra.job.{key}: a config must not set environment variables, which other "
                 f"programs obey; set them in the shell: NAME=VALUE python train.py …"
             )
+    for section in ("help", "hydra_help"):
+        for key, text in (values.get(section) or {}).items():
+            if printable(str(text)) != str(text):
+                yield f"hydra.{section}.{key}: holds control characters, which a terminal obeys"
     subfolder = values.get("output_subdir")
     if subfolder is not None and not re.fullmatch(r"\.?\w[\w-]*", str(subfolder)):
         yield (
@@ -163,18 +171,20 @@ def _is_plain_text(value: str, cfg: DictConfig | None) -> bool:
 def _command_faults(values: dict[str, Any], arguments: Sequence[str]) -> Iterator[str]:
     """Yield a line for each command of a launcher that neither the user has given nor the file of
     this machine."""
-    launcher: dict[str, Any] = (
-        values["launcher"] if isinstance(values.get("launcher"), dict) else {}
-    )
     file = _CONF / "local" / "default.yaml"
     local = OmegaConf.load(file) if file.is_file() else OmegaConf.create()
-    for key in _COMMANDS:
-        where = f"hydra.launcher.{key}"
-        said = any(
-            argument.lstrip("+").startswith((f"{where}=", f"{where}.")) for argument in arguments
-        )
-        if launcher.get(key) and not said and OmegaConf.select(local, where) != launcher[key]:
+    for where, value in _commands("hydra.launcher", values.get("launcher")):
+        said = any(word.lstrip("+").startswith((f"{where}=", f"{where}.")) for word in arguments)
+        if not said and OmegaConf.select(local, where) != value:
             yield (
-                f"{where}: runs commands, so only the command line and conf/local/default.yaml may "
-                f"set it"
+                f"{where}: can run commands, so only the command line and conf/local/default.yaml "
+                f"may set it"
             )
+
+
+def _commands(where: str, node: Any) -> Iterator[tuple[str, Any]]:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if key in _COMMANDS and value:
+            yield f"{where}.{key}", value
+        else:
+            yield from _commands(f"{where}.{key}", value)
