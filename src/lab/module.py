@@ -245,7 +245,7 @@ class SupervisedModule(LightningModule):
         """Learning rate of each group, and the momentum (Adam's β₁) that they share."""
         groups = self._optimizer.param_groups
         rates = {f"lr/{group['name']}": group["lr"] for group in groups}
-        momentum = momentum_of(groups[0])
+        momentum = momentum_of(self._optimizer)
         return rates if momentum is None else {**rates, "momentum": momentum}
 
     # -- evaluation ------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from lab.config import schema
 from lab.config.schema import Constant, Cosine, OneCycle, Schedule, Step, WeightDecay
 from lab.errors import CheckpointError, ConfigError
 from lab.optim.optimizers import build_optimizer
-from lab.optim.schedules import GroupScheduler, lr, momentum
+from lab.optim.schedules import GroupScheduler, lr, momentum, momentum_of
 
 ONE_CYCLE = OneCycle(name="one_cycle")
 LINEAR = OneCycle(name="one_cycle", up="linear")
@@ -132,6 +132,29 @@ def test_what_has_no_momentum_is_left_without() -> None:
     optimizer = adam()
     GroupScheduler(optimizer, OneCycle(name="one_cycle", momentum=None), 10)
     assert [g["betas"][0] for g in optimizer.param_groups] == [0.9, 0.9]
+
+
+@pytest.mark.parametrize(
+    "optim",
+    [
+        schema.SGD(name="sgd", lr=0.1, momentum=0.9, weight_decay=WeightDecay(mode="none")),
+        schema.RMSprop(name="rmsprop", lr=0.1, momentum=0.9, weight_decay=WeightDecay(mode="none")),
+        schema.Adam(name="adam", lr=0.1, weight_decay=WeightDecay(mode="none")),
+    ],
+    ids=lambda optim: optim.name,
+)
+@pytest.mark.parametrize("cycle", [(0.9, 0.0), (0.0, 0.9)], ids=str)
+def test_a_momentum_of_nothing_comes_back(optim: schema.Optim, cycle: tuple[float, float]) -> None:
+    model = TwoGroups()
+    optimizer = build_optimizer(model, optim)
+    schedule = OneCycle(name="one_cycle", pct_start=0.5, momentum=cycle)
+    scheduler = GroupScheduler(optimizer, schedule, 10)
+    for step in range(10):
+        assert momentum_of(optimizer) == momentum(schedule, step, 10)
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        scheduler.step()
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: f"{s.name}-{getattr(s, 'up', '')}")

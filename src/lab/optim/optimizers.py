@@ -71,7 +71,15 @@ class ExplicitDecay(torch.optim.Optimizer):
 class _SGD(ExplicitDecay, rowwise.RowwiseSGD): ...
 
 
-class _RMSprop(ExplicitDecay, torch.optim.RMSprop): ...
+class _RMSprop(ExplicitDecay, torch.optim.RMSprop):
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        loss = super().step(closure)
+        if self.defaults["momentum"]:
+            for state in self.state.values():
+                # torch fails later if a schedule has no momentum at the first step
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(state["square_avg"])
+        return loss
 
 
 class _Adam(ExplicitDecay, torch.optim.Adam): ...

@@ -72,9 +72,13 @@ def _cosine(start: float, end: float, fraction: float) -> float:
     return end + (start - end) / 2.0 * (math.cos(math.pi * fraction) + 1)
 
 
-def momentum_of(group: dict[str, Any]) -> float | None:
-    """β₁ of Adam, momentum of SGD and RMSprop; None where there is none."""
-    return group["betas"][0] if "betas" in group else group.get("momentum") or None
+def momentum_of(optimizer: Optimizer) -> float | None:
+    """Return the β₁ of Adam or the momentum of SGD and RMSprop, which all groups share; None for an
+    optimiser built without momentum. A schedule may take momentum to 0 and back."""
+    group = optimizer.param_groups[0]
+    if "betas" in group:
+        return group["betas"][0]
+    return group["momentum"] if optimizer.defaults.get("momentum") else None
 
 
 class GroupScheduler(LRScheduler):
@@ -103,12 +107,12 @@ class GroupScheduler(LRScheduler):
 
     def _set_momentum(self) -> None:
         value = momentum(self.schedule, self.last_epoch, self.total_steps)
-        if value is None:
+        if value is None or momentum_of(self.optimizer) is None:  # plain SGD has none to cycle
             return
         for group in self.optimizer.param_groups:
             if "betas" in group:
                 group["betas"] = (value, *group["betas"][1:])
-            elif momentum_of(group):  # plain SGD has no momentum that could be cycled
+            else:
                 group["momentum"] = value
 
     def state_dict(self) -> dict[str, Any]:
