@@ -226,6 +226,12 @@ def test_test_metrics_do_not_depend_on_the_batches(finished: Path, precision: st
     assert small["mae"] == pytest.approx(whole["mae"], rel=1e-6)
 
 
+def test_a_few_batches_before_the_first_step_are_no_validation(tmp_path: Path) -> None:
+    launch([*TINY, "trainer.max_epochs=1", "trainer.num_sanity_val_steps=1"], tmp_path)
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [r["step"] for r in csv.DictReader(file) if r["val/rmse"]] == [str(EPOCH)]
+
+
 def test_metrics_that_agree_on_the_first_rows_are_still_two() -> None:
     """torchmetrics would take them for one from then on."""
     model = SupervisedModule()

@@ -270,7 +270,9 @@ class SupervisedModule(LightningModule):
         self._evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
-        self._report(self._evaluation_result("val"))
+        result = self._evaluation_result("val")
+        if not self.trainer.sanity_checking:  # those are a few batches, before the first step
+            self._report(result)
 
     def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         self._evaluate(batch)

@@ -29,6 +29,11 @@ def as_user_error(error: BaseException) -> UserError | None:
                 f"not enough memory ({str(cause).splitlines()[0]}); take smaller batches "
                 f"(data.batch_size, data.eval_batch_size), a smaller model or fewer rows"
             )
+        if isinstance(cause, ValueError) and "more than 1 value per channel" in str(cause):
+            return ConfigError(
+                "data.batch_size: batch norm needs the variance within a batch, and a batch of one "
+                "row has none; set it to 2 or more"
+            )
         # OmegaConf names no cause when a resolver raises
         from_resolver = isinstance(cause, OmegaConfBaseException)
         cause = cause.__cause__ or (cause.__context__ if from_resolver else None)

@@ -28,6 +28,17 @@ _OF_EACH_STEP = {  # and those that do something after each
         "model_checkpoint.ModelCheckpoint",
     )
 }
+_AT_LEAST = {
+    "limit_train_batches": 1,
+    "limit_val_batches": 0,
+    "max_epochs": 1,
+    "max_steps": 1,
+    "min_epochs": 0,
+    "min_steps": 0,
+    "log_every_n_steps": 0,
+    "gradient_clip_val": 0,
+}
+_ENDLESS = ("max_epochs", "max_steps")
 _FULLY_SHARDED = "lab.sharding.FullySharded"
 _SCALED = (16, "16", "16-mixed")
 _NOT_OF_THE_TRAINER = {
@@ -37,6 +48,9 @@ _NOT_OF_THE_TRAINER = {
     "default_root_dir": "a run has its folder under paths.runs",
     "model_registry": "a run uploads none of its checkpoints",
     "overfit_batches": "it would not see the same batches again; use trainer.limit_train_batches",
+    "limit_test_batches": "the test is of all rows, as its baselines are; test=false leaves it out",
+    "limit_predict_batches": "predictions are of all test rows",
+    "reload_dataloaders_every_n_epochs": "the data are in memory, and drawn anew in each epoch",
 }
 
 
@@ -69,15 +83,7 @@ def combination_faults(config: Config) -> list[str]:
     for key, instead in _NOT_OF_THE_TRAINER.items():
         if config.trainer.get(key) is not None:
             faults.append(f"trainer.{key}: is not for a config to set; {instead}")
-    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
-        limit = config.trainer.get(key)
-        if isinstance(limit, float) and limit != 1.0:
-            faults.append(f"trainer.{key}: should be a number of batches, not a share")
-    duration = config.trainer.get("max_time")
-    if not isinstance(duration, str | dict | None):  # its type is a class, which no value here has
-        faults.append(
-            f"trainer.max_time: should be 'DD:HH:MM:SS', or {{hours: 2}} (it is {duration!r})"
-        )
+    faults += _trainer_faults(config)
     faults += _step_faults(config)
     if config.model.get("sparse"):
         faults += sparse_faults(config.optim)
@@ -105,10 +111,52 @@ def combination_faults(config: Config) -> list[str]:
     return faults
 
 
+def _trainer_faults(config: Config) -> list[str]:
+    """Values that Lightning takes and ignores, or fails with in the middle of a run."""
+    trainer, faults = config.trainer, []
+    for key in ("limit_train_batches", "limit_val_batches"):
+        limit = trainer.get(key)
+        if isinstance(limit, float) and limit != 1.0:
+            faults.append(f"trainer.{key}: should be a number of batches, not a share")
+    duration = trainer.get("max_time")
+    if not isinstance(duration, str | dict | None):  # its type is a class, which no value here has
+        faults.append(
+            f"trainer.max_time: should be 'DD:HH:MM:SS', or {{hours: 2}} (it is {duration!r})"
+        )
+    for key, least in _AT_LEAST.items():
+        value = trainer.get(key)
+        if value is not None and value < least and not (key in _ENDLESS and value == -1):
+            or_endless = ", or -1 for no limit" if key in _ENDLESS else ""
+            faults.append(f"trainer.{key}: should be {least} or more{or_endless} (it is {value})")
+    for what in ("epochs", "steps"):
+        fewest, most = trainer.get(f"min_{what}"), trainer.get(f"max_{what}")
+        if fewest is not None and most not in (None, -1) and fewest > most:
+            faults.append(
+                f"trainer.min_{what}: should not be above trainer.max_{what}, at which a run ends "
+                f"(they are {fewest} and {most})"
+            )
+    if trainer.get("gradient_clip_algorithm") and not trainer.get("gradient_clip_val"):
+        faults.append(
+            "trainer.gradient_clip_algorithm: does nothing without trainer.gradient_clip_val; "
+            "set it to 1.0, say"
+        )
+    interval = trainer.get("val_check_interval")
+    if isinstance(interval, bool | str | dict) or (interval is not None and interval <= 0):
+        faults.append(
+            "trainer.val_check_interval: should be a number of batches, or a share of an epoch "
+            f"(it is {interval!r})"
+        )
+    return faults
+
+
 def _strategy_faults(config: Config) -> list[str]:
     strategy = config.trainer.get("strategy")
     if isinstance(strategy, str) and strategy.startswith(("fsdp", "deepspeed")):
         return [f"trainer.strategy: '{strategy}' has checkpoints of its own; take trainer=fsdp"]
+    started = strategy.get("start_method") if isinstance(strategy, dict) else strategy
+    if isinstance(started, str) and any(way in started for way in ("spawn", "fork", "notebook")):
+        told = "copies a process that already runs; take trainer=ddp, which starts each for itself"
+        return [f"trainer.strategy: {started!r} {told}"]
     in_shares = isinstance(strategy, dict) and strategy.get("_target_") == _FULLY_SHARDED
     if in_shares and len(config.phases) > 1:
         told = "shares of the parameters are for one phase, since what is frozen in it stays so"
