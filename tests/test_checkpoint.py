@@ -17,6 +17,7 @@ from lab.checkpoint import AtomicCheckpointIO, Manifest, load_checkpoint, read_t
 from lab.errors import CheckpointError
 from tests.forked import forkserver
 from tests.launch import wait_for
+from tests.permissions import permissions_that_hold
 
 
 def save(folder: Path, step: int, value: float = 0.0, **metrics: float) -> Path:
@@ -52,6 +53,32 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_is_used(
     assert entry is not None
     assert entry.file == good.name
     assert bad.name in caplog.text
+
+
+def test_a_checkpoint_that_may_not_be_read_does_not_count_as_damaged(tmp_path: Path) -> None:
+    """A run that went on from an older one would remove it."""
+    save(tmp_path, 1)
+    newest = save(tmp_path, 2)
+    newest.chmod(0)
+    with permissions_that_hold(), pytest.raises(CheckpointError, match=r"2\.ckpt.*denied"):
+        Manifest(tmp_path).newest_that_verifies()
+    newest.chmod(0o600)
+    assert Manifest(tmp_path).newest_that_verifies() == Manifest(tmp_path).entries()[-1]
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_place_of_a_checkpoint_or_their_list_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, 1)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match="not a regular file"):
+        load_checkpoint(path)
+    with pytest.raises(CheckpointError, match="not a regular file"):
+        read_tensors(path)
+    (tmp_path / "manifest.json").unlink()
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(CheckpointError, match="not a regular file"):
+        Manifest(tmp_path).entries()
 
 
 def test_a_file_that_no_manifest_lists_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Continuing a run: longer where it is the same run, and refused where something was changed."""
 
 import json
+import os
 import shutil
 import signal
 from hashlib import sha256
@@ -181,14 +182,44 @@ def test_a_config_that_was_changed_in_the_folder_is_told(unfinished: Path) -> No
         go_on(unfinished)
 
 
+def test_a_config_that_was_cut_is_told(unfinished: Path) -> None:
+    whole = (unfinished / "config.yaml").read_text()
+    (unfinished / "config.yaml").write_text(whole[: len(whole) // 2])
+    with pytest.raises(RunFolderError, match=r"config\.yaml: lacks paths; remove it, and the run"):
+        go_on(unfinished)
+    (unfinished / "config.yaml").unlink()
+    go_on(unfinished)
+    assert (unfinished / "config.yaml").read_text() == whole
+
+
 BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{f'*a{i - 1},' * 9}]\n" for i in range(1, 30))
 
 
-@pytest.mark.parametrize("text", [b"a: [", b"7", b"\xff", b"a: ${b", BOMB.encode()])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"a: [", b"7", b"\xff", b"a: ${b", b"", b"- a", b"a: " + b"[" * 2000 + b"]" * 2000),
+        BOMB.encode(),
+    ],
+)
 def test_a_config_that_cannot_be_read_is_told(unfinished: Path, text: bytes) -> None:
     (unfinished / "config.yaml").write_bytes(text)
-    with pytest.raises(RunFolderError, match=r"config\.yaml: (cannot be read|has YAML aliases)"):
+    with pytest.raises(RunFolderError, match=r"config\.yaml: (cannot be read|has YAML|lacks)"):
         go_on(unfinished)
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_in_place_of_the_config_is_told(unfinished: Path) -> None:
+    (unfinished / "config.yaml").unlink()
+    os.mkfifo(unfinished / "config.yaml")
+    with pytest.raises(RunFolderError, match=r"config\.yaml: is a pipe"):
+        go_on(unfinished)
+
+
+def test_what_a_kill_left_half_written_is_removed_when_the_run_is_started_again(copy: Path) -> None:
+    (copy / ".run.json.0123.part").write_text("{")
+    go_on(copy)
+    assert not list(copy.glob(".*.part"))
 
 
 def test_where_data_lie_may_change(unfinished: Path) -> None:

@@ -1,9 +1,11 @@
 """Runs from config to record: what they leave, that they repeat, and that they go on."""
 
 import csv
+import functools
 import itertools
 import json
 import math
+import os
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -19,11 +21,15 @@ import lab
 from lab import record, run, saved
 from lab.checkpoint import Manifest, load_checkpoint
 from lab.claim import claimed
+from lab.cli import run_folder
 from lab.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
 from lab.interruption import RunInterrupted
 from lab.module import SupervisedModule
-from lab.record import RunRecord, git_state
+from lab.record import RunRecord, git_state, identity
+from lab.report.comparison import Comparison, compare
+from lab.saved import saved_config
 from tests.launch import ROOT, TINY, launch
+from tests.permissions import permissions_that_hold
 
 STEPS, EPOCH = 78, 26
 
@@ -381,6 +387,69 @@ def test_folders_that_are_no_run_are_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(RunFolderError, match="not a run record"):
         lab.load(tmp_path)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("target", [None, "/dev/zero"])
+def test_a_record_that_is_no_regular_file_is_refused(tmp_path: Path, target: str | None) -> None:
+    """Reading a pipe would wait for ever, and some devices never end."""
+    record = tmp_path / "run.json"
+    os.mkfifo(record) if target is None else record.symlink_to(target)
+    for read in (lab.load, RunRecord.read, compare_one):
+        with pytest.raises(RunFolderError, match=r"run\.json: .*not a regular file"):
+            read(tmp_path)
+
+
+def compare_one(folder: Path) -> Comparison:
+    return compare([folder])
+
+
+@pytest.mark.parametrize("mode", [0, 0o444])
+def test_a_run_folder_that_may_not_be_looked_into_is_refused(finished: Path, mode: int) -> None:
+    before = finished.stat().st_mode
+    finished.chmod(mode)
+    try:
+        with permissions_that_hold():
+            for read in (lab.load, RunRecord.read, compare_one, run_folder_of):
+                with pytest.raises(RunFolderError, match="Permission denied"):
+                    read(finished)
+    finally:
+        finished.chmod(before)
+
+
+def run_folder_of(folder: Path) -> None:
+    with claimed(Path(run_folder("runs", "name", str(folder)))):
+        RunRecord.read(folder)
+
+
+def test_predictions_in_a_folder_that_may_not_be_written(finished: Path) -> None:
+    told = r"predictions\.csv: cannot be written \(Permission denied\); copy the run folder"
+    finished.chmod(0o555)
+    try:
+        with permissions_that_hold(), pytest.raises(RunFolderError, match=told):
+            launch(["task=predict", f"run={finished}"], finished)
+    finally:
+        finished.chmod(0o755)
+
+
+@pytest.mark.parametrize("depth", [100, 190])  # the parser of JSON takes 200
+def test_a_record_with_a_config_that_is_nested_too_deeply_is_refused(
+    finished: Path, tmp_path: Path, depth: int
+) -> None:
+    record = RunRecord.read(finished)
+    record.config["model"] = functools.reduce(lambda inner, _: {"a": inner}, range(depth), {})
+    record.write(tmp_path)
+    with pytest.raises(RunFolderError, match="nested too deeply"):
+        saved_config(tmp_path)
+
+
+def test_a_record_without_the_folder_of_data_is_refused(finished: Path, tmp_path: Path) -> None:
+    record = RunRecord.read(finished)
+    del record.config["paths"]["data"]
+    record.write(tmp_path)
+    assert identity(record.config)
+    with pytest.raises(ConfigError, match=r"paths\.data: is required"):
+        saved_config(tmp_path)
 
 
 def test_a_run_without_a_checkpoint_says_so(finished: Path, tmp_path: Path) -> None:

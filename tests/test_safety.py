@@ -323,6 +323,14 @@ def test_a_link_out_of_a_run_folder_is_refused(name: str, tmp_path: Path) -> Non
     assert not elsewhere.exists()
 
 
+@pytest.mark.timeout(20)
+def test_a_pipe_in_a_run_folder_is_refused(tmp_path: Path) -> None:
+    """A run that writes its log there would wait for somebody who reads it."""
+    os.mkfifo(tmp_path / "run.log")
+    with pytest.raises(RunFolderError, match=r"run\.log: is a pipe"):
+        refuse_links(tmp_path)
+
+
 def test_links_within_a_run_folder_are_fine(tmp_path: Path) -> None:
     """Such as W&B makes."""
     (tmp_path / "wandb" / "run-1").mkdir(parents=True)

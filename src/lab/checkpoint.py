@@ -20,7 +20,7 @@ from lightning.fabric.plugins import CheckpointIO
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from lab.atomic import atomic_write, write_json
+from lab.atomic import atomic_write, read_file, refuse_special, write_json
 from lab.errors import CheckpointError
 from lab.phases import Progress
 
@@ -64,7 +64,7 @@ class Manifest:
     def entries(self) -> list[Entry]:
         """Raises CheckpointError if the list is there but cannot be read."""
         try:
-            return _ENTRIES.validate_json(self.path.read_bytes(), strict=True)["checkpoints"]
+            return _ENTRIES.validate_json(read_file(self.path), strict=True)["checkpoints"]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -103,11 +103,18 @@ class Manifest:
         return best_of(self.entries(), monitor, mode)
 
     def newest_that_verifies(self) -> Entry | None:
-        """The newest undamaged checkpoint, or None; damaged ones are named in the log."""
+        """The newest undamaged checkpoint, or None; damaged ones are named in the log.
+
+        Raises:
+            CheckpointError: this user may not read one. It need not be damaged, and a run that went
+                on without it would remove it in the end.
+        """
         for entry in reversed(self.entries()):
             try:
                 verify(self.folder / entry.file, entry.sha256)
             except CheckpointError as error:
+                if isinstance(error.__cause__, PermissionError):
+                    raise
                 log.warning("%s; the one before it is used", error)
             else:
                 return entry
@@ -134,6 +141,7 @@ def best_of(entries: list[Entry], monitor: str, mode: Literal["min", "max"]) -> 
 def verify(path: Path, sha256: str) -> None:
     """Raises CheckpointError unless the file is there with this digest."""
     try:
+        refuse_special(path)
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -189,6 +197,7 @@ def _refuse_compressed(path: Path) -> None:
 
     torch compresses nothing, so only a file made to fill the memory is like that.
     """
+    refuse_special(path)
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":  # written by torch before 1.6, which had no archives
             return

@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lab.atomic import is_there
 from lab.claim import refuse_links
 from lab.config.check import check
 from lab.config.hydra_nodes import check_hydra
@@ -91,7 +92,7 @@ def run_folder(runs: str, name: str, run: str | None) -> str:
         return str(Path(runs) / name)
     if run is None:
         return str(Path(runs) / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f"))
-    if not (Path(run) / "run.json").is_file():
+    if not is_there(Path(run) / "run.json"):
         raise RunFolderError(f"run={run}: no run is there (no file run.json)")
     return run
 

@@ -16,9 +16,9 @@ def read_history(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     Raises:
         RunFolderError: the file is damaged otherwise.
     """
-    if not path.is_file():
-        return [], []
     try:
+        if not path.is_file():
+            return [], []
         whole = path.read_bytes().rpartition(b"\n")[0].decode()
         reader = csv.reader(io.StringIO(whole, newline=""))
         columns = next(reader, [])

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lab.atomic import atomic_write, write_json
+from lab.atomic import atomic_write, read_file, write_json
 from lab.config.schema import NAME
 from lab.errors import RankError, RunFolderError
 from lab.printable import printable
@@ -127,7 +127,7 @@ class RunRecord:
         """Raises RunFolderError if the folder has no readable record."""
         path = folder / FILE_NAME
         try:
-            return _checked(_adapter().validate_json(path.read_bytes(), strict=True))
+            return _checked(_adapter().validate_json(read_file(path), strict=True))
         except FileNotFoundError:
             raise RunFolderError(f"{folder}: no run is there (no file {FILE_NAME})") from None
         except OSError as error:
@@ -165,11 +165,11 @@ def _adapter() -> TypeAdapter[RunRecord]:
 def _checked(record: RunRecord) -> RunRecord:
     """Raises ValueError without what every reader of records relies on."""
     lacking = [
-        *(f"config.{key}" for key in ("data", "paths") if not _is_section(record.config, key)),
+        *(f"config.{key}" for key in ("data", "paths") if not is_section(record.config, key)),
         *(f"objective.{key}" for key in ("metric", "mode") if key not in record.objective),
         *(f"seeds.{key}" for key in ("seed",) if key not in record.seeds),
         *(f"error.{key}" for key in ("type", "message") if key not in (record.error or _NO_ERROR)),
-        *(["plan.settings"] if record.plan and not _is_section(record.plan, "settings") else []),
+        *(["plan.settings"] if record.plan and not is_section(record.plan, "settings") else []),
         *(["plan.variant"] if not isinstance(record.plan.get("variant"), str | None) else []),
     ]
     if lacking:
@@ -183,8 +183,9 @@ def _checked(record: RunRecord) -> RunRecord:
     return record
 
 
-def _is_section(config: dict[str, Any], key: str) -> bool:
-    return isinstance(config.get(key), dict)
+def is_section(config: Any, key: str) -> bool:
+    """Return whether ``config`` is a dictionary with another one under ``key``."""
+    return isinstance(config, dict) and isinstance(config.get(key), dict)
 
 
 def _first_fault(error: ValidationError) -> str:
@@ -230,7 +231,7 @@ def run_folders(folder: Path) -> list[Path]:
             if FILE_NAME in files:
                 found.append(Path(path))
             below = [Path(path, name) for name in folders]
-            starts += sorted(path for path in below if path.is_symlink())
+            starts += sorted(path for path in below if os.path.islink(path))  # noqa: PTH114
     return found
 
 
@@ -266,7 +267,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     kept["data"] = {key: value for key, value in kept["data"].items() if key != "cache"}
     if kept["data"].get("root") == config["paths"].get("data"):  # else it says which data these are
-        del kept["data"]["root"]
+        kept["data"].pop("root", None)
     return kept
 
 

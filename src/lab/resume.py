@@ -16,13 +16,15 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lab.atomic import read_file
 from lab.checkpoint import Manifest
-from lab.config.check import check
+from lab.config.check import check, first_line
 from lab.config.schema import Config, Constant
 from lab.data.loader import Tensors
 from lab.errors import RunFolderError
-from lab.record import CONFIG_FILE, FILE_NAME, RunRecord, config_hash, identity
+from lab.record import CONFIG_FILE, FILE_NAME, RunRecord, config_hash, identity, is_section
 
+_REMEDY = "remove it, and the run goes on by its run.json"
 DataParts = dict[str, dict[str, Any]]
 
 
@@ -49,15 +51,19 @@ def _for_people(folder: Path, record: RunRecord) -> dict[str, Any]:
     """What ``config.yaml`` says; where there is none, it cannot have been changed."""
     path = folder / CONFIG_FILE
     try:
-        text = path.read_text("utf-8")
+        text = read_file(path).decode()
         # of which a few lines can stand for more than a memory holds; a run writes none
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise RunFolderError(f"{path}: has YAML aliases (*name), which no run has written")
-        return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))  # type: ignore[return-value]
+        config: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
     except FileNotFoundError:
         return record.config
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
-        raise RunFolderError(f"{path}: cannot be read any more ({error})") from error
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError, RecursionError) as error:
+        told = getattr(error, "strerror", None) or first_line(error)
+        raise RunFolderError(f"{path}: cannot be read any more ({told}); {_REMEDY}") from error
+    if lacking := [name for name in ("data", "paths") if not is_section(config, name)]:
+        raise RunFolderError(f"{path}: lacks {', '.join(lacking)}; {_REMEDY}")
+    return config
 
 
 def _differences(ours: Any, theirs: Any, key: str = "") -> list[tuple[str, Any, Any]]:

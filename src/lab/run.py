@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from lab import terminal
+from lab.atomic import is_there, remove_leftovers
 from lab.build import build_trackers, monitor_of
 from lab.checkpoint import Entry, Manifest
 from lab.claim import claimed
@@ -95,7 +96,7 @@ def _refuse_a_second_run(folder: Path) -> None:
 
     A config can name any folder, and a run replaces files such as config.yaml.
     """
-    if (folder / FILE_NAME).is_file():
+    if is_there(folder / FILE_NAME):
         raise RunFolderError(
             f"{folder}: a run is there already; continue it with task=fit run={folder}, or name "
             f"another folder"
@@ -211,6 +212,8 @@ def _continue_fit(
 ) -> float | None:
     """``epochs``: how long the run shall be; None for as long as it was to be."""
     record = RunRecord.read(folder)
+    if is_main_process():
+        remove_leftovers(folder)
     try:
         return _continued(folder, record, interruption, epochs)
     except BaseException as error:

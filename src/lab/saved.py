@@ -3,7 +3,8 @@
 import csv
 import io
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
 from lab import terminal
-from lab.atomic import atomic_write
+from lab.atomic import atomic_write, is_there
 from lab.build import build_data, build_model, monitor_of
 from lab.checkpoint import Entry, Manifest, load_checkpoint, load_state
 from lab.config.check import check
@@ -46,7 +47,7 @@ def newest_run(folder: Path | str) -> Path:
         RunFolderError: there is none.
     """
     folder = Path(folder)
-    if (folder / FILE_NAME).is_file():
+    if is_there(folder / FILE_NAME):
         return folder
     found: dict[Path, RunRecord] = {}
     for path in sorted(run_folders(folder)):
@@ -97,7 +98,12 @@ def load_weights(model: SupervisedModule, config: Config, folder: Path, entry: E
 def saved_config(folder: Path) -> Config:
     """The config that the run's record holds. Raises RunFolderError, ConfigError."""
     record = RunRecord.read(folder)
-    return check(OmegaConf.create(record.config))
+    try:
+        return check(OmegaConf.create(record.config))
+    except RecursionError as error:
+        raise RunFolderError(
+            f"{folder / FILE_NAME}: is not a run record (its config is nested too deeply)"
+        ) from error
 
 
 def test_again(folder: Path) -> None:
@@ -118,9 +124,22 @@ def predict(folder: Path) -> None:
     writer = csv.writer(text)
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    with atomic_write(folder / "predictions.csv") as file:
+    path = folder / "predictions.csv"
+    with clear_write_errors(path), atomic_write(path) as file:
         file.write(text.getvalue().encode())
-    terminal.say(f"{len(columns['prediction'])} predictions: {folder / 'predictions.csv'}")
+    terminal.say(f"{len(columns['prediction'])} predictions: {path}")
+
+
+@contextmanager
+def clear_write_errors(path: Path) -> Iterator[None]:
+    """Raise RunFolderError for an OSError in the block, which adds ``path`` to a run's folder."""
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(
+            f"{path}: cannot be written ({error.strerror}); copy the run "
+            f"folder to a place where you can write, and use the copy"
+        ) from error
 
 
 def test_metrics(

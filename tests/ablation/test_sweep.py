@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from lab.ablation.folder import JobFolder
 from tests.forked import Process
 from tests.launch import start, train, wait_for
+from tests.permissions import permissions_that_hold
+from tests.report import plan_folders
 
 PLAN = """
 claim: decay helps
@@ -144,12 +147,27 @@ def test_a_damaged_record_is_told_with_what_to_do_and_stops_no_other_job(tmp_pat
     assert run_plan(tmp_path, plan).returncode == 0
     folder = next((tmp_path / "runs" / "ablation" / "tiny").glob("l2_*"))
     (folder / "run.json").write_text("{")
-    (folder.parent / "plan.json").write_text("[]")
+    (folder.parent / "plan.json").write_text("[" * 10_000 + "]" * 10_000)
     again = run_plan(tmp_path, [*plan[:-1], "ablation.seeds=2"])
     assert again.returncode == 1
     assert again.stderr == "error: tiny: 5 done, 1 unreadable\n"
     assert f"remove runs/ablation/tiny/{folder.name} to run that job anew" in again.stdout
     assert (folder / "run.json").read_text() == "{"
+
+
+@pytest.mark.parametrize("mode", [0, 0o444])
+def test_a_job_that_may_not_be_looked_into_is_unreadable_and_left_alone(
+    tmp_path: Path, mode: int
+) -> None:
+    path = plan_folders.write_plan(tmp_path / "p", lambda *_: {"rmse": 1.0}) / "None_seed0"
+    folder = JobFolder(None, path)  # type: ignore[arg-type]  # what is looked at is the path
+    before = (path / "run.json").read_bytes()
+    path.chmod(mode)
+    with permissions_that_hold():
+        assert folder.status() == "unreadable"
+        folder.prepare("p")
+    path.chmod(0o755)
+    assert (path / "run.json").read_bytes() == before
 
 
 def test_a_fault_in_one_variant_stops_the_plan_before_anything_runs(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from lab.report.cells import columns_of
 from lab.report.comparison import compare
 from lab.report.notes import failures_of, notes_of
 from lab.report.tables import Table, build_table
+from lab.report.write import write_reports
+from tests.permissions import permissions_that_hold
 from tests.report.plan_folders import Metrics, write_job, write_plan
 
 LEVEL = {"none": 0.95, "l2": 0.92, "decoupled": 0.90}
@@ -54,6 +56,18 @@ def test_a_row_for_each_variant_with_its_difference_and_the_best(tmp_path: Path)
     assert cells(table, "runs") == ("3", "3", "3")
     assert cells(table, "s / run") == ("3.6", "3.6", "3.6")
     assert cells(table, "hours") == ("0.003", "0.003", "0.003")
+
+
+@pytest.mark.parametrize("mode", [0, 0o444])
+def test_a_job_that_may_not_be_looked_into_is_unreadable(tmp_path: Path, mode: int) -> None:
+    folder = write_plan(tmp_path / "p", rmse, variants=list(LEVEL), baseline={"variant": "none"})
+    (folder / "l2_seed0").chmod(mode)
+    with permissions_that_hold():
+        write_reports(folder)
+    (folder / "l2_seed0").chmod(0o755)
+    told = "2 of 3: 1 unreadable"
+    assert told in (folder / "report.md").read_text()
+    assert told in (folder / "report.html").read_text()
 
 
 def test_unfinished_jobs_are_told_and_cannot_be_best(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from lab.ablation.compose import Job
 from lab.ablation.plan import Plan
-from lab.atomic import remove_leftovers, write_json
+from lab.atomic import is_there, read_file, remove_leftovers, write_json
 from lab.claim import is_claimed, refuse_links
 from lab.errors import RunFolderError
 from lab.printable import printable
@@ -36,7 +36,7 @@ class JobFolder:
 
     def status(self) -> State:
         """What the record says; a run that nobody holds any more was killed: ``interrupted``."""
-        if not (self.path / FILE_NAME).exists():
+        if not is_there(self.path / FILE_NAME):
             return "planned"
         try:
             status = self.record().status
@@ -53,7 +53,7 @@ class JobFolder:
         """The frozen config of a job that has not begun; what has is left as it is."""
         self.path.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.path)
-        if (self.path / FILE_NAME).exists():
+        if is_there(self.path / FILE_NAME):
             return
         job = self.job
         about = {"name": plan_name, "variant": job.variant, "settings": job.settings}
@@ -146,8 +146,8 @@ class PlanFolder:
     def _report_id(self) -> str:
         """Of the plan's table at W&B; kept from one start to the next."""
         try:
-            return json.loads((self.path / PLAN_FILE).read_text())["report_id"]
-        except (OSError, ValueError, KeyError, TypeError):
+            return json.loads(read_file(self.path / PLAN_FILE))["report_id"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return uuid.uuid4().hex[:8]
 
 

@@ -168,9 +168,10 @@ def show_failures(
         try:
             record = job.record()
         except RunFolderError as error:
-            where = os.path.relpath(job.path)
-            told = f"  {error}; remove {where} to run that job anew"
-            out.print(Text(printable(told)), soft_wrap=True)
+            remedy = f"remove {os.path.relpath(job.path)} to run that job anew"
+            if isinstance(error.__cause__, PermissionError):
+                remedy = "make it readable for this user"
+            out.print(Text(printable(f"  {error}; {remedy}")), soft_wrap=True)
             continue
         log = job.path / "run.log"
         shown = log.relative_to(base) if log.is_relative_to(base) else log

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from lab.ablation.listing import JobLines, describe, duration
+from lab.atomic import read_file
 from lab.printable import as_cell
 from lab.record import RunRecord
 
@@ -71,8 +72,8 @@ def position(folder: Path, config: Mapping[str, Any]) -> str:
     """``epoch 3/10, step 78``: that of the newest checkpoint."""
     manifest = folder / "checkpoints" / "manifest.json"
     try:
-        newest = json.loads(manifest.read_text())["checkpoints"][-1]
-    except (OSError, ValueError, LookupError):
+        newest = json.loads(read_file(manifest))["checkpoints"][-1]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return "starting"
     of = sum(phase["epochs"] for phase in config["phases"].values())
     of = of or config["trainer"].get("max_epochs")

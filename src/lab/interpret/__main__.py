@@ -115,7 +115,7 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
     from lab.interpret.findings import FOLDER
     from lab.interpret.steps import misfit, take
     from lab.record import RunRecord
-    from lab.saved import load, newest_run
+    from lab.saved import clear_write_errors, load, newest_run
 
     given = settings.pop("run")
     run = newest_run(given)
@@ -134,7 +134,9 @@ def _interpret(kind: str, settings: dict[str, Any]) -> None:
         raise UserError(f"{kind}: {told}; for it there are {', '.join(fitting)}")
     findings = take(functools.partial(step, **settings), model, data, run)
     findings.show()
-    for path in findings.write(run / FOLDER):
+    with clear_write_errors(run / FOLDER):
+        written = findings.write(run / FOLDER)
+    for path in written:
         print(printable(str(path)))  # noqa: T201
 
 

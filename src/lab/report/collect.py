@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.atomic import is_there
 from lab.errors import RunFolderError
 from lab.record import RunRecord, identity, run_folders
 from lab.report.plan_file import PLAN_FILE, PlanFile
@@ -34,7 +35,7 @@ def collect(folders: list[Path]) -> list[Run]:
     jobs = {
         plan: {job.folder for job in PlanFile.read(plan).jobs}
         for plan in {path.parent for path in paths}
-        if (plan / PLAN_FILE).is_file()
+        if is_there(plan / PLAN_FILE)
     }
     paths = [path for path in paths if path.name in jobs.get(path.parent, {path.name})]
     paths = list({path.resolve(): path for path in paths}.values())  # folders may overlap

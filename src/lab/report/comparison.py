@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.atomic import is_there
 from lab.claim import is_claimed
 from lab.config.suggestions import suggestion
 from lab.errors import RunFolderError, UserError
@@ -67,7 +68,7 @@ def compare(
         RunFolderError: a folder does not exist, holds no run, or holds a damaged record or plan.
         UserError: no run has a setting of ``average`` or a metric of ``metrics``.
     """
-    is_plan = len(folders) == 1 and (folders[0] / PLAN_FILE).is_file()
+    is_plan = len(folders) == 1 and is_there(folders[0] / PLAN_FILE)
     found = (
         _of_plan(folders[0], average, metrics, baseline)
         if is_plan
@@ -205,7 +206,7 @@ def _state(folder: Path) -> tuple[str, RunRecord | None]:
     try:
         record = RunRecord.read(folder)
     except RunFolderError:
-        return "unreadable" if (folder / FILE_NAME).exists() else "missing", None
+        return "unreadable" if is_there(folder / FILE_NAME) else "missing", None
     return _status(folder, record), record
 
 

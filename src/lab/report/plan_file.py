@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
+from lab.atomic import read_file
 from lab.errors import RunFolderError
 
 PLAN_FILE = "plan.json"
@@ -47,7 +48,7 @@ class PlanFile:
         """Raises RunFolderError if the folder has no readable plan."""
         path = folder / PLAN_FILE
         try:
-            return TypeAdapter(cls).validate_json(path.read_bytes(), strict=True)
+            return TypeAdapter(cls).validate_json(read_file(path), strict=True)
         except FileNotFoundError:
             raise RunFolderError(f"{folder}: no plan is there (no file {PLAN_FILE})") from None
         except OSError as error:

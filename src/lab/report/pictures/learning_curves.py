@@ -27,7 +27,8 @@ def learning_curves(table: Table) -> Picture | None:
     """
     jobs: dict[Variant, list[Job]] = defaultdict(list)
     for job in table.comparison.jobs:
-        jobs[job.variant].append(job)
+        if job.status != "unreadable":
+            jobs[job.variant].append(job)
     metric = next(iter(table.directions), None)
     having = [i for i, row in enumerate(table.rows) if _has_history(jobs[row.variant])]
     among, choice = candidates(table, metric, having)
