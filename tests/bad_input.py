@@ -67,6 +67,15 @@ def _table(content: str) -> Callable[[Path], None]:
     return prepare
 
 
+def _experiment(line: str) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        (folder / "experiment").mkdir()
+        file = folder / "experiment" / "mine.yaml"
+        file.write_bytes(f"# @package _global_\n{line}\n".encode("latin-1"))
+
+    return prepare
+
+
 def _finished_run(folder: Path) -> None:
     assert train(*TINY, "trainer.max_epochs=1", "paths.runs=runs", cwd=folder).returncode == 0
     (made,) = (folder / "runs" / "default").iterdir()
@@ -128,6 +137,18 @@ CASES = [
     Case("a key at the wrong depth", ["lr=1e-3"]),
     Case("a setting said as an option", ["--max_epochs", "3"]),
     Case("a key without a value", ["model.n_factors"]),
+    Case("characters that need quotes", ["data.root=münchen (1)"]),
+    Case("several values without -m", [*SYNTHETIC, "seed=0,1,2"]),
+    Case("the seeds of a plan, said of a run", ["seeds=2"]),
+    Case("a file that is not UTF-8", ["--config-dir", ".", "experiment=mine"], _experiment("ü")),
+    Case(
+        "a name that YAML reads as none",
+        ["--config-dir", ".", "experiment=mine"],
+        _experiment("phases: {null: {epochs: 1}}"),
+    ),
+    Case(
+        "a file without end", ["--config-dir", ".", "experiment=mine"], _experiment("name: &a [*a]")
+    ),
     Case("a misspelt key of the trainer", ["trainer.max_epocs=3"]),
     Case("the same, forced with ++", ["++trainer.max_epocs=3"]),
     Case("a misspelt key of the optimiser", ["optim.weight_decay.vlaue=0.1"]),

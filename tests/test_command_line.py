@@ -57,6 +57,49 @@ def test_a_refused_run_is_told_in_lines_and_leaves_nothing(tmp_path: Path) -> No
     assert "Traceback" in shown.stderr
 
 
+@pytest.mark.parametrize(
+    "fault",
+    ["name=../../elsewhere/a/b", "name={}/elsewhere/b", "paths.runs='~/x'", "seed=zero"],
+)
+@pytest.mark.parametrize("multirun", [[], ["-m"]])
+def test_nothing_is_made_before_the_check(multirun: list[str], fault: str, tmp_path: Path) -> None:
+    place = tmp_path / "in" / "here"
+    place.mkdir(parents=True)
+    arguments = [*TINY, "paths.runs=new/deep/runs", fault.format(tmp_path)]
+    done = train(*multirun, *arguments, cwd=place)
+    assert done.returncode == 2, done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["in", "here"]
+
+
+def test_a_config_may_refer_to_the_run_folder(tmp_path: Path) -> None:
+    done = train(*TINY, "paths.data='${hydra:runtime.output_dir}/x'", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = only_run(tmp_path / "runs")
+    assert json.loads((run / "run.json").read_text())["config"]["paths"]["data"] == f"{run}/x"
+
+
+def test_a_file_that_hydra_cannot_read_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "own" / "ablation").mkdir(parents=True)
+    file = tmp_path / "own" / "ablation" / "mine.yaml"
+    file.write_text("variants:\n  fine: {}\n  null: {optim.lr: 0.1}\n")
+    done = train("--config-dir", "own", "-m", "ablation=mine", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {file}, line 3: the key null is no name; write it in quotes\n"
+
+
+def test_a_remedy_with_a_folder_of_any_name_can_be_pasted(tmp_path: Path) -> None:
+    with start(*LONG, "hydra.run.dir='runs/lr=0.1 (ä)'", cwd=tmp_path) as process:
+        wait_for_checkpoints(tmp_path / "runs")
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+        output = process.output()
+    _, told, remedy = output.partition("continue with: python train.py ")
+    assert told, output[-500:]
+    _, word = shlex.split(remedy.splitlines()[0])
+    assert word == 'run="runs/lr=0.1 (ä)"'
+    assert train("task=test", word, cwd=tmp_path).returncode == 0
+
+
 @pytest.mark.parametrize("multirun", [[], ["-m"]])
 def test_a_folder_that_cannot_be_made_is_one_line(multirun: list[str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()

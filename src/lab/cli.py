@@ -1,6 +1,7 @@
 """What stands around Hydra at the command line: the run folder, the check, the exit status."""
 
 import contextlib
+import copy
 import os
 import signal
 import sys
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.hydra_config import HydraConfig
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from lab.atomic import is_there
@@ -22,6 +25,7 @@ from lab.claim import refuse_links
 from lab.config.check import check
 from lab.config.hydra_nodes import check_hydra
 from lab.config.schema import Config
+from lab.config.yaml_files import check_yaml
 from lab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
 from lab.interruption import RunInterrupted
 from lab.launched import forget_ranks, rank_of_environment, settle_ranks
@@ -29,6 +33,7 @@ from lab.overrides import (
     force_overrides,
     name_experiment,
     only_shows,
+    options_first,
     refuse_new_phases,
     refuse_other_settings,
     refuse_unknown_options,
@@ -53,8 +58,11 @@ def seconds_since_start() -> float:
 
 
 def check_what_hydra_builds() -> None:
-    """Have every config that Hydra composes checked before Hydra builds anything of it."""
-    compose = ConfigLoaderImpl.load_configuration
+    """Have every file that Hydra reads, and every config that it composes, checked before it acts.
+
+    So the folder of a single run is made after its config is found good.
+    """
+    compose, load = ConfigLoaderImpl.load_configuration, ConfigRepository.load_config
     if compose.__module__ == __name__:
         return
 
@@ -63,9 +71,29 @@ def check_what_hydra_builds() -> None:
         check_hydra(cfg)
         if cfg.hydra.mode != RunMode.MULTIRUN:
             settle_ranks(_trainer_of(cfg))
+        if cfg.hydra.mode == RunMode.RUN:  # unlike --cfg job, and the jobs of a sweep
+            _check_single_run(cfg)
         return cfg
 
-    ConfigLoaderImpl.load_configuration = composed  # Hydra has no place for a check of one's own
+    def loaded(self: ConfigRepository, config_path: str) -> ConfigResult | None:
+        found = (source for source in self.get_sources() if source.is_config(config_path))
+        if (source := next(found, None)) is not None and source.scheme() == "file":
+            check_yaml(Path(source.path, f"{config_path.removesuffix('.yaml')}.yaml"))
+        return load(self, config_path)
+
+    # Hydra has no place for checks of one's own
+    ConfigLoaderImpl.load_configuration, ConfigRepository.load_config = composed, loaded
+
+
+def _check_single_run(cfg: DictConfig) -> None:
+    """Raise ConfigError, as ``execute`` would after Hydra has made the run folder."""
+    HydraConfig.instance().set_config(cfg)  # a config may refer to it: ${hydra:runtime.output_dir}
+    with contextlib.suppress(OmegaConfBaseException), open_dict(cfg.hydra.runtime):
+        cfg.hydra.runtime.output_dir = str(Path.cwd() / OmegaConf.select(cfg, "hydra.run.dir"))
+    task = copy.deepcopy(cfg)
+    with read_write(task), open_dict(task):
+        del task["hydra"]
+    _checked(task, list(cfg.hydra.overrides.task))
 
 
 def _trainer_of(cfg: DictConfig) -> dict[str, Any]:
@@ -75,7 +103,7 @@ def _trainer_of(cfg: DictConfig) -> dict[str, Any]:
     """
     trainer: Any = None
     with contextlib.suppress(OmegaConfBaseException, RunFolderError):
-        if cfg.run is not None:
+        if isinstance(cfg.run, str):
             trainer = RunRecord.read(Path(cfg.run)).config.get("trainer")
         elif isinstance(cfg.trainer, DictConfig):
             trainer = OmegaConf.to_container(cfg.trainer, resolve=True)
@@ -125,7 +153,7 @@ def execute(cfg: DictConfig) -> float | None:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     try:
-        config = _checked(cfg, hydra.overrides.task, folder)
+        config = _checked_in(folder, cfg, hydra.overrides.task)
         import_torchmetrics()
         from lab.run import run  # imports torch
 
@@ -144,24 +172,29 @@ def execute_run(cfg: DictConfig) -> float | None:
     return continue_run(_relative(Path(cfg.run)))
 
 
-def _checked(cfg: DictConfig, overrides: list[str], folder: Path) -> Config:
+def _checked_in(folder: Path, cfg: DictConfig, overrides: list[str]) -> Config:
+    """As ``_checked``; of a config that is refused no empty folder stays."""
     try:
-        if cfg.run is not None:
-            refuse_links(Path(cfg.run))
-            refuse_other_settings(cfg, overrides)
-        if "ablation" in cfg:
-            raise ConfigError("ablation: a plan is many runs: python train.py -m ablation=NAME")
-        try:
-            config = check(cfg)
-        except ConfigError as error:
-            experiment = HydraConfig.get().runtime.choices.get("experiment")
-            raise ConfigError(name_experiment(str(error), experiment)) from error
-        refuse_new_phases(cfg, overrides)
+        return _checked(cfg, overrides)
     except ConfigError:
         for empty in (folder, folder.parent):  # Hydra has made them already
             with contextlib.suppress(OSError):  # it is not empty, or another rank was faster
                 empty.rmdir()
         raise
+
+
+def _checked(cfg: DictConfig, overrides: list[str]) -> Config:
+    if isinstance(cfg.run, str):
+        refuse_links(Path(cfg.run))
+        refuse_other_settings(cfg, overrides)
+    if "ablation" in cfg:
+        raise ConfigError("ablation: a plan is many runs: python train.py -m ablation=NAME")
+    try:
+        config = check(cfg)
+    except ConfigError as error:
+        experiment = HydraConfig.get().runtime.choices.get("experiment")
+        raise ConfigError(name_experiment(str(error), experiment)) from error
+    refuse_new_phases(cfg, overrides)
     return config
 
 
@@ -176,7 +209,7 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise what it would print in its own words
     settle_surroundings()
     register_resolvers()
-    sys.argv[1:] = force_overrides(sys.argv[1:])
+    sys.argv[1:] = force_overrides(options_first(sys.argv[1:]))
     try:
         if {"-m", "--multirun"} & set(sys.argv):  # its jobs start their own ranks
             forget_ranks()

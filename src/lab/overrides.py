@@ -1,9 +1,13 @@
 """What is said on the command line: as Hydra is to read it, and where it cannot be meant."""
 
+import contextlib
 import re
+import shlex
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from lab.config.suggestions import suggestion
@@ -31,6 +35,32 @@ def force_overrides(arguments: list[str], conf: Path = CONF) -> list[str]:
         else a
         for a in arguments
     ]
+
+
+def options_first(arguments: list[str]) -> list[str]:
+    """Return ``arguments`` with Hydra's options, such as ``-m``, before all else.
+
+    Hydra's parser takes the overrides from one place only, and calls those after ``-m`` unknown.
+    """
+    overrides = get_args_parser().parse_known_intermixed_args(arguments)[0].overrides
+    return [*(a for a in arguments if a not in overrides), *overrides]
+
+
+def assignment(key: str, text: str) -> str:
+    """Return ``key=text`` as Hydra reads it back, in quotes where ``text`` is not plain."""
+    plain = f"{key}={text}"
+    with contextlib.suppress(HydraException):
+        if OverridesParser.create().parse_override(plain).value() == text:
+            return plain
+    # within quotes, a backslash counts only before a quote
+    escaped = re.sub(r'(\\*)"', r"\1\1\"", text)
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return f'{key}="{escaped}"'
+
+
+def pasteable(key: str, text: str) -> str:
+    """Return ``key=text`` as one word of a shell's command line."""
+    return shlex.quote(assignment(key, text))
 
 
 def is_group(key: str, conf: Path = CONF) -> bool:

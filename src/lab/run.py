@@ -20,6 +20,7 @@ from lab.config.schema import Config
 from lab.errors import RunFolderError
 from lab.fit import fit, read_data
 from lab.interruption import Interruption, RunInterrupted
+from lab.overrides import pasteable
 from lab.phases import Progress
 from lab.ranks import end_with_launcher, is_main_process
 from lab.record import FILE_NAME, RunRecord, replace_record
@@ -98,7 +99,8 @@ def _refuse_a_second_run(folder: Path) -> None:
     """
     if is_there(folder / FILE_NAME):
         raise RunFolderError(
-            f"{folder}: a run is there already; continue it with task=fit run={folder}, or name "
+            f"{folder}: a run is there already; continue it with task=fit "
+            f"{pasteable('run', str(folder))}, or name "
             f"another folder"
         )
     names = sorted(path.name for path in folder.iterdir() if path.suffix != ".part")
@@ -177,7 +179,8 @@ def _tell_of_no_commit(error: str) -> None:
 
 
 def _say_how_to_continue(stop: RunInterrupted, folder: Path) -> None:
-    terminal.say(f"{stop}; continue with: python train.py task=fit run={folder}")
+    again = f"python train.py task=fit {pasteable('run', str(folder))}"
+    terminal.say(f"{stop}; continue with: {again}")
 
 
 def _write(record: RunRecord, folder: Path, *, also_failed: bool) -> None:

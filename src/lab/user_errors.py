@@ -5,7 +5,12 @@ import re
 import traceback
 from pathlib import Path
 
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
@@ -13,8 +18,12 @@ from yaml import MarkedYAMLError
 from lab.config.check import first_line
 from lab.config.suggestions import suggestion
 from lab.errors import ConfigError, RunFolderError, UserError
-from lab.overrides import CONF
+from lab.overrides import CONF, pasteable
 
+_KEY = re.compile(r"[+~]*[\w.@/-]+")
+_SWEPT = re.compile(
+    r"Ambiguous value for argument '(.+)'$|Sweep parameters '(.+)' requires", re.MULTILINE
+)
 _EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  # optional launchers
 
 
@@ -42,9 +51,18 @@ def as_user_error(error: BaseException) -> UserError | None:
         at = f"{where.name}, line {where.line + 1}" if where else "a config file"
         return ConfigError(f"{at}: is no YAML ({error.problem or error.context})")
     if isinstance(error, OverrideParseException):
-        said = error.override.removeprefix("++")
-        told = [line for line in str(error).splitlines() if "Error parsing override" not in line]
-        return ConfigError(f"{said}: cannot be read as KEY=VALUE ({told[0]})")
+        return ConfigError(_unreadable_override(error))
+    if isinstance(error, InstantiationException):
+        return ConfigError(_told_by_constructor(error))
+    if isinstance(error, RecursionError) and (told := _endless(error)):
+        return ConfigError(told)
+    if sweep := _SWEPT.search(str(error)) if isinstance(error, HydraException) else None:
+        said = (sweep[1] or sweep[2]).removeprefix("++")
+        key, _, values = said.partition("=")
+        other = f"; a list is {key}=[{values}], and a text {pasteable(key, values)}"
+        return ConfigError(
+            f"{said}: are several values; add -m to run each{other if sweep[1] else ''}"
+        )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         if choice in _EXTRAS:
@@ -76,6 +94,42 @@ def as_user_error(error: BaseException) -> UserError | None:
     return ConfigError(told)
 
 
+def _unreadable_override(error: OverrideParseException) -> str:
+    said = error.override.removeprefix("++")
+    key, _, text = said.partition("=")
+    if text and _KEY.fullmatch(key) and not text.startswith(tuple("[{\"'")):
+        with_quotes = pasteable(key, text)
+        return f"{said}: has characters that need quotes; write {with_quotes}"
+    told = [line for line in str(error).splitlines() if "Error parsing override" not in line]
+    return f"{said}: cannot be read as KEY=VALUE ({told[0]})"
+
+
+def _told_by_constructor(error: InstantiationException) -> str:
+    """The error that a class named by a ``_target_`` raised, whole, in a line."""
+    target = re.search(r"target '([^']+)'", str(error))
+    cause: BaseException = error
+    while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    told = " ".join(str(cause).split())
+    if cause is error:
+        return told
+    return f"{type(cause).__name__}: {told} (raised by {target[1] if target else 'a _target_'})"
+
+
+def _endless(error: RecursionError) -> str | None:
+    """Of files that name each other in their defaults, and of brackets in brackets."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    in_defaults = [f for f in frames if f.f_code.co_name == "_create_defaults_tree_impl"]
+    files = [str(f.f_locals["path"]) for f in in_defaults if "path" in f.f_locals]
+    if len(set(files)) < len(files):
+        return f"{files[-1]}.yaml: its defaults lead back to itself; leave one of the files out"
+    if any("hydra" in Path(frame.f_code.co_filename).parts for frame in frames[-1:]) or any(
+        "antlr4" in Path(frame.f_code.co_filename).parts for frame in frames
+    ):
+        return "a value is nested too deeply to be read; write it flatter"
+    return None
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
     """Of NumPy, of torch on a GPU, of torch on a CPU; torch is not imported for it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
@@ -101,4 +155,4 @@ def _raised_by_hydra(error: BaseException) -> bool:
 def _without_append_advice(error: BaseException) -> str:
     lines = [line for line in str(error).splitlines() if "append" not in line and line.strip()]
     causes = first_line(error.__cause__) if error.__cause__ else ""
-    return "\n".join(dict.fromkeys([*lines[:2], *([causes] if causes else [])]))
+    return "; ".join(dict.fromkeys([*lines[:2], *([causes] if causes else [])]))

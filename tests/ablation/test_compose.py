@@ -116,6 +116,11 @@ def test_a_plain_multirun_is_a_plan_of_its_own() -> None:
     assert len({j.folder_name for j in jobs}) == 8
 
 
+def test_a_glob_is_every_choice_of_a_group() -> None:
+    jobs = jobs_of({}, "schedule=glob([c*,s*])")
+    assert [job.settings["schedule"] for job in jobs] == ["constant", "cosine", "step"]
+
+
 def test_the_very_same_config_is_run_once() -> None:
     none = {"optim.weight_decay.mode": "none"}
     jobs = jobs_of({"variants": {"a": none, "b": {**none, "optim.lr": 0.005}, "c": None}})
@@ -186,6 +191,7 @@ def test_what_is_excluded_need_not_be_a_config_at_all() -> None:
         ({}, ("ablation=a,b",), "ablation: one plan at a time"),
         ({}, ("run=a,b",), "run: is of a single run"),
         ({}, ("task=test",), "task: test is of a single run"),
+        ({}, ("seeds=2",), "did you mean ablation.seeds=2?"),
         ({}, ("phases.hed.epochs=1",), "phases.hed: no such phase"),
         ({"grid": {"threads": [1, 2]}}, (), "threads: is no axis"),
         ({}, ("logger=csv,default",), "logger: is no axis"),

@@ -1,18 +1,29 @@
 """Wrong configs are refused before anything slow, with a line that says what would be right."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from lab.cli import register_resolvers
 from lab.config.check import check
 from lab.config.schema import Config
 from lab.errors import ConfigError, UserError
-from lab.overrides import CONF, force_overrides, name_experiment, refuse_unknown_options
+from lab.overrides import (
+    CONF,
+    force_overrides,
+    name_experiment,
+    options_first,
+    pasteable,
+    refuse_unknown_options,
+)
 from lab.user_errors import as_user_error
 
 BASE = ["experiment=collab"]
@@ -101,6 +112,27 @@ REFUSED = {
     "task=lr_fnd": ["task", "'lr_find'"],
     "trainer=null": ["NoneType"],
     "~data": ["data", "_target_"],
+    # sections, keys and numbers that no later check could take
+    "seeds=2": ["seeds: should hold keys", "did you mean ablation.seeds=2?"],
+    "paths=x": ["paths: should hold keys"],
+    "phases=2": ["phases: should hold keys"],
+    "callbacks={1.5:2}": ["callbacks.1.5", "quote it"],
+    "callbacks={true:2}": ["callbacks.True", "quote it"],
+    "steps_per_execution=18446744073709551616": ["steps_per_execution", "at most"],
+    "++trainer.limit_train_batches=18446744073709551616": ["limit_train_batches", "at most"],
+    "data.x=-18446744073709551616": ["data.x", "at most"],
+    "paths.runs='~/x'": ["paths.runs", "nothing expands the ~", "/x"],
+    "data.root='~'": ["data.root", "nothing expands the ~"],
+    # values that Hydra reads otherwise than they are meant
+    "seed=0,1,2": ["seed=0,1,2: are several values", "-m", "seed=[0,1,2]", "'seed=\"0,1,2\"'"],
+    "optim=adam,sgd": ["optim=adam,sgd: are several values", "-m"],
+    "optim.lr=range(0,3)": ["optim.lr=range(0,3): are several values", "-m"],
+    "data.root=münchen": ["data.root=münchen", "'data.root=\"münchen\"'"],
+    "data.root=a(1).csv": ["data.root=a(1).csv", "'data.root=\"a(1).csv\"'"],
+    "run=runs/lr=0.1/x": ["run=runs/lr=0.1/x", "'run=\"runs/lr=0.1/x\"'"],
+    "data.root=it's": ["data.root=it's", "'data.root=\"it'\"'\"'s\"'"],
+    "optim.betas=[0.9": ["optim.betas=[0.9: cannot be read as KEY=VALUE"],
+    "optim.lr=" + "[" * 1500 + "]" * 1500: ["nested too deeply"],
     # as is usual elsewhere
     "optim._target_=torch.optim.AdamW": ["optim._target_", "there is", "weight_decay"],
     "model={_target_: lab.models.mnist.MnistNN}": ["model.n_factors", "n_hidden"],
@@ -153,6 +185,23 @@ def test_a_setting_said_as_an_option_is_told_how_to_be_said(said: list[str]) -> 
     with pytest.raises(ConfigError, match=f"{said[0]}: no such option.*trainer.max_epochs=3"):
         refuse_unknown_options(["-m", "seed=0,1", *said])
     refuse_unknown_options(["-m", "seed=0,1", "--cfg", "job", "--config-dir=mine", "~data.split"])
+
+
+def test_a_config_that_lacks_nothing_but_has_an_endless_number_is_refused() -> None:
+    """Such as YAML's 0xFFF…, of which Python cannot even say what it is."""
+    values = checked(BASE).model_dump(mode="json") | {"seed": 16**5000}
+    with pytest.raises(ConfigError, match="seed: should be a number of at most"):
+        check(OmegaConf.create(values))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["plain", "a b", "a,b", "1", "null", "münchen", "a(1).csv", "lr=0.1/x", "~/x", "$x", "it's",
+     'x"y', "a\\b", "a\\", 'a\\"b', "a{b}", "a[1]", "a#b", "a&b;c!d", "a%b", "\\\\"],
+)  # fmt: skip
+def test_a_remedy_can_be_pasted(text: str) -> None:
+    (word,) = shlex.split(pasteable("run", text))
+    assert OverridesParser.create().parse_override(word).value() == text
 
 
 @pytest.mark.parametrize("values", [{"name": "a\udcff"}, {"callbacks": {"\ud800": None}}])
@@ -347,6 +396,45 @@ def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:
 def test_nothing_else_is_built(override: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         checked([*BASE, override])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ordered"),
+    [
+        (["a=1", "-m", "b=0,1"], ["-m", "a=1", "b=0,1"]),
+        (["a=1", "--cfg", "job", "b=2"], ["--cfg", "job", "a=1", "b=2"]),
+        (["-m", "a=1", "~b", "+c=3"], ["-m", "a=1", "~b", "+c=3"]),
+        (["a=1", "--config-dir=mine", "b=2"], ["--config-dir=mine", "a=1", "b=2"]),
+    ],
+)
+def test_options_may_stand_anywhere(arguments: list[str], ordered: list[str]) -> None:
+    assert options_first(arguments) == ordered
+
+
+def test_an_error_of_a_constructor_is_one_line_with_its_cause_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_classes.py").write_text(
+        "class Bad:\n    def __init__(self):\n        raise ValueError('no such\\nplace')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InstantiationException) as caught:
+        instantiate({"_target_": "their_classes.Bad"})
+    told = as_user_error(caught.value)
+    assert isinstance(told, ConfigError)
+    assert str(told) == "ValueError: no such place (raised by their_classes.Bad)"
+
+
+@pytest.mark.parametrize("defaults", ["[self]", "[/experiment/self]", "[other]"])
+def test_files_that_include_each_other_are_told(defaults: str, tmp_path: Path, root: Path) -> None:
+    import shutil
+
+    conf = tmp_path / "conf"
+    shutil.copytree(root / "conf", conf)
+    (conf / "experiment" / "self.yaml").write_text(f"# @package _global_\ndefaults: {defaults}\n")
+    (conf / "experiment" / "other.yaml").write_text("# @package _global_\ndefaults: [self]\n")
+    with pytest.raises(ConfigError, match=r"^experiment/\w+.yaml: its defaults lead back"):
+        checked(["experiment=self"], conf)
 
 
 def test_null_is_for_what_there_is() -> None:

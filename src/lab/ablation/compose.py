@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -59,7 +60,9 @@ class CommandLine:
     def parse(cls, arguments: list[str]) -> "CommandLine":
         """Raises ConfigError for a sweep that has no list of values."""
         plain, swept = [], {}
-        for override in OverridesParser.create().parse_overrides(arguments):
+        hydra = GlobalHydra.instance()
+        loader = hydra.config_loader() if hydra.is_initialized() else None  # glob(*) needs it
+        for override in OverridesParser.create(config_loader=loader).parse_overrides(arguments):
             key = override.key_or_group
             if key.partition(".")[0] == "ablation":
                 if override.is_sweep_override():

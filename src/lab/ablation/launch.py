@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from lab.errors import ConfigError
 from lab.interruption import end_with_parent
 from lab.launched import RANK_VARIABLES
-from lab.overrides import CONF
+from lab.overrides import CONF, assignment
 from lab.record import RunRecord
 
 _GRACE = 10.0  # seconds; a job that is told twice stops without a checkpoint
@@ -24,8 +24,7 @@ _GRACE = 10.0  # seconds; a job that is told twice stops without a checkpoint
 
 def run_override(folder: Path) -> str:
     """``run=FOLDER`` in Hydra's grammar, whatever the folder's name holds."""
-    escaped = str(folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
-    return f"run='{escaped}'"
+    return assignment("run", str(folder.absolute()))
 
 
 def folder_of(overrides: Sequence[str]) -> Path:

@@ -17,6 +17,7 @@ from lab.ablation.plan import Plan, expand
 from lab.claim import claimed
 from lab.errors import PlanError, RunFolderError, UserError
 from lab.interruption import Interruption, RunInterrupted
+from lab.overrides import pasteable
 from lab.report.write import console, print_plan, write_reports
 
 log = logging.getLogger(__name__)
@@ -149,8 +150,9 @@ def _remedy(folder: PlanFolder) -> str:
 
 
 def _again(folder: PlanFolder) -> str:
-    option = "" if folder.found_again else f" with hydra.sweep.dir={os.path.relpath(folder.path)}"
-    return f"the same command{option}"
+    if folder.found_again:
+        return "the same command"
+    return f"the same command with {pasteable('hydra.sweep.dir', os.path.relpath(folder.path))}"
 
 
 def _end(folder: PlanFolder, jobs: list[JobFolder], ends: dict[Path, str]) -> None:

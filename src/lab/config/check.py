@@ -4,6 +4,7 @@ All faults are collected and told at once. No torch, no data: the check of a who
 milliseconds, and what a ``_target_`` takes is read from source (``lab.config.signatures``).
 """
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
@@ -20,6 +21,8 @@ from lab.errors import ConfigError
 from lab.printable import printable
 from lab.secrets import redacted, secret_faults
 
+_LARGEST = 2**63 - 1  # torch and Lightning have no place for more
+
 
 def check(cfg: DictConfig) -> Config:
     """Resolve and validate a composed config.
@@ -30,7 +33,10 @@ def check(cfg: DictConfig) -> Config:
     try:
         values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'config'}: {first_line(error)}") from error
+        told = _values_for_sections(cfg) or [f"{error.full_key or 'config'}: {first_line(error)}"]
+        raise ConfigError(printable(redacted("\n".join(told)))) from error
+    if unusable := list(_unusable(values)):
+        raise ConfigError(printable(redacted("\n".join(unusable))))
     faults = [f"{path}: is required, and nothing sets it" for path in _missing(values)]
     config = None
     try:
@@ -45,7 +51,7 @@ def check(cfg: DictConfig) -> Config:
     faults = [fault for fault in faults if _source_of(fault, cfg) not in places]
     faults += [*secret_faults(values), *_unwritable(values)]
     if faults:
-        raise ConfigError(redacted("\n".join(faults)))
+        raise ConfigError(printable(redacted("\n".join(faults))))
     assert config is not None
     return config
 
@@ -63,6 +69,34 @@ def _source_of(fault: str, cfg: DictConfig) -> str | None:
     raw = OmegaConf.to_container(node, resolve=False)
     match = re.fullmatch(r"\$\{([\w.]+)\}", str(raw[key]))  # type: ignore[index,call-overload]
     return match[1] if match else None
+
+
+def _values_for_sections(cfg: DictConfig) -> list[str]:
+    """Faults of a config in which a value, as of ``seeds=2``, has taken the place of a section."""
+    raw: Any = OmegaConf.to_container(cfg, resolve=False)
+    return [
+        _no_section(name, raw[name])
+        for name, field in Config.model_fields.items()
+        if (_models(field.annotation) or get_origin(field.annotation) is dict)
+        and not isinstance(raw.get(name, {}), dict)
+    ]
+
+
+def _no_section(where: str, given: Any) -> str:
+    of_a_plan = f"; did you mean ablation.seeds={given}?" if where == "seeds" else ""
+    return f"{where}: should hold keys, such as {where}.KEY=VALUE (it is {given!r}){of_a_plan}"
+
+
+def _unusable(values: Any, prefix: str = "") -> Iterator[str]:
+    """Lines for what no later check can take: keys that are no text, and numbers without end."""
+    for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+        where = f"{prefix}{key}"
+        if isinstance(values, dict) and not isinstance(key, str):
+            yield f"{where}: a key should be a text; YAML reads this one as {key!r}, so quote it"
+        if isinstance(value, dict | list):
+            yield from _unusable(value, f"{where}.")
+        elif isinstance(value, int) and abs(value) > _LARGEST:
+            yield f"{where}: should be a number of at most {_LARGEST}"
 
 
 # -- the typed part -------------------------------------------------------------------------------
@@ -96,7 +130,7 @@ def _schema_fault(error: Any, values: dict[str, Any]) -> str:
             tag = error["ctx"]["discriminator"].strip("'")
             return f"{where}.{tag}: is required"
     if error["type"] in ("model_attributes_type", "model_type", "dict_type"):
-        return f"{where}: should hold keys, such as {where}.KEY=VALUE (it is {given!r})"
+        return _no_section(where, given)
     message = error["msg"].replace("Input should", "should")
     message = message[0].lower() + message[1:]
     return f"{where}: {message.replace(' after validation', '')} (it is {given!r})"
@@ -110,7 +144,8 @@ def _locate(loc: tuple[int | str, ...], values: Any) -> tuple[list[int | str], t
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
         if isinstance(current, dict) and part not in current and not last:
-            owner = next(m for m in _models(owner) if part in _tags(m))
+            tagged = [m for m in _models(owner) if part in _tags(m)]
+            owner = tagged[0] if tagged else owner
             continue
         path.append(part)
         if last:
@@ -165,6 +200,9 @@ def _unwritable(values: Any, prefix: str = "") -> Iterator[str]:
             yield from _unwritable(value, f"{prefix}{key}.")
         elif isinstance(value, str) and "${" in value:
             yield f"{where}: should hold no escaped '${{' (it is {value!r})"
+        # pathlib would raise for ~NAME of nobody
+        elif isinstance(value, str) and (expanded := os.path.expanduser(value)) != value:  # noqa: PTH111
+            yield f"{where}: nothing expands the ~ of {value!r}; write {expanded}"
 
 
 def _is_utf8(text: str) -> bool:

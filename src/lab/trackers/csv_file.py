@@ -12,6 +12,7 @@ from lab.atomic import atomic_write
 from lab.config.schema import Text
 from lab.errors import ConfigError, RunFolderError
 from lab.history import FILE_NAME, read_history
+from lab.overrides import pasteable
 from lab.trackers.base import RunInfo, Tracker
 
 
@@ -87,5 +88,5 @@ class CSVTracker(Tracker):
     def _cannot_write(self, error: OSError) -> RunFolderError:
         return RunFolderError(
             f"{self.path}: cannot be written ({error.strerror}); make room, then continue with "
-            f"python train.py task=fit run={self._file.parent}"
+            f"python train.py task=fit {pasteable('run', str(self._file.parent))}"
         )
