@@ -135,6 +135,25 @@ def killed_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     killed.write(folder)
 
 
+def test_a_run_that_was_killed_has_taken_no_less_than_its_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports subtract those from the whole."""
+    monkeypatch.setenv("LAB_ALLOWED_TARGETS", "tests")
+    monkeypatch.setattr("lab.run.seconds_since_start", lambda: 50.0)
+    stop = ["callbacks.stop._target_=tests.callbacks.SignalAt", "callbacks.stop.step=30"]
+    with monkeypatch.context() as killed:
+        killed.setattr("lab.run._write", lambda *_, **__: None)  # as with SIGKILL
+        with pytest.raises(RunInterrupted):
+            launch([*TINY, *stop], tmp_path)
+    assert RunRecord.read(tmp_path).status == "running"
+    launch(["task=fit", f"run={tmp_path}"], tmp_path)
+    seconds = RunRecord.read(tmp_path).seconds
+    assert seconds["start"] == 100
+    assert seconds["total"] > 100
+    assert list(seconds)[-1] == "total"
+
+
 @pytest.mark.parametrize("moment", ["lab.run.saved_config", "lab.run.read_data"])
 def test_a_killed_run_that_is_stopped_before_it_goes_on_is_interrupted(
     tmp_path: Path,

@@ -14,7 +14,7 @@ import sys
 import threading
 from types import FrameType, TracebackType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 _MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGUSR1)
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -54,7 +54,7 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            handlers: dict[int, signal._HANDLER] = {n: signal.getsignal(n) for n in _SIGNALS}
+            handlers: dict[int, signal._HANDLER] = {n: signal.getsignal(n) for n in STOP_SIGNALS}
             for number in _MAY_BE_IGNORED:
                 if handlers[number] is signal.SIG_IGN:
                     del handlers[number]

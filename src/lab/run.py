@@ -139,7 +139,10 @@ def _recorded_fit(
         config = lengthen(folder, record, longer)
         resume = resume and replace(resume, before=Progress())  # in its one phase, open again
     record.begin()
+    before = record.seconds.pop("total", 0.0)
     record.seconds["start"] = record.seconds.get("start", 0.0) + starting
+    # of a run that is killed this is what is known; reports take its start from it
+    record.seconds["total"] = before + time.perf_counter() - started
     trackers = build_trackers(config)
     main_process = is_main_process()
     exit_code = 1
@@ -165,7 +168,7 @@ def _recorded_fit(
         interruption.deferred = True  # the record is written first
         _close(record, trackers, exit_code, closing=time.perf_counter())
         if main_process:
-            before = record.seconds.pop("total", 0.0)  # so that it stays the last
+            del record.seconds["total"]  # so that it stays the last
             record.seconds["total"] = before + time.perf_counter() - started
             _write(record, folder, also_failed=exit_code != 0)
     if main_process:

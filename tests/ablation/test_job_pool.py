@@ -57,7 +57,9 @@ def job(path: Path, script: str, devices: int = 1, accelerator: str = "auto") ->
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the jobs tell; they are started as ever, with another ``train.py``."""
     (tmp_path / "train.py").write_text(
-        "import runpy, sys\nrunpy.run_path(sys.argv[1].split(\"'\")[1] + '/job.py')\n"
+        "import runpy, sys\n"
+        "folder = sys.argv[1].removeprefix('run=').strip(chr(39))\n"
+        "runpy.run_path(folder + '/job.py')\n"
     )
     monkeypatch.setattr(launch, "CONF", tmp_path / "conf")
     monkeypatch.setenv("LOG", str(tmp_path / "log"))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
+from lab.ablation.launch import JobKilled
 from lab.ablation.search import Search, read_settings
 from lab.ablation.study import SearchStudy
 from lab.errors import ConfigError, PlanError, RunFolderError
@@ -172,22 +173,44 @@ def test_settings_that_do_not_go_together_are_failed_trials(
     assert "ConfigError: lr_find.first: should be below lr_find.last" in capsys.readouterr().out
 
 
-def test_a_job_that_is_stopped_is_left_for_the_same_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Stopping(Launcher):
-        def run(self, folder: Path) -> JobReturn:
-            if len(self.launched) != 2:
-                return super().run(folder)
-            record = RunRecord.read(folder)
-            record.begin()
-            record.write(folder)  # says running, and nobody holds it
-            error = ChildProcessError("ended by SIGKILL")
-            return JobReturn(status=JobStatus.FAILED, _return_value=error)
+class Killing(Launcher):
+    """Its second launch, and so many more, are ended by SIGKILL; that of ``begun`` jobs when their
+    records say running, while nobody holds them."""
 
+    def __init__(self, times: int, *, begun: bool) -> None:
+        super().__init__()
+        self.times, self.begun = times, begun
+
+    def run(self, folder: Path) -> JobReturn:
+        record = RunRecord.read(folder)
+        if not 2 <= len(self.launched) < 2 + self.times:
+            record.status = "planned"
+            record.write(folder)
+            return super().run(folder)
+        if self.begun:
+            record.begin()
+            record.write(folder)
+        error = JobKilled("ended by SIGKILL")
+        return JobReturn(status=JobStatus.FAILED, _return_value=error)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_job_that_is_killed_is_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], begun: bool
+) -> None:
+    search(tmp_path, *SPACE, trials=4, launch=Killing(1, begun=begun))
+    assert [state for state, *_ in trials(tmp_path)] == ["COMPLETE"] * 4
+    told = "trial 1: was stopped (ended by SIGKILL); it is run again\n"
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_job_that_is_killed_twice_is_left_for_the_same_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], begun: bool
+) -> None:
     with pytest.raises(PlanError, match=r"3 done, 1 stopped \(the same command"):
-        search(tmp_path, *SPACE, trials=4, launch=Stopping())
-    assert "trial 1: was stopped (ended by SIGKILL)" in capsys.readouterr().out
+        search(tmp_path, *SPACE, trials=4, launch=Killing(2, begun=begun))
+    assert "trial 1: was stopped (ended by SIGKILL)\n" in capsys.readouterr().out
     states = [state for state, *_ in trials(tmp_path)]
     assert states == ["COMPLETE", "RUNNING", "COMPLETE", "COMPLETE"]
 

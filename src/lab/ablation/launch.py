@@ -14,12 +14,16 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from lab.errors import ConfigError
-from lab.interruption import end_with_parent
+from lab.interruption import STOP_SIGNALS, end_with_parent
 from lab.launched import RANK_VARIABLES
 from lab.overrides import CONF, assignment
 from lab.record import RunRecord
 
 _GRACE = 10.0  # seconds; a job that is told twice stops without a checkpoint
+
+
+class JobKilled(ChildProcessError):  # noqa: N818  # nothing is wrong with the job
+    """A signal has ended a job, which goes on when it is run again."""
 
 
 def run_override(folder: Path) -> str:
@@ -154,5 +158,10 @@ def job_return(exit_status: int) -> JobReturn:
     """What Hydra wants to know of a job that ran in a process of its own."""
     if exit_status == 0:
         return JobReturn(status=JobStatus.COMPLETED)
-    name = signal.Signals(-exit_status).name if exit_status < 0 else f"exit status {exit_status}"
-    return JobReturn(status=JobStatus.FAILED, _return_value=ChildProcessError(f"ended by {name}"))
+    if exit_status < 0:
+        error: Exception = JobKilled(f"ended by {signal.Signals(-exit_status).name}")
+    elif exit_status - 128 in STOP_SIGNALS:
+        error = JobKilled(f"ended by exit status {exit_status}")
+    else:
+        error = ChildProcessError(f"ended by exit status {exit_status}")
+    return JobReturn(status=JobStatus.FAILED, _return_value=error)

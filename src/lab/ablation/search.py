@@ -5,15 +5,16 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from hydra.core.utils import JobReturn, JobStatus
 from pydantic import ValidationError
+from rich.text import Text
 
 from lab.ablation.compose import CommandLine, Compose, Job
 from lab.ablation.findings import show_end, show_progress, show_start
 from lab.ablation.folder import JobFolder, PlanFolder
-from lab.ablation.launch import run_override
+from lab.ablation.launch import JobKilled, run_override
 from lab.ablation.listing import action_due, error_line
 from lab.ablation.plan import Plan
 from lab.ablation.space import split_space
@@ -24,6 +25,7 @@ from lab.claim import claimed, refuse_links
 from lab.config.schema import Config, Count, FolderName, Section, Seed
 from lab.errors import ConfigError, PlanError, RunFolderError, UserError
 from lab.interruption import Interruption, RunInterrupted
+from lab.printable import printable
 from lab.record import FILE_NAME, RunRecord
 from lab.report.write import console, write_reports
 
@@ -118,6 +120,7 @@ class Search:
         self._launch = launch
         self._axes = Plan(zip={p.key: [None] for p in configs.space}, metrics=[metric])
         self._stopped: dict[int, str] = {}  # numbers of trials that have no value yet -> why
+        self._run_again: set[int] = set()
         self._jobs = self._jobs_so_far()
 
     def run(self) -> None:
@@ -198,12 +201,17 @@ class Search:
         elif status == "failed" and record.error is not None:
             error = error_line(record.error["type"], record.error["message"])
             self._study.tell_failed(number, error)
-        elif status == "planned" and ended is not None and ended.status is JobStatus.FAILED:
+        elif status == "planned" and _could_not_begin(ended):
             error = ended._return_value
             self._study.tell_failed(number, error_line(type(error).__name__, str(error)))
         else:
-            why = "" if ended is None else f" ({ended._return_value})"
-            self._stopped[number] = f"was stopped{why}"
+            told = "was stopped" + ("" if ended is None else f" ({ended._return_value})")
+            if ended is None or number in self._run_again:
+                self._stopped[number] = told
+            else:  # once: what kills it may do so every time
+                self._run_again.add(number)
+                line = f"  trial {number}: {told}; it is run again"
+                console().print(Text(printable(line)), soft_wrap=True)
 
     def _jobs_so_far(self) -> dict[str, Job]:
         """By the names of their folders, as their records have them."""
@@ -220,6 +228,15 @@ class Search:
                 continue
             jobs[name] = _job(record)
         return jobs
+
+
+def _could_not_begin(ended: JobReturn | None) -> TypeGuard[JobReturn]:
+    """Whether a job has failed by itself, and would again."""
+    return (
+        ended is not None
+        and ended.status is JobStatus.FAILED
+        and not isinstance(ended._return_value, JobKilled)
+    )
 
 
 def _job(record: RunRecord) -> Job:
