@@ -1,0 +1,145 @@
+"""What a shell or a scheduler leaves around a run changes neither its numbers nor its record."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab.record import RunRecord
+from tests import forked
+from tests.launch import TINY, command, environment, train
+
+ONE_EPOCH = [*TINY, "trainer.max_epochs=1", "threads=1"]
+HOSTILE = {
+    # of a surrounding torchrun, SLURM, LSF or a program that sets them to say "none"
+    **dict.fromkeys(("RANK", "GROUP_RANK", "NODE_RANK", "JSM_NAMESPACE_RANK"), "1"),
+    "LOCAL_RANK": "-1",
+    "WORLD_SIZE": "2",
+    "MASTER_ADDR": "nowhere",
+    "MASTER_PORT": "abc",
+    "SLURM_JOB_ID": "7",
+    "SLURM_JOB_NAME": "jupyter",
+    "SLURM_NTASKS": "3",
+    "SLURM_PROCID": "2",
+    "SLURM_LOCALID": "2",
+    "SLURM_NODEID": "0",
+    "SLURM_NTASKS_PER_NODE": "x",
+    "SLURM_ARRAY_TASK_ID": "5",
+    # of git, wandb and matplotlib
+    "GIT_DIR": "/nowhere",
+    "GIT_WORK_TREE": "/",
+    "GIT_INDEX_FILE": "/nowhere/index",
+    "WANDB_RUN_ID": "x",
+    "WANDB_PROJECT": "theirs",
+    "WANDB_DIR": "/nowhere",
+    "WANDB_MODE": "disabled",
+    "WANDB_SWEEP_ID": "s",
+    "MPLBACKEND": "inlin",
+    "MPLCONFIGDIR": "/nowhere",
+    "MATPLOTLIBRC": "/nowhere",
+    # of a terminal that is none
+    "PYTHONIOENCODING": "ascii",
+    "COLUMNS": "0",
+    "LINES": "0",
+    "TERM": "unknown",
+    "LC_ALL": "C",
+    "LANG": "C",
+    "PL_GLOBAL_SEED": "3",
+    "PYTHONHASHSEED": "5",
+    "DISPLAY": "nowhere:0",
+}
+
+
+def only_run(cwd: Path) -> Path:
+    (record,) = (cwd / "runs").rglob("run.json")
+    return record.parent
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    cwd = tmp_path_factory.mktemp("undisturbed")
+    assert train(*ONE_EPOCH, cwd=cwd).returncode == 0
+    return only_run(cwd)
+
+
+def assert_same_run(folder: Path, undisturbed: Path) -> None:
+    ours, theirs = RunRecord.read(folder), RunRecord.read(undisturbed)
+    for name in ("status", "error", "config", "config_hash", "metrics", "device", "git", "name"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert (folder / "metrics.csv").read_text() == (undisturbed / "metrics.csv").read_text()
+
+
+def test_a_hostile_environment_changes_nothing(undisturbed: Path, tmp_path: Path) -> None:
+    variables = environment(**HOSTILE)
+    del variables["HOME"]
+    srun = tmp_path / "bin" / "srun"  # Lightning advises to use one that is there
+    srun.parent.mkdir()
+    srun.write_text("#!/bin/sh\n")
+    srun.chmod(0o755)
+    variables["PATH"] = f"{srun.parent}{os.pathsep}{variables['PATH']}"
+    done = subprocess.run(
+        command(*ONE_EPOCH), cwd=tmp_path, env=variables, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_same_run(only_run(tmp_path), undisturbed)
+
+
+def test_a_closed_standard_output_is_no_file_of_the_run(undisturbed: Path, tmp_path: Path) -> None:
+    shell = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", *command(*ONE_EPOCH)]
+    assert subprocess.run(shell, cwd=tmp_path, env=environment()).returncode == 0
+    assert_same_run(only_run(tmp_path), undisturbed)
+
+
+def fill() -> None:
+    for number in (1, 2):
+        os.dup2(os.open("/dev/full", os.O_WRONLY), number)
+
+
+def leave() -> None:
+    """As a reader that has gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    for number in (1, 2):
+        os.dup2(writer, number)
+
+
+@pytest.mark.parametrize("first", [fill, leave])
+def test_an_output_that_takes_nothing_stops_no_run(
+    first: Callable[[], None], undisturbed: Path, tmp_path: Path
+) -> None:
+    with forked.Process(tuple(ONE_EPOCH), tmp_path, environment(), first) as process:
+        assert process.wait(timeout=90) == 0
+    assert_same_run(only_run(tmp_path), undisturbed)
+
+
+def test_a_config_that_cannot_be_shown_is_an_error(tmp_path: Path) -> None:
+    """Here the output is what was asked for."""
+    shell = ["bash", "-c", 'exec "$@" >/dev/full', "bash", *command("--cfg", "job")]
+    done = subprocess.run(shell, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: standard output cannot be written (No space left on device)\n"
+
+
+def test_a_matplotlibrc_does_not_change_a_figure(tmp_path: Path) -> None:
+    script = (
+        "import io, hashlib; from matplotlib.figure import Figure\n"
+        "from lab.figures import styled\n"
+        "with styled():\n"
+        "    figure = Figure(); figure.subplots().plot([1, 2], label='a'); file = io.BytesIO()\n"
+        "    figure.savefig(file); print(hashlib.sha256(file.getvalue()).hexdigest())"
+    )
+    drawn = []
+    for settings in ("", "text.usetex: True\nlines.linewidth: 9\nbackend: bogus\n"):
+        (tmp_path / "matplotlibrc").write_text(settings)
+        made = subprocess.run(
+            [command()[0], "-c", script],
+            cwd=tmp_path,
+            env=environment(MPLBACKEND="Agg"),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        drawn.append(made.stdout)
+    assert drawn[0] == drawn[1]
