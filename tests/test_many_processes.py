@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import warnings
@@ -15,7 +17,7 @@ import lab
 from lab import saved
 from lab.record import RunRecord
 from tests.few_steps import BAD, everything
-from tests.launch import ROOT, TINY, command, environment, launch
+from tests.launch import ROOT, TINY, command, environment, launch, wait_for
 from tests.test_steps_per_execution import assert_same_run, learned
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # two cores may have other work
@@ -184,3 +186,69 @@ def assert_told_of_the_raising_rank(
     assert "callbacks.py" in record.error["traceback"]
     assert ended.stderr.count("\nValueError: the data went bad\n") == 1  # the traceback, once
     assert ended.stderr.count("error: rank 1 failed: ValueError: the data went bad\n") == 1
+
+
+def test_a_run_whose_other_machine_does_not_come_says_so_and_can_be_stopped(tmp_path: Path) -> None:
+    """torch waits in C++, where no handler of a signal runs."""
+    given = environment(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()), NODE_RANK="0")
+    with subprocess.Popen(
+        command(*RECIPE, "trainer.num_nodes=2"),
+        cwd=tmp_path,
+        env=given,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith("waiting for the other processes of")
+            process.terminate()
+            assert process.wait(timeout=30) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+    (folder,) = (tmp_path / "runs" / "default").iterdir()
+    assert RunRecord.read(folder).status == "interrupted"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_rank_outlives_torchrun_and_the_record_tells(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """One rank is stopped, so the other waits for it in C++; torchrun ends in its own ways."""
+    long = [*RECIPE, *DDP, "trainer.max_epochs=5000"]
+    with subprocess.Popen(
+        [*TORCHRUN, str(ROOT / "train.py"), *long],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            wait_for(lambda: list(tmp_path.rglob("step=*.ckpt")), timeout=120)
+            (folder,) = (tmp_path / "runs" / "default").iterdir()
+            first = RunRecord.read(folder).process["pid"]
+            (second,) = set(children(process.pid)) - {first}
+            os.kill(second, signal.SIGSTOP)
+            process.send_signal(number)
+            process.wait(timeout=60)
+        finally:
+            process.kill()
+    wait_for(lambda: not is_running(first) and not is_running(second))
+    assert RunRecord.read(folder).status == "interrupted"
+
+
+def children(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -143,3 +143,21 @@ def test_a_matplotlibrc_does_not_change_a_figure(tmp_path: Path) -> None:
         )
         drawn.append(made.stdout)
     assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize(("unbuffered", "shown"), [("", "error\n"), ("1", "error\noutput\n")])
+def test_streams_show_a_line_when_python_would(unbuffered: str, shown: str) -> None:
+    """What a process that is killed has printed: errors always, all of it under ``python -u``."""
+    script = (
+        "import os, sys; from lab.surroundings import settle_surroundings, train_unheeded\n"
+        "settle_surroundings(); train_unheeded()\n"
+        "print('error', file=sys.stderr); print('output'); os._exit(0)"
+    )
+    ended = subprocess.run(
+        [command()[0], "-c", script],
+        env=environment(PYTHONUNBUFFERED=unbuffered),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert ended.stdout == shown

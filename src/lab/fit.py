@@ -159,11 +159,12 @@ def _watched(
     """Watch over a fit of several processes (``lab.waiting``), which may wait for each other."""
     if trainer.world_size == 1:
         return nullcontext()
-    if not launched_by().creates_processes_externally:
+    starts_them = not launched_by().creates_processes_externally
+    if starts_them:
         os.environ[MAIN_PROCESS] = str(os.getpid())  # for the processes that Lightning will start
 
     def notice() -> None:
-        if trainer.local_rank == 0:
+        if trainer.local_rank == 0 and (trainer.num_nodes > 1 or not starts_them):
             print(  # noqa: T201
                 f"waiting for the other processes of this run ({trainer.world_size} in all) at "
                 f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}; Ctrl-C stops it",

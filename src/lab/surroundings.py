@@ -44,9 +44,12 @@ def _unheeded(stream: TextIO) -> TextIO:
         number = stream.fileno()
     except OSError:
         return stream
+    file = _Unheeded(number, "wb", closefd=False)
+    at_once = bool(getattr(stream, "write_through", False))  # python -u
     return io.TextIOWrapper(
-        io.BufferedWriter(_Unheeded(number, "wb", closefd=False)),
+        file if at_once else io.BufferedWriter(file),  # type: ignore[arg-type]  # as Python does
         stream.encoding,
         stream.errors,
         line_buffering=bool(stream.line_buffering),
+        write_through=at_once,
     )
