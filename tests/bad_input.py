@@ -179,6 +179,7 @@ CASES = [
     Case("a larger model than memory", [*SYNTHETIC, "model.n_factors=100000000000"]),
     Case("a monitor that nothing measures", ["experiment=collab", "callbacks=early_stopping"]),
     Case("an accelerator that is none", [*SYNTHETIC, "trainer.accelerator=gpux"]),
+    Case("machines that cannot meet", [*SYNTHETIC, "trainer.num_nodes=2"]),
     Case("a callback without a class", ["callbacks.stop.patience=3"]),
     Case("a class that may not be built", ["logger.tb._target_=os.system"]),
     Case("an environment variable in a config", ["+hydra.job.env_set.HTTPS_PROXY=elsewhere"]),

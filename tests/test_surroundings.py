@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.record import RunRecord
+from lab.user_errors import as_user_error
 from tests import forked
 from tests.launch import TINY, command, environment, train
 
@@ -161,3 +162,24 @@ def test_streams_show_a_line_when_python_would(unbuffered: str, shown: str) -> N
         text=True,
     )
     assert ended.stdout == shown
+
+
+def test_a_warning_that_is_made_an_error_is_a_line() -> None:
+    told = as_user_error(DeprecationWarning("use the other one"))
+    assert told is not None
+    assert "python -W error" in str(told)
+    assert "DeprecationWarning: use the other one" in str(told)
+
+
+def test_interpretations_are_nobodys_rank_and_need_no_window(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [command()[0], "-m", "lab.interpret", "training_curves", str(undisturbed)],
+        cwd=tmp_path,
+        env=environment(**HOSTILE),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(undisturbed.rglob("training_curves.png"))

@@ -33,6 +33,11 @@ def as_user_error(error: BaseException) -> UserError | None:
     while cause is not None:
         if isinstance(cause, UserError):
             return cause
+        if isinstance(cause, Warning):
+            return UserError(
+                f"a warning has been made an error, as python -W error or PYTHONWARNINGS asks "
+                f"({type(cause).__name__}: {first_line(cause)}); leave that out"
+            )
         if _is_out_of_memory(cause):
             return UserError(
                 f"not enough memory ({str(cause).splitlines()[0]}); take smaller batches "

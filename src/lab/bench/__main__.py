@@ -21,6 +21,7 @@ from lab.bench.rounds import run_in_turns
 from lab.bench.suite import Comparison, comparisons
 from lab.bench.summary import Summary
 from lab.errors import UserError
+from lab.surroundings import settle_surroundings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,4 +73,5 @@ def _compare(name: str, comparison: Comparison, rounds: int, out: Path, console:
 
 
 if __name__ == "__main__":
+    settle_surroundings()
     sys.exit(main())

@@ -16,7 +16,9 @@ from lab.config.signatures import defaults_of, docstring_of, signature_of
 from lab.config.suggestions import suggestion
 from lab.errors import UserError
 from lab.interpret.kinds import KINDS
+from lab.launched import forget_ranks
 from lab.printable import printable
+from lab.surroundings import settle_surroundings
 
 _TARGETS = {name: target for kinds in KINDS.values() for name, target in kinds.items()}
 
@@ -26,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not arguments or arguments[0].startswith("-"):
             return _overview(arguments)
+        forget_ranks()  # Lightning, which is imported for a kind, would take this for another rank
         kind, *rest = arguments
         if kind not in _TARGETS:
             told = suggestion(kind, list(_TARGETS))
@@ -146,4 +149,5 @@ def _summary(target: str) -> str:
 
 
 if __name__ == "__main__":
+    settle_surroundings()
     sys.exit(main())

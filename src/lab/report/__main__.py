@@ -12,6 +12,7 @@ from lab.report.comparison import compare
 from lab.report.differences import show_differences
 from lab.report.tables import Table, build_table
 from lab.report.write import FORMATS, console, print_table, rendered, save, save_pictures
+from lab.surroundings import settle_surroundings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -119,4 +120,5 @@ def _no_baseline(table: Table, wanted: str) -> str:
 
 
 if __name__ == "__main__":
+    settle_surroundings()
     sys.exit(main())
