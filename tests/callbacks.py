@@ -1,9 +1,11 @@
 """Callbacks that do to a run what the world does to runs."""
 
+import logging
 import os
 import signal
 import subprocess
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +84,22 @@ class StuckAt(Callback):
                 signal.signal(number, signal.SIG_IGN)
             Path(self.flag).touch()
             time.sleep(600)
+
+
+class Slow(Callback):
+    """Each step takes ``seconds`` more."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        time.sleep(self.seconds)
+
+
+class Talkative(Callback):
+    """Prints, logs and warns at the end of each training batch."""
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        print("printed by a callback")
+        logging.getLogger(__name__).info("logged by a callback")
+        warnings.warn("warned by a callback", stacklevel=1)

@@ -371,7 +371,6 @@ def test_components_write_into_the_run_folder(
 def test_a_title_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     table = pl.DataFrame({"title": [TITLE], "predicted": [4.5]})
     Findings(extracts={f"Nearest to {TITLE}": table}).show()
-    terminal._console.file = None  # type: ignore[assignment]
     terminal.say(f"a run of {TITLE}")
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
@@ -412,7 +411,6 @@ def test_what_others_have_named_does_nothing_to_a_terminal(
 ) -> None:
     write_job(tmp_path / "a", TITLE, {f"optim.{TITLE}": 1}, 0, {TITLE: 0.9, "[/a]": 1.0})
     write_job(tmp_path / "b", TITLE, {f"optim.{TITLE}": TITLE}, 0, {TITLE: 0.8})
-    terminal._console.file = None  # type: ignore[assignment]
     terminal.show_test(TITLE, {TITLE: 0.5, "[/a]": 1.0}, {TITLE: {TITLE: 0.25}})
     report(["diff", str(tmp_path / "a"), str(tmp_path / "b")])
     for form in ("terminal", "csv", "markdown", "latex"):

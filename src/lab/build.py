@@ -1,6 +1,5 @@
 """From a checked config to the objects of a run: data, model, trackers, trainer."""
 
-import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,7 +10,7 @@ import torch
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.profilers import Profiler
 from torch import Tensor
 
@@ -206,6 +205,7 @@ def build_trainer(
     interruption: Interruption,
     phase: PhasePlan,
     before: Progress,
+    epoch_lines: terminal.EpochLines,
 ) -> Trainer:
     """Raises ConfigError for what Lightning refuses."""
     checkpoints = RunCheckpoints(
@@ -227,11 +227,8 @@ def build_trainer(
         options["val_check_interval"] = interval // phase.steps.batches_per_execution
     if not config.has_validation:
         options["limit_val_batches"] = 0
-    if not sys.stdout.isatty():  # a bar is for eyes; a log gets a line for each epoch
-        options["enable_progress_bar"] = False
-    elif config.trainer.get("enable_progress_bar", True):
-        every = max(1, 100 // phase.steps.batches_per_execution)
-        callbacks.append(TQDMProgressBar(refresh_rate=every, leave=False))
+    # ours is one of the epochs' lines
+    options["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in callbacks)
     if clip := config.trainer.get("gradient_clip_val"):
         algorithm = config.trainer.get("gradient_clip_algorithm") or "norm"
         callbacks.append(GradientClipping(clip, algorithm))
@@ -241,7 +238,7 @@ def build_trainer(
     build = instantiate({**_within(folder, of_trainer), **options}, _convert_="all")
     try:
         trainer = build(
-            callbacks=[*callbacks, terminal.EpochLines(), checkpoints],
+            callbacks=[*callbacks, epoch_lines, checkpoints],
             logger=trackers,
             plugins=[AtomicCheckpointIO({checkpoints.folder: checkpoints.retained}), launched_by()],
             default_root_dir=folder,

@@ -16,6 +16,7 @@ from lab.build import build_data, build_model, build_trainer, monitor_of, try_ou
 from lab.checkpoint import Entry, Manifest
 from lab.config.schema import Config
 from lab.data.loader import TensorDataModule
+from lab.epoch_table import epoch_lines
 from lab.fit_errors import raise_cause
 from lab.interpret.steps import look_inside, steps_of
 from lab.interruption import Interruption, RunInterrupted
@@ -66,7 +67,8 @@ def fit(
         terminal.say("no validation part: all training rows are fitted, nothing can be chosen by")
     if resume is not None:  # here, where another model is told as such
         load_weights(model, config, folder, resume)
-    reached = _train(config, folder, record, data, model, trackers, interruption, resume)
+    with epoch_lines(config) as lines:
+        reached = _train(config, folder, record, data, model, trackers, interruption, resume, lines)
     if torch.distributed.is_initialized():  # the test is rank 0's alone
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
@@ -114,6 +116,7 @@ def _train(
     trackers: list[Tracker],
     interruption: Interruption,
     resume: Entry | None,
+    lines: terminal.EpochLines,
 ) -> Progress:
     """The phases that are left; what the run has come to."""
     before = Progress() if resume is None else resume.before
@@ -126,7 +129,7 @@ def _train(
         plan_parameters(model, phase.optim)
     launchers = []  # the first phase's starts the processes of all
     for phase in phases[before.phase :]:
-        trainer = build_trainer(config, folder, trackers, interruption, phase, before)
+        trainer = build_trainer(config, folder, trackers, interruption, phase, before, lines)
         record.device = _device(trainer)
         record.deterministic = (
             torch.are_deterministic_algorithms_enabled()
@@ -177,7 +180,8 @@ def _watched(
             record.write(folder)
         terminal.say(
             f"{RunInterrupted(number)}, while the run was waiting for its other processes; "
-            f"continue with: python train.py task=fit run={folder}"
+            f"continue with: python train.py task=fit run={folder}",
+            whole=True,
         )
 
     return watched(interruption, notice=notice, give_up=give_up)

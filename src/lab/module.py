@@ -138,19 +138,23 @@ class SupervisedModule(LightningModule):
         optimizer = build_optimizer(self, self.phase.optim)
         if not math.isfinite(self.trainer.estimated_stepping_batches):  # makes the loader
             raise ConfigError("trainer: a schedule needs an end; set trainer.max_epochs")
-        scheduler = GroupScheduler(optimizer, self.phase.schedule, self._steps_of_the_fit())
+        scheduler = GroupScheduler(optimizer, self.phase.schedule, self.steps_of_the_fit())
         return {
             "optimizer": optimizer,
             "lr_scheduler": scheduler,
         }
 
-    def _steps_of_the_fit(self) -> int:
+    def steps_of_the_fit(self) -> int:
+        """Return the optimiser steps of this phase, from its beginning to its end."""
         trainer = self.trainer
         if trainer.max_epochs == -1:
             return trainer.max_steps
-        executions = cast(Executions, trainer.train_dataloader)
-        steps = self.phase.steps.steps_in(len(executions.loader)) * max(trainer.max_epochs or 1, 1)
+        steps = self.steps_of_an_epoch() * max(trainer.max_epochs or 1, 1)
         return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
+
+    def steps_of_an_epoch(self) -> int:
+        executions = cast(Executions, self.trainer.train_dataloader)
+        return self.phase.steps.steps_in(len(executions.loader))
 
     @property
     def total_steps(self) -> int:

@@ -172,7 +172,8 @@ def _recorded_fit(
             record.seconds["total"] = before + time.perf_counter() - started
             _write(record, folder, also_failed=exit_code != 0)
     if main_process:
-        terminal.say(f"\nrun folder: {folder}  ({record.seconds['total']:.1f} s in all)")
+        seconds = record.seconds["total"]
+        terminal.say(f"\nrun folder: {folder}  ({seconds:.1f} s in all)", whole=True)
     return objective
 
 
@@ -183,7 +184,7 @@ def _tell_of_no_commit(error: str) -> None:
 
 def _say_how_to_continue(stop: RunInterrupted, folder: Path) -> None:
     again = f"python train.py task=fit {pasteable('run', str(folder))}"
-    terminal.say(f"{stop}; continue with: {again}")
+    terminal.say(f"{stop}; continue with: {again}", whole=True)
 
 
 def _write(record: RunRecord, folder: Path, *, also_failed: bool) -> None:
@@ -242,7 +243,7 @@ def _continued(
     if longer is not None:
         refuse_to_lengthen(record, config, longer)
     elif record.status == "done":
-        terminal.say(f"{folder}: the run is finished; nothing is left to do")
+        terminal.say(f"{folder}: the run is finished; nothing is left to do", whole=True)
         return record.metrics.get("chosen", {}).get(monitor_of(config) or "")
     if record.status == "planned":
         return _recorded_fit(config, folder, record, interruption)
@@ -254,5 +255,5 @@ def _continued(
         if resume is None
         else f"at step {resume.step}"
     )
-    terminal.say(f"continuing {folder} {at}")
+    terminal.say(f"continuing {folder} {at}", whole=True)
     return _recorded_fit(config, folder, record, interruption, resume, longer)

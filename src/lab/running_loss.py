@@ -28,6 +28,7 @@ class RunningLoss:
         self._first_nonfinite: tuple[int, float] | None = None  # its step, its value
         self._epoch = 0.0
         self._epoch_rows = 0
+        self.latest: float | None = None  # the mean of the last window that was closed
 
     def add(self, loss: Tensor, rows: int, step: int) -> None:
         """``loss`` is the mean over ``rows``, a scalar without a graph; ``step`` minimises it."""
@@ -57,7 +58,8 @@ class RunningLoss:
         self._epoch += total
         self._epoch_rows += int(rows)
         self._window, self._window_rows = 0.0, 0
-        return total / max(rows, 1)
+        self.latest = total / max(rows, 1)
+        return self.latest
 
     def close_epoch(self) -> float:
         """The mean of the windows closed since the last call."""

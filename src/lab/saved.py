@@ -127,7 +127,7 @@ def predict(folder: Path) -> None:
     path = folder / "predictions.csv"
     with clear_write_errors(path), atomic_write(path) as file:
         file.write(text.getvalue().encode())
-    terminal.say(f"{len(columns['prediction'])} predictions: {path}")
+    terminal.say(f"{len(columns['prediction'])} predictions: {path}", whole=True)
 
 
 @contextmanager

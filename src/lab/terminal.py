@@ -1,5 +1,6 @@
 """What a run shows at the terminal; rank 0 only."""
 
+import functools
 import time
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -13,12 +14,23 @@ from lab.optim.optimizers import build_optimizer, describe_groups
 from lab.printable import as_cell, printable
 from lab.run_checkpoints import epoch_metrics
 
-_console = Console(highlight=False)
+
+@functools.cache
+def console() -> Console:
+    """Return the console of this process, made when it is first needed: it looks at the terminal
+    then. It is one, since a live table makes way for what is printed on the same console only."""
+    return Console(highlight=False)
 
 
 @rank_zero_only
-def say(text: str) -> None:
-    _console.print(printable(text), markup=False, soft_wrap=True)
+def say(text: str, *, whole: bool = False) -> None:
+    """Show ``text``; on a terminal its lines end between words.
+
+    Args:
+        whole: leave that to the terminal, so that a path or a command is copied in one piece.
+    """
+    soft_wrap = whole or not console().is_terminal
+    console().print(printable(text), markup=False, soft_wrap=soft_wrap)
 
 
 @rank_zero_only
@@ -37,7 +49,7 @@ def show_groups(model: SupervisedModule) -> None:
             f"{row.weight_decay:.3g} {row.mode}" if row.weight_decay else "none",
             f"{row.frozen} tensors" if row.frozen else "",
         )
-    _console.print(table)
+    console().print(table)
 
 
 @rank_zero_only
@@ -53,7 +65,7 @@ def show_test(
         table.add_column(as_cell(name), justify="right")
     for label, values in {model: metrics, **baselines}.items():
         table.add_row(as_cell(label), *(f"{values[m]:.4f}" if m in values else "" for m in metrics))
-    _console.print(table)
+    console().print(table)
 
 
 @rank_zero_only
@@ -83,7 +95,7 @@ def show_suggestions(suggestions: dict[str, float | None]) -> None:
     table.add_column("lr of the last group", justify="right")
     for name, rate in suggestions.items():
         table.add_row(name, "none" if rate is None else f"{rate:.2g}")
-    _console.print(table)
+    console().print(table)
 
 
 class EpochLines(Callback):
@@ -110,12 +122,18 @@ class EpochLines(Callback):
         if trainer.current_epoch == self._epoch:  # none has ended since the last line
             return
         assert isinstance(pl_module, SupervisedModule)
-        shown = "  ".join(
-            f"{k} {v:.4f}" for k, v in epoch_metrics(trainer, self._validated_at).items()
-        )
         now = time.perf_counter()
-        say(
-            f"{pl_module.phase.name} epoch {trainer.current_epoch:>3}/{trainer.max_epochs}  "
-            f"{shown}  {now - self._started:.1f} s"
-        )
+        values = epoch_metrics(trainer, self._validated_at)
+        self.show(trainer, pl_module, values, now - self._started)
         self._started, self._epoch = now, trainer.current_epoch
+
+    def show(
+        self, trainer: Trainer, module: SupervisedModule, values: dict[str, float], seconds: float
+    ) -> None:
+        """Show an epoch that has ended, the one before ``trainer.current_epoch``."""
+        shown = "  ".join(f"{k} {v:.4f}" for k, v in values.items())
+        say(
+            f"{module.phase.name} epoch {trainer.current_epoch:>3}/{trainer.max_epochs}  "
+            f"{shown}  {seconds:.1f} s",
+            whole=True,
+        )

@@ -93,7 +93,7 @@ def look_inside(
     data.parts = parts
     if written:
         names = ", ".join(path.name for path in written)
-        terminal.say(f"what was learned: {folder / FOLDER}: {names}")
+        terminal.say(f"what was learned: {folder / FOLDER}: {names}", whole=True)
 
 
 def _of_validation(step: Step) -> Step:

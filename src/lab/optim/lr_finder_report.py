@@ -59,7 +59,7 @@ def report_curve(
     command = fit_command(
         overrides, phase.optim, curve.base_lr, chosen, (lr_key, f"{spread}.lr_spread.first")
     )
-    terminal.say(f"use it: {command}")
+    terminal.say(f"use it: {command}", whole=True)
 
 
 def fit_command(

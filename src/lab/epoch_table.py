@@ -1,0 +1,256 @@
+"""The fit of a run on a terminal: a row for each epoch, and below them how far the run is."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Self
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from lab.config.schema import Config
+from lab.config.signatures import signature_of
+from lab.module import SupervisedModule
+from lab.phases import PhasePlan, plan_phases
+from lab.printable import in_a_line
+from lab.ranks import is_main_process
+from lab.terminal import EpochLines, console
+
+_INTERVAL = 0.2  # seconds between two drawings, each of which takes about a millisecond
+_MEASURED = 1.0  # seconds of training before the time left is worth showing
+_DIGITS = 7  # the width of a column, at least
+_GAP = 2
+_LEAST_BAR = 10
+_PROGRESS_BAR = "lightning.pytorch.callbacks.progress.progress_bar.ProgressBar"
+
+
+def epoch_lines(config: Config) -> AbstractContextManager[EpochLines]:
+    """Return what shows the epochs of a run: a live table on a terminal, elsewhere plain lines."""
+    nodes = [node for node in config.callbacks.values() if node]
+    has_own = any(_PROGRESS_BAR in signature_of(node["_target_"]).bases for node in nodes)
+    wanted = config.trainer.get("enable_progress_bar") is not False and not has_own
+    if wanted and is_main_process() and _is_live():
+        return EpochTable(plan_phases(config), f"val/{config.objective.metric}")
+    return nullcontext(EpochLines())
+
+
+def _is_live() -> bool:
+    """Whether lines can be drawn over: a notebook shows ``!python …`` as a terminal, and cannot."""
+    in_notebook = "JPY_PARENT_PID" in os.environ
+    return sys.stdout.isatty() and not console().is_dumb_terminal and not in_notebook
+
+
+class EpochTable(EpochLines):
+    """One table and one bar for all phases of a run; epochs and steps are those of the whole run.
+
+    Args:
+        phases: of the run, in their order.
+        metric: a column that is always shown; others give way where the terminal is narrow.
+    """
+
+    def __init__(self, phases: Sequence[PhasePlan], metric: str) -> None:
+        self._phases = phases
+        self._metric = metric
+        self._columns: dict[str, int] = {}  # their widths
+        self._drawn = 0.0
+        self._validating = False
+
+    def __enter__(self) -> Self:
+        stdout = sys.stdout
+        self._live = Live(
+            console=console(),
+            auto_refresh=False,  # a thread of its own would cost the training more
+            transient=True,
+            redirect_stderr=sys.stderr.isatty(),
+        )
+        self._live.start()
+        console().show_cursor(True)  # a run that is killed would leave it hidden
+        # what is logged is to appear above the bar, as what is printed does
+        self._moved = [
+            (handler, handler.setStream(sys.stdout))
+            for handler in logging.getLogger().handlers
+            if isinstance(handler, logging.StreamHandler) and handler.stream is stdout
+        ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+        for handler, stream in self._moved:
+            handler.setStream(stream)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, SupervisedModule)
+        super().on_train_start(trainer, pl_module)
+        before = pl_module.before
+        later = sum(phase.epochs or 0 for phase in self._phases[before.phase + 1 :])
+        self._steps = before.steps + pl_module.steps_of_the_fit()
+        self._steps += later * pl_module.steps_of_an_epoch()
+        self._epochs = None
+        if trainer.max_epochs not in (None, -1):
+            self._epochs = before.epochs + trainer.max_epochs + later
+        self._measured_from: tuple[float, int] | None = None
+        self._columns = {}
+        self._draw(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, SupervisedModule)
+        if self._measured_from is None:  # the first step is slower: it may compile kernels
+            self._measured_from = time.monotonic(), pl_module.total_steps
+        self._draw_if_due(trainer, pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._validating = True
+            self._draw_if_due(trainer, pl_module)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any
+    ) -> None:
+        if not trainer.sanity_checking:
+            self._draw_if_due(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        self._validating = False
+        if not trainer.sanity_checking and not trainer.is_last_batch:  # else the epoch's row has it
+            values = {k: float(v) for k, v in trainer.callback_metrics.items() if k[:4] == "val/"}
+            self._add_row(trainer, pl_module, "", values, "")
+
+    def show(
+        self, trainer: Trainer, module: SupervisedModule, values: dict[str, float], seconds: float
+    ) -> None:
+        self._draw(trainer, module)
+        epoch = self._of_epochs(module.total_epochs)
+        self._add_row(trainer, module, epoch, values, f"{seconds:.1f}")
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    def _add_row(
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        epoch: str,
+        values: dict[str, float],
+        seconds: str,
+    ) -> None:
+        assert isinstance(module, SupervisedModule)
+        if not self._columns:
+            self._columns = self._fitting(_names(trainer, module, values))
+            for heads in zip(*map(_heads, self._columns), strict=True):
+                self._print(heads, bold=True)
+        cells = {"epoch": epoch, "step": f"{module.total_steps:,}", "seconds": seconds}
+        cells |= {name: _number(value) for name, value in values.items()}
+        self._print([cells.get(name, "") for name in self._columns])
+
+    def _fitting(self, names: list[str]) -> dict[str, int]:
+        """Return the columns that the terminal has room for, with their widths."""
+        longest = {"epoch": self._of_epochs(self._epochs or 0), "step": f"{self._steps:,}"}
+        widths = {
+            name: max(
+                *map(len, _heads(name)),
+                len(longest[name]) if name in longest else (_DIGITS if name != "seconds" else 0),
+            )
+            for name in ["epoch", "step", *names, "seconds"]
+        }
+        for name in reversed(names):
+            if sum(widths.values()) + _GAP * (len(widths) - 1) < console().width:
+                break
+            if name not in ("train/loss_epoch", self._metric):
+                del widths[name]
+        return widths
+
+    def _print(self, cells: Sequence[str], *, bold: bool = False) -> None:
+        widths = self._columns.values()
+        line = (" " * _GAP).join(
+            cell.rjust(width) for cell, width in zip(cells, widths, strict=True)
+        )
+        console().print(Text(line, style="bold" if bold else ""), no_wrap=True, crop=True)
+
+    # -- the bar ---------------------------------------------------------------------------------
+
+    def _draw_if_due(self, trainer: Trainer, module: LightningModule) -> None:
+        if time.monotonic() - self._drawn >= _INTERVAL:
+            self._draw(trainer, module)
+
+    def _draw(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, SupervisedModule)
+        self._drawn = time.monotonic()
+        step, steps = module.total_steps, f"{self._steps:,}"
+        phase = f"{module.phase.name}: " if len(self._phases) > 1 else ""
+        ended = trainer.current_epoch == trainer.max_epochs
+        label = f"{phase}epoch {self._of_epochs(module.total_epochs + (not ended))}"
+        loss = module.running_loss.latest
+        left = self._seconds_left(trainer, step)
+        after = [
+            f"{step:>{len(steps)},} of {steps} steps",
+            "" if loss is None else f"loss {_number(loss)}",
+            "validating" if self._validating else "" if left is None else f"{about(left)} left",
+        ]
+        room = console().width - len(label) - sum(len(text) + _GAP for text in after)
+        if room < _LEAST_BAR + _GAP:
+            after[1] = ""
+        line = Table.grid(expand=True, padding=(0, _GAP, 0, 0))
+        texts = [text for text in after if text]
+        line.add_column(no_wrap=True)
+        line.add_column(ratio=1)
+        for _ in texts:
+            line.add_column(no_wrap=True)
+        bar = ProgressBar(total=self._steps, completed=step)
+        line.add_row(Text(in_a_line(label)), bar, *map(Text, texts))
+        self._live.update(line, refresh=True)
+
+    def _of_epochs(self, number: int) -> str:
+        return f"{number}" if self._epochs is None else f"{number}/{self._epochs}"
+
+    def _seconds_left(self, trainer: Trainer, step: int) -> float | None:
+        """Return how long the rest takes at the pace of this phase, or None while it is unknown."""
+        if self._measured_from is None:
+            return None
+        began, first = self._measured_from
+        taken = time.monotonic() - began
+        if taken < _MEASURED or step == first:
+            return None
+        left = taken / (step - first) * (self._steps - step)
+        timers = [c for c in trainer.callbacks if isinstance(c, Timer)]  # pyright: ignore[reportAttributeAccessIssue]
+        limits = [timer.time_remaining() for timer in timers]
+        return min([left, *(limit for limit in limits if limit is not None)])
+
+
+def about(seconds: float) -> str:
+    """``about 4 s``, ``about 3 min``, ``about 2.5 h``: an estimate, with an estimate's digits."""
+    if seconds < 60:
+        return f"about {max(seconds, 1):.0f} s"
+    if seconds < 3600:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h"
+
+
+def _names(trainer: Trainer, module: SupervisedModule, values: dict[str, float]) -> list[str]:
+    """Return the columns of numbers, also of those that are not measured after each epoch."""
+    validated = ["loss", *module.metric_names] if trainer.limit_val_batches else []
+    return list(
+        dict.fromkeys(["train/loss_epoch", *(f"val/{name}" for name in validated), *values])
+    )
+
+
+def _heads(name: str) -> tuple[str, str]:
+    """Return the two lines above a column."""
+    stage, _, rest = in_a_line(name.removesuffix("_epoch")).rpartition("/")
+    return stage, rest
+
+
+def _number(value: float) -> str:
+    """Return ``value`` with up to four decimals, in no more than a column's width."""
+    for decimals in (4, 3, 2, 1, 0):
+        if len(text := f"{value:.{decimals}f}") <= _DIGITS:
+            return text
+    return f"{value:.1e}"
