@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import time
 import zipfile
 from pathlib import Path
 from typing import Any, cast
@@ -173,6 +174,14 @@ def test_what_hydra_builds_of_ours_is_allowed(launcher: str, sweeper: str) -> No
         "hydra.job.env_set.HF_TOKEN=0123456789abcdef",
         f"name={SECRET}",
         "data.root=s3://me:0123456789abcdef@host",
+        "data.root=https://0123456789abcdef@host/data",
+        "data.root=https://me:x/0123456789abcdef@host/data",
+        "data.root=https://host/data?part=1&api_key=0123456789abcdef",
+        "hydra.job.env_set={DB_PASS: 0123456789abcdef}",
+        "hydra.job.env_set={A: 1, SECRET_KEY_BASE: 0123456789abcdef}",
+        "hydra.job.env_set.GITHUB_PAT=0123456789abcdef",
+        "hydra.job.env_set.MYSQL_PWD=0123456789abcdef",
+        "hydra.job.env_set.API_KEYS=0123456789abcdef",
     ],
 )
 def test_a_secret_on_the_command_line_is_refused(argument: str, secret: str) -> None:
@@ -182,11 +191,59 @@ def test_a_secret_on_the_command_line_is_refused(argument: str, secret: str) -> 
     assert "0123456789abcdef" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "variable",
+    ["DB_PASS", "GITHUB_PAT", "MYSQL_PWD", "API_KEYS", "SECRET_KEY_BASE", "OPENAI_API_KEY_2"],
+)
+def test_the_value_of_a_secret_variable_is_blotted_out(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, SECRET)
+    assert redacted(f"no login with {SECRET}") == "no login with [secret]"
+    with pytest.raises(ConfigError, match=f"holds the value of {variable}"):
+        refuse_secrets([f"name={SECRET}"])
+
+
+def test_each_of_several_keys_is_blotted_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEYS", f"{SECRET},0123456789abcdef")
+    assert redacted(f"first 0123456789abcdef, then {SECRET}") == "first [secret], then [secret]"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://ghp_TOKEN@host/x", "https://[secret]@host/x"),
+        ("https://user:p/w@host/x", "https://[secret]@host/x"),
+        ("git+https://u:p@h/x and ftp://t@h", "git+https://[secret]@h/x and ftp://[secret]@h"),
+        ("https://h/x?api_key=abc&n=1", "https://h/x?api_key=[secret]&n=1"),
+        ("https://h/x?n=1&X-Amz-Signature=abc", "https://h/x?n=1&X-Amz-Signature=[secret]"),
+        *((text, text) for text in (
+            "https://host:80/a@b", "https://h/x?n=1#a@b", "https://[::1]:80/a@b",
+            "git@github.com:a/b", "https://h?monkey=1&split_seed=2", "https://h:80?q=a@b",
+        )),
+    ],
+)  # fmt: skip
+def test_what_urls_hold_of_secrets_is_blotted_out(text: str, shown: str) -> None:
+    assert redacted(text) == shown
+
+
+@pytest.mark.parametrize("piece", ["x", "a://", "a://b:c", ":", "?a", "a:b@", "?key", "=&"])
+def test_a_long_text_is_redacted_in_linear_time(piece: str) -> None:
+    """A quadratic search takes half a minute for it."""
+    text = piece * (200_000 // len(piece))
+    started = time.perf_counter()
+    redacted(text)
+    assert time.perf_counter() - started < 2
+
+
 def test_what_looks_like_a_secret_and_is_none_is_let_through(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSH_KEY", str(tmp_path))  # the path of a key is none
     monkeypatch.setenv("SOME_TOKEN", "1")  # too short to be one, and in every config
+    monkeypatch.setenv("COMPASS", "0123456789")  # nor is one of another word
+    monkeypatch.setenv("OLDPWD", "0123456789")
+    refuse_secrets(["name=0123456789"])
     refuse_secrets(["data.item_key=id", "model.n_tokens=3", f"paths.data={tmp_path}", "seed=1"])
     check(composed("data.item_key=id", f"paths.data={tmp_path}"))
 

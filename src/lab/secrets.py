@@ -14,22 +14,36 @@ from typing import Any
 from lab.errors import ConfigError
 from lab.printable import printable
 
-_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
-_SETTING = re.compile(
-    r"(^|_)(api_?key|access_?key|private_?key|secret(_key)?|password|passwd|"
-    r"(api|auth|access|secret|bearer)_?token|token|credentials?)$",
+_VARIABLE = re.compile(  # DB_PASS, API_KEYS, SECRET_KEY_BASE, GITHUB_TOKEN_2; not PWD
+    r"(^|_)(SECRETS?|PASSWORDS?|PASSWD|PASSPHRASE|CREDENTIALS?|(API|ACCESS|PRIVATE)_?KEYS?)(_|\d*$)"
+    r"|(KEY|TOKEN|SECRET|PASSWORD|PASSWD)$"
+    r"|(^|_)(KEYS|TOKENS|PASS|PAT)$|_PWD$|(^|_)(KEY|TOKEN|PASS)_?\d+$",
     re.IGNORECASE,
 )
-_LOGIN = re.compile(r"(\w+://)[^\s/:@'\"]*:[^\s/@'\"]+@")  # scheme://user:password@host
+_SETTING = re.compile(
+    r"(^|_)((api|access|private|secret)_?keys?|secrets?|secret_key_base|"
+    r"pass|passwords?|passwd|passphrase|pwd|(git(hub|lab)|azure|personal)_pat|"
+    r"(api|auth|access|secret|bearer|refresh)_?tokens?|token|credentials?)$",
+    re.IGNORECASE,
+)
+# ://user:password@host, ://token@host; a password may hold a slash, but a port and a path do not
+_LOGIN = re.compile(
+    r"://(?:[^\s/?#@'\"]+@|[^\s/:?#@'\"\[]*:(?!\d*[/?#])[^\s'\"@]{1,200}@)", re.IGNORECASE
+)
+_QUERY = re.compile(  # ?api_key=…, &token=…
+    r"([?&;](?:[\w.-]{0,40}[_.-])?(?:api_?key|key|token|secret|password|passwd|pwd|pass|signature|sig|credential)=)"
+    r"[^\s&;#'\"]+",
+    re.IGNORECASE,
+)
 _SHORTEST = 8  # characters; a shorter value would be found in innocent words
 BLANK = "[secret]"
 
 
 def redacted(text: str) -> str:
     """``text`` with the values of secret environment variables and logins of URLs blanked out."""
-    for value in _secret_variables().values():
+    for value in _secret_variables():
         text = text.replace(value, BLANK)
-    return _LOGIN.sub(rf"\1{BLANK}@", text)
+    return _QUERY.sub(rf"\1{BLANK}", _LOGIN.sub(f"://{BLANK}@", text))
 
 
 def secret_faults(values: Any) -> Iterator[str]:
@@ -55,17 +69,15 @@ def refuse_secrets(arguments: Iterable[str]) -> None:
         name = re.split(r"[./+~]", key)[-1]
         if told := _told(name if assigned else "", value or argument, variables):
             faults.append(f"{redacted(key.lstrip('+~'))}: {told}")
-        elif inner := _ASSIGNED.search(value):  # hydra.job.env_set={SOME_API_KEY: …}
-            faults.append(f"{key.lstrip('+~')}.{inner[1]}: {_told(inner[1], inner[2], variables)}")
+            continue
+        for inner in _ASSIGNED.finditer(value):  # hydra.job.env_set={SOME_API_KEY: …}
+            if told := _told(inner[1], inner[2], variables):
+                faults.append(f"{key.lstrip('+~')}.{inner[1]}: {told}")
     if faults:
         raise ConfigError("\n".join(faults))
 
 
-_ASSIGNED = re.compile(
-    r"['\"]?\b(\w*(?:api_?key|access_?key|private_?key|secret|password|passwd|token))['\"]?"
-    r"\s*:\s*([^\s,}{\[\]]+)",
-    re.IGNORECASE,
-)
+_ASSIGNED = re.compile(r"\b(\w+)['\"]?\s*:\s*([^\s,}{\[\]]+)")
 
 
 class RedactingFormatter(logging.Formatter):
@@ -79,22 +91,26 @@ def _told(name: str, value: str, variables: dict[str, str]) -> str | None:
     remedy = "set it as an environment variable, which the library that needs it reads itself"
     if value and value != "null" and _SETTING.search(name):
         return f"is a secret, which a run's record would keep; {remedy}"
-    for variable, secret in variables.items():
+    for secret, variable in variables.items():
         if secret in value:
             return f"holds the value of {variable}, which a run's record would keep; leave it out"
-    if _LOGIN.search(value):
-        return f"is a URL with a password, which a run's record would keep; {remedy}"
+    if _LOGIN.search(value) or _QUERY.search(value):
+        return f"is a URL with a password or a key, which a run's record would keep; {remedy}"
     return None
 
 
 def _secret_variables() -> dict[str, str]:
-    """Read anew each time: a job may set some. The longest first, since one may hold another."""
-    found = {
-        name: value.strip()
-        for name, value in os.environ.items()
-        if _VARIABLE.search(name) and len(value.strip()) >= _SHORTEST and not _is_path(value)
-    }
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+    """Return the secrets of the environment and, of each, the variable that holds it.
+
+    They are read anew each time: a job may set some. The longest comes first, since one may hold
+    another; of a list (``API_KEYS=a,b``) each part is one.
+    """
+    found = {}
+    for name, value in os.environ.items():
+        if _VARIABLE.search(name) and not _is_path(value):
+            parts = re.split(r"[\s,;]+", value) if name.upper().endswith("S") else []
+            found |= {part: name for part in (*parts, value.strip()) if len(part) >= _SHORTEST}
+    return dict(sorted(found.items(), key=lambda item: -len(item[0])))
 
 
 def _is_path(value: str) -> bool:

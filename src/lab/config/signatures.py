@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import Strict, TypeAdapter
 
 from lab.config import schema
+from lab.config.fields import Argument, arguments_of, has_fields
 from lab.config.source import Module, TargetNotFoundError, base_class, definition_of
 
 
@@ -102,6 +103,8 @@ def defaults_of(target: str) -> dict[str, str]:
 def _class_signature(module: Module, node: ast.ClassDef) -> Signature:
     """From ``__init__`` or ``__new__``; ``**kwargs`` are followed to the base class."""
     methods = {m.name: m for m in node.body if isinstance(m, ast.FunctionDef)}
+    if has_fields(node):
+        return _fields_signature(arguments_of(module, node))
     method = methods.get("__init__") or methods.get("__new__")
     own = _function_signature(module, method, is_method=True) if method else None
     if own is not None and not own.accepts_any:
@@ -124,6 +127,19 @@ def _class_signature(module: Module, node: ast.ClassDef) -> Signature:
     else:
         open_ended = False  # a root class that takes **kwargs takes those it reads from them
     return Signature(types, frozenset(required), True, open_ended, annotations=annotations)
+
+
+def _fields_signature(arguments: dict[str, Argument]) -> Signature:
+    return Signature(
+        {name: _type(argument.annotation) for name, argument in arguments.items()},
+        frozenset(name for name, argument in arguments.items() if argument.is_required),
+        is_class=True,
+        annotations={
+            name: (argument.module, argument.annotation)
+            for name, argument in arguments.items()
+            if argument.annotation
+        },
+    )
 
 
 def _ancestors(module: Module, node: ast.ClassDef) -> frozenset[str]:
