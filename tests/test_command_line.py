@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.checkpoint import Manifest
-from tests.launch import ROOT, TINY, command, start, train, wait_for
+from tests.launch import ROOT, TINY, command, environment, start, train, wait_for
 from tests.test_run import same, weights
 
 LONG = [*TINY, "trainer.max_epochs=2000", "checkpoints.every_n_steps=10"]
@@ -237,3 +237,38 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     )
     assert done.returncode in (0, 141)  # 0 where all of it fits into the pipe
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["-m", *TINY, "seed=0,1", "ablation.dry_run=true"], ["data.root=\u00fc(1)"]],
+)
+def test_a_terminal_without_unicode_gets_question_marks(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        command(*arguments),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(PYTHONIOENCODING="ascii"),
+    )
+    assert done.returncode == (2 if "(1)" in arguments[0] else 0), done.stderr
+    assert "?" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "module", [["lab.report", "--help"], ["lab.interpret", "--help"], ["lab.data", "list"]]
+)
+def test_the_other_commands_print_without_unicode(module: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *module],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(PYTHONIOENCODING="ascii"),
+    )
+    assert done.returncode == 0, done.stderr

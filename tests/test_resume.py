@@ -15,7 +15,7 @@ from torch import nn
 
 import lab
 from lab.checkpoint import AtomicCheckpointIO, Manifest, load_checkpoint
-from lab.errors import CheckpointError, ConfigError, RunFolderError
+from lab.errors import CheckpointError, ConfigError, DataError, RunFolderError
 from lab.interruption import RunInterrupted
 from lab.models.collab import CollabFilter
 from lab.record import RunRecord
@@ -349,3 +349,23 @@ def relist(checkpoint: Path) -> None:
         if entry["file"] == checkpoint.name:
             entry["sha256"] = sha256(checkpoint.read_bytes()).hexdigest()
     manifest.write_text(json.dumps(listed))
+
+
+def test_moved_data_may_be_named_and_are_compared(tmp_path: Path) -> None:
+    rows = "".join(f"{n % 7},{n * 0.5},{n % 5}.5\n" for n in range(80))
+    (tmp_path / "a.csv").write_text(f"rooms,area,rent\n{rows}")
+    table = ["data=table", f"data.path={tmp_path / 'a.csv'}", "data.target=rent"]
+    model = ["model=entity_embedding", "logger=csv", "threads=1", "trainer.max_epochs=1"]
+    run = tmp_path / "run"
+    launch([*table, *model, "trainer.accelerator=cpu"], run)
+    moved = (tmp_path / "a.csv").rename(tmp_path / "moved.csv")
+    for task in ("test", "predict"):
+        with pytest.raises(DataError, match=r"a\.csv"):
+            launch([f"task={task}", f"run={run}"], run)
+        launch([f"task={task}", f"run={run}", f"data.path={moved}"], run)
+    assert len((run / "predictions.csv").read_text().splitlines()) > 1
+    with pytest.raises(ConfigError, match=r"leave out data\.target=area"):
+        launch(["task=test", f"run={run}", f"data.path={moved}", "data.target=area"], run)
+    moved.write_text(moved.read_text().replace("0.5", "0.7", 1))
+    with pytest.raises(RunFolderError, match="these are others"):
+        launch(["task=test", f"run={run}", f"data.path={moved}"], run)

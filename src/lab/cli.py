@@ -30,12 +30,12 @@ from lab.errors import ConfigError, RankError, RunFolderError, TrainingError, Us
 from lab.interruption import RunInterrupted
 from lab.launched import forget_ranks, rank_of_environment, settle_ranks
 from lab.overrides import (
+    config_of_run,
     force_overrides,
     name_experiment,
     only_shows,
     options_first,
     refuse_new_phases,
-    refuse_other_settings,
     refuse_unknown_options,
 )
 from lab.printable import printable
@@ -186,7 +186,7 @@ def _checked_in(folder: Path, cfg: DictConfig, overrides: list[str]) -> Config:
 def _checked(cfg: DictConfig, overrides: list[str]) -> Config:
     if isinstance(cfg.run, str):
         refuse_links(Path(cfg.run))
-        refuse_other_settings(cfg, overrides)
+        cfg = config_of_run(cfg, overrides)
     if "ablation" in cfg:
         raise ConfigError("ablation: a plan is many runs: python train.py -m ablation=NAME")
     try:

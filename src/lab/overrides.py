@@ -15,6 +15,12 @@ from lab.errors import ConfigError
 from lab.record import RunRecord
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+_WHERE_DATA_LIE = ("data.path", "data.root", "data.cache")
+_MAY_BE_SAID = {  # beside a run folder, of a task
+    "fit": ("trainer.max_epochs",),
+    "test": _WHERE_DATA_LIE,
+    "predict": _WHERE_DATA_LIE,
+}
 _ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=(\{)?")
 
 
@@ -85,20 +91,27 @@ def only_shows(arguments: list[str]) -> bool:
     return any((options.help, options.hydra_help, options.cfg, options.info))
 
 
-def refuse_other_settings(cfg: DictConfig, overrides: list[str]) -> None:
-    """Raises ConfigError for what is said beside a run folder, and is not as the run has it.
+def config_of_run(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+    """Return the config of the run that ``cfg.run`` names, with what may be said beside its folder.
 
-    ``trainer.max_epochs`` is let through for a fit: whether the run may be that long shows later.
+    A test and a prediction may be told where the data lie now. A fit may be told
+    ``trainer.max_epochs``: ``cfg`` itself is returned for it, since whether the run may be that
+    long shows when its record is continued.
+
+    Raises:
+        ConfigError: something else is said, and is not as the run has it.
     """
     run = OmegaConf.create(RunRecord.read(Path(cfg.run)).config)
-    differing = []
+    changes, differing = {"task": cfg.task, "run": cfg.run}, []
     for override in overrides:
         key = override.lstrip("+~").split("=")[0]
-        if key in ("task", "run") or (key == "trainer.max_epochs" and cfg.task == "fit"):
-            continue
         ours, said = OmegaConf.select(run, key), OmegaConf.select(cfg, key)
         told = override.removeprefix("++")
-        if key in ("experiment", "ablation"):
+        if key in ("task", "run"):
+            continue
+        if key in _MAY_BE_SAID.get(cfg.task, ()):
+            changes[key] = said
+        elif key in ("experiment", "ablation"):
             differing.append(told)
         elif isinstance(ours, DictConfig) and isinstance(said, DictConfig):
             names = [f"{key}.{n}" for n in {**ours, **said} if ours.get(n) != said.get(n)]
@@ -109,6 +122,11 @@ def refuse_other_settings(cfg: DictConfig, overrides: list[str]) -> None:
         raise ConfigError(
             f"run: a run folder brings its own config; leave out {', '.join(differing)}"
         )
+    if cfg.task == "fit":
+        return cfg
+    for key, value in changes.items():
+        OmegaConf.update(run, key, value)
+    return run
 
 
 def name_experiment(faults: str, experiment: str | None, conf: Path = CONF) -> str:

@@ -52,10 +52,10 @@ def run(config: Config, folder: Path, overrides: list[str]) -> float | None:
                 run_range_test(config, folder, overrides)
         case "test":
             if is_main_process():
-                test_again(folder)
+                test_again(config, folder)
         case "predict":
             if is_main_process():
-                predict(folder)
+                predict(config, folder)
         case "fit":
             end_with_launcher()
             if not is_main_process():

@@ -22,6 +22,7 @@ from lab.data.loader import TensorDataModule
 from lab.errors import CheckpointError, RunFolderError
 from lab.module import SupervisedModule
 from lab.record import FILE_NAME, RunRecord, run_folders
+from lab.resume import describe_parts, refuse_other_data
 
 
 def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
@@ -33,7 +34,10 @@ def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
         RunFolderError, CheckpointError: there is no run, or it has no undamaged checkpoint.
     """
     folder = newest_run(folder)
-    config = saved_config(folder)
+    return _load(saved_config(folder), folder)
+
+
+def _load(config: Config, folder: Path) -> tuple[SupervisedModule, TensorDataModule]:
     data = build_data(config)
     model = build_model(config, data)
     load_weights(model, config, folder, chosen_checkpoint(config, folder))
@@ -106,18 +110,23 @@ def saved_config(folder: Path) -> Config:
         ) from error
 
 
-def test_again(folder: Path) -> None:
+def test_again(config: Config, folder: Path) -> None:
     """Shows the test metrics of a run beside its data's baselines."""
-    config = saved_config(folder)
-    model, data = load(folder)
+    model, data = _load_with_same_rows(config, folder)
     terminal.say(data.summary())
     terminal.show_test(type(model).__name__, test_metrics(config, model, data), data.baselines())
 
 
-def predict(folder: Path) -> None:
+def _load_with_same_rows(config: Config, folder: Path) -> tuple[SupervisedModule, TensorDataModule]:
+    """As ``load``. Raises RunFolderError if the rows are not those with which the run began."""
+    model, data = _load(config, folder)
+    refuse_other_data(RunRecord.read(folder).data_parts, describe_parts(data.parts))
+    return model, data
+
+
+def predict(config: Config, folder: Path) -> None:
     """Writes ``predictions.csv``: the data's own columns and ``prediction``, a row per test row."""
-    config = saved_config(folder)
-    model, data = load(folder)
+    model, data = _load_with_same_rows(config, folder)
     batches = evaluator_for(config).predict(model, datamodule=data)
     columns = {**data.test_table(), **data.prediction_columns(torch.cat(batches))}  # type: ignore[arg-type]
     text = io.StringIO()

@@ -8,11 +8,11 @@ from typing import Any, TextIO
 
 
 def settle_surroundings() -> None:
-    """Make plots independent of a window system, and every standard stream one that is there.
+    """Make plots independent of a window system, and every standard stream one that can be used.
 
     torchmetrics imports matplotlib, which raises where ``MPLBACKEND`` is none that it knows. A
     standard stream that is closed has its number taken by the next file that is opened, into which
-    whatever is printed would then go.
+    whatever is printed would then go. One that cannot show a character shows ``?`` for it.
     """
     os.environ["MPLBACKEND"] = "Agg"
     for number in range(3):
@@ -23,6 +23,10 @@ def settle_surroundings() -> None:
             os.set_inheritable(number, True)
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # of what is flushed ahead of it
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
     sys.stderr = _unheeded(sys.stderr)
 
 
@@ -49,7 +53,7 @@ def _unheeded(stream: TextIO) -> TextIO:
     return io.TextIOWrapper(
         file if at_once else io.BufferedWriter(file),  # type: ignore[arg-type]  # as Python does
         stream.encoding,
-        stream.errors,
+        "replace",
         line_buffering=bool(stream.line_buffering),
         write_through=at_once,
     )

@@ -25,6 +25,7 @@ from lab.overrides import (
     refuse_unknown_options,
 )
 from lab.user_errors import as_user_error
+from tests.fuzz.cases import changed
 
 BASE = ["experiment=collab"]
 WITH_VALIDATION = [*BASE, "data.validation_fraction=0.1"]
@@ -123,6 +124,11 @@ REFUSED = {
     "data.x=-18446744073709551616": ["data.x", "at most"],
     "paths.runs='~/x'": ["paths.runs", "nothing expands the ~", "/x"],
     "data.root='~'": ["data.root", "nothing expands the ~"],
+    "++trainer.limit_train_batches=0": ["trainer.limit_train_batches", "1 or more"],
+    "trainer.check_val_every_n_epoch=0": ["trainer.check_val_every_n_epoch", "1 or more"],
+    f"logger.csv.file_name={'a' * 300}.csv": ["logger.csv.file_name", "at most 100 characters"],
+    "logger.csv.file_name=run.json": ["logger.csv.file_name", "match pattern"],
+    "logger.csv.file_name=../x.csv": ["logger.csv.file_name", "match pattern"],
     # values that Hydra reads otherwise than they are meant
     "seed=0,1,2": ["seed=0,1,2: are several values", "-m", "seed=[0,1,2]", "'seed=\"0,1,2\"'"],
     "optim=adam,sgd": ["optim=adam,sgd: are several values", "-m"],
@@ -211,6 +217,29 @@ def test_half_a_character_is_refused(values: dict[str, Any]) -> None:
         ConfigError, match=r"should be UTF-8 \(it is '(a\\udcff|\\ud800)'\)"
     ) as told:
         check(OmegaConf.merge(checked(BASE).model_dump(mode="json"), values))  # type: ignore[arg-type]
+    str(told.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("logger.csv.file_name", "a\0.csv"),
+        ("optim.name", "\ud800"),
+        ("task", "\ud800"),
+        ("optim.lr_spread.kind", None),
+        ("schedule.momentum", {"a": 1}),
+        ("optim.weight_decay.skip", {"a": {"b": 1}}),
+        ("optim.betas", {"a": [1]}),
+        ("phases.x", {"schedule": {"name": "\ud800", "up": 1}}),
+        ("phases", {1.5: {"epochs": 1}}),
+    ],
+)
+def test_what_only_a_file_can_say_is_refused_in_lines(where: str, value: Any) -> None:
+    values = checked(BASE).model_dump(mode="json")
+    config = changed(values, tuple(where.split(".")), value)
+    with pytest.raises(ConfigError) as told:
+        check(OmegaConf.create(config))
+    assert where in str(told.value)
     str(told.value).encode()
 
 

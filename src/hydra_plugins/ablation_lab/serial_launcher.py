@@ -64,7 +64,7 @@ class SerialLauncher(Launcher):
         from lab.secrets import redacted
 
         with (
-            (folder / "run.log").open("a", buffering=1) as log,
+            (folder / "run.log").open("a", buffering=1, encoding="utf-8") as log,
             contextlib.redirect_stdout(log),
             contextlib.redirect_stderr(log),
         ):

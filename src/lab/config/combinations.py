@@ -36,6 +36,7 @@ _AT_LEAST = {
     "min_epochs": 0,
     "min_steps": 0,
     "log_every_n_steps": 0,
+    "check_val_every_n_epoch": 1,
     "gradient_clip_val": 0,
 }
 _ENDLESS = ("max_epochs", "max_steps")

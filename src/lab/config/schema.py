@@ -229,6 +229,7 @@ class Paths(Section):
 
 
 FolderName = Annotated[Text, Field(pattern=r"^\w[\w.+-]*$")]
+CsvName = Annotated[Text, Field(pattern=r"^\w[\w.-]*\.csv$", max_length=100)]
 
 
 class Config(Section):

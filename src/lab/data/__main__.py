@@ -12,6 +12,7 @@ from lab.config.suggestions import suggestion
 from lab.data import bikeshare_source, mnist_source, movielens_25m_source, movielens_source
 from lab.errors import DataError, UserError
 from lab.printable import printable
+from lab.surroundings import settle_surroundings
 
 
 @dataclass(frozen=True)
@@ -107,4 +108,5 @@ def _fetch(names: list[str], root: Path) -> None:
 
 
 if __name__ == "__main__":
+    settle_surroundings()
     sys.exit(main())

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 
 from lab.atomic import atomic_write
-from lab.config.schema import Text
+from lab.config.schema import CsvName
 from lab.errors import ConfigError, RunFolderError
 from lab.history import FILE_NAME, read_history
 from lab.overrides import pasteable
@@ -25,7 +25,7 @@ class CSVTracker(Tracker):
         RunFolderError: the folder cannot be written, or the disk is full.
     """
 
-    def __init__(self, file_name: Text = FILE_NAME) -> None:
+    def __init__(self, file_name: CsvName = FILE_NAME) -> None:
         super().__init__()
         if Path(file_name).name != file_name:
             raise ConfigError(f"logger: file_name is a name in the run folder, not '{file_name}'")
