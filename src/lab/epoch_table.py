@@ -1,7 +1,6 @@
 """The fit of a run on a terminal: a row for each epoch, and below them how far the run is."""
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from lab.module import SupervisedModule
 from lab.phases import PhasePlan, plan_phases
 from lab.printable import in_a_line
 from lab.ranks import is_main_process
+from lab.surroundings import is_live_terminal
 from lab.terminal import EpochLines, console
 
 _INTERVAL = 0.2  # seconds between two drawings, each of which takes about a millisecond
@@ -36,15 +36,9 @@ def epoch_lines(config: Config) -> AbstractContextManager[EpochLines]:
     nodes = [node for node in config.callbacks.values() if node]
     has_own = any(_PROGRESS_BAR in signature_of(node["_target_"]).bases for node in nodes)
     wanted = config.trainer.get("enable_progress_bar") is not False and not has_own
-    if wanted and is_main_process() and _is_live():
+    if wanted and is_main_process() and is_live_terminal():
         return EpochTable(plan_phases(config), f"val/{config.objective.metric}")
     return nullcontext(EpochLines())
-
-
-def _is_live() -> bool:
-    """Whether lines can be drawn over: a notebook shows ``!python …`` as a terminal, and cannot."""
-    in_notebook = "JPY_PARENT_PID" in os.environ
-    return sys.stdout.isatty() and not console().is_dumb_terminal and not in_notebook
 
 
 class EpochTable(EpochLines):

@@ -30,6 +30,13 @@ def settle_surroundings() -> None:
     sys.stderr = _unheeded(sys.stderr)
 
 
+def is_live_terminal() -> bool:
+    """Return whether what is shown can be drawn over: not in a file, and not in a notebook, which
+    makes ``!python …`` believe that it has a terminal."""
+    can_move = os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    return sys.stdout.isatty() and can_move and "JPY_PARENT_PID" not in os.environ
+
+
 def train_unheeded() -> None:
     """From here on, what cannot be printed is left out: a run does not depend on its listener."""
     sys.stdout = _unheeded(sys.stdout)

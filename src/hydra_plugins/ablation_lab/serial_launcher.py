@@ -13,7 +13,8 @@ from omegaconf import DictConfig, open_dict, read_write
 
 
 class SerialLauncher(Launcher):
-    """What a job shows goes into its ``run.log``; the terminal gets a line when it ends.
+    """What a job shows goes into its ``run.log``; the terminal gets a line while it runs and one
+    when it ends.
 
     A job over several devices runs in processes of its own: those that Lightning starts take their
     arguments from the first, and here these are the sweep's.
@@ -31,12 +32,14 @@ class SerialLauncher(Launcher):
     ) -> Sequence[JobReturn]:
         from lab.ablation.launch import folder_of
         from lab.ablation.listing import JobLines
+        from lab.ablation.live_table import live_line
 
         lines = JobLines(len(job_overrides))
         returns = []
         for number, overrides in enumerate(job_overrides, initial_job_idx):
             folder = folder_of(overrides)
-            with lines.running(folder):
+            lines.begin(folder)
+            with live_line(lines, folder):
                 ended = self._run(folder, list(overrides), number)
             failed = ended.status is JobStatus.FAILED
             lines.end(folder, ended._return_value if failed else None)

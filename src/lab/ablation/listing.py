@@ -4,9 +4,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -88,14 +86,6 @@ class JobLines:
     def begin(self, folder: Path) -> None:
         self.begun[folder] = time.monotonic()
 
-    def running(self, folder: Path) -> AbstractContextManager[Any]:
-        """Begins, and says on a terminal what is going on, for as long as it does."""
-        self.begin(folder)
-        if not self.console.is_terminal:
-            return nullcontext()
-        job = f"[{self.ended + 1}/{self.total}] {describe(RunRecord.read(folder))}"
-        return self.console.status(as_cell(f"{job}  log: {os.path.relpath(folder)}/run.log"))
-
     def end(self, folder: Path, error: BaseException | None = None) -> None:
         """``error`` is what kept a job from even writing its record."""
         record = RunRecord.read(folder)
@@ -104,9 +94,10 @@ class JobLines:
         self._seconds.append(time.monotonic() - self.begun.pop(folder))
         left = self.seconds_left()
         told = f"  (about {duration(left)} left)" if left and left >= 1 else ""
-        width = len(str(self.total))
-        count = f"[{self.ended:>{width}}/{self.total}] " if self.total > 1 else ""
-        self.say(f"{count}{describe(record)}  {outcome(record, error)}{told}")
+        self.say(f"{self.count(self.ended)}{describe(record)}  {outcome(record, error)}{told}")
+
+    def count(self, number: int) -> str:
+        return f"[{number:>{len(str(self.total))}}/{self.total}] " if self.total > 1 else ""
 
     def say(self, line: str) -> None:
         self.console.print(Text(printable(line)), soft_wrap=True)
