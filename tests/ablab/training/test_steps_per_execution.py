@@ -71,7 +71,7 @@ def test_validation_within_an_epoch_comes_after_as_many_batches(tmp_path: Path) 
     run_both([*RATINGS, *within], tmp_path, 4)
     with pytest.raises(ConfigError, match=r"val_check_interval: should be a multiple of .* 5"):
         checked([*within, "steps_per_execution=5"])
-    with pytest.raises(ConfigError, match="an epoch has 26 batches"):
+    with pytest.raises(ConfigError, match="an epoch has only 26 batches"):
         launch([*RATINGS, "trainer.val_check_interval=32"], tmp_path / "too_long")
 
 
