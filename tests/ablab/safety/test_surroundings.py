@@ -10,7 +10,7 @@ import pytest
 from ablab.command.library_errors import as_user_error
 from ablab.runs.record import RunRecord
 from tests import forked
-from tests.launch import TINY, command, environment, train
+from tests.launch import TINY, TOY, command, environment, train
 
 ONE_EPOCH = [*TINY, "trainer.max_epochs=1", "threads=1"]
 HOSTILE = {
@@ -172,12 +172,10 @@ def test_a_warning_that_is_made_an_error_is_a_line() -> None:
     assert "DeprecationWarning: use the other one" in str(told)
 
 
-def test_interpretations_are_nobodys_rank_and_need_no_window(
-    undisturbed: Path, tmp_path: Path
-) -> None:
+def test_interpretations_are_nobodys_rank_and_need_no_window(undisturbed: Path) -> None:
     done = subprocess.run(
         [command()[0], "-m", "ablab.interpret", "training_curves", str(undisturbed)],
-        cwd=tmp_path,
+        cwd=TOY,
         env=environment(**HOSTILE),
         capture_output=True,
         text=True,
