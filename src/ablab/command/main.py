@@ -22,7 +22,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ablab import project
 from ablab.command.import_torchmetrics import import_torchmetrics
-from ablab.command.library_errors import as_user_error
 from ablab.command.overrides import (
     config_of_run,
     force_overrides,
@@ -32,6 +31,7 @@ from ablab.command.overrides import (
     refuse_new_phases,
     refuse_unknown_options,
 )
+from ablab.command.user_errors import as_user_error
 from ablab.config.check import check
 from ablab.config.hydra_nodes import check_hydra
 from ablab.config.schema import Config

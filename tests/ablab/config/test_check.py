@@ -12,11 +12,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from ablab import project
-from ablab.command.library_errors import as_user_error
 from ablab.command.overrides import (
     options_first,
     refuse_unknown_options,
 )
+from ablab.command.user_errors import as_user_error
 from ablab.config.check import check
 from ablab.config.written import pasteable
 from ablab.errors import ConfigError, UserError

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from ablab.command.library_errors import as_user_error
+from ablab.command.user_errors import as_user_error
 from ablab.config.check import check
 from ablab.config.schema import Config
 from ablab.config.source_reading.signatures import signature_of

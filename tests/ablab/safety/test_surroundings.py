@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ablab.command.library_errors import as_user_error
+from ablab.command.user_errors import as_user_error
 from ablab.runs.record import RunRecord
 from tests import forked
 from tests.launch import TINY, TOY, command, environment, train
