@@ -7,9 +7,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ablab import project, testing
 from tests import forked
@@ -31,6 +34,15 @@ PHASES = [  # two of them, of 1 and 2 epochs; an epoch has 288 rows, which are 5
     "+phases.all={epochs: 2, lr: 1e-3, lr_spread: {kind: geometric, first: 1e-4}}",
 ]
 launch = testing.run
+
+
+@contextmanager
+def using(train_file: Path) -> Iterator[None]:
+    """Make the project of ``train_file`` the current one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(project, "_current", None)
+        project.use(train_file)
+        yield
 
 
 def command(*overrides: str) -> list[str]:

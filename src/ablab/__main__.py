@@ -3,8 +3,6 @@
 import importlib
 import sys
 
-from ablab.safety.streams import prepare_streams
-
 _COMMANDS = {
     "new": ("ablab.command.new_project", "write a small project that trains as it is"),
     "report": ("ablab.report.__main__", "the table of finished runs, or of a plan"),
@@ -16,7 +14,6 @@ _COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; return the exit status."""
-    prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in _COMMANDS:
@@ -24,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     lines = [f"  {command:<10} {what}" for command, (_, what) in _COMMANDS.items()]
     text = "\n".join(
         [
-            "usage: ablab COMMAND [ARGUMENT …]",
+            "usage: ablab COMMAND [ARGUMENT ...]",
             "",
             *lines,
             "",

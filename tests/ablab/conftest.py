@@ -4,13 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ablab import project
-from tests.launch import TOY
+from tests.launch import TOY, using
 
 
 @pytest.fixture(scope="package", autouse=True)
 def toy_project() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(project, "_current", None)
-        project.use(TOY / "train.py")
+    with using(TOY / "train.py"):
         yield

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ablab import project
-from tests.launch import ROOT
+from tests.launch import ROOT, using
 
 
 @pytest.fixture(scope="package", autouse=True)
-def lesson_project() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(project, "_current", None)
-        project.use(ROOT / "train.py")
+def repository() -> Iterator[None]:
+    with using(ROOT / "train.py"):
         yield

@@ -3,11 +3,11 @@
 import argparse
 import keyword
 import re
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from ablab.errors import ConfigError, UserError
+from ablab.errors import ConfigError
+from ablab.safety.commands import as_command
 
 TEMPLATE = Path(__file__).parents[1] / "template"
 _PLACEHOLDER = "heron"  # the template is itself a project of this name
@@ -23,7 +23,8 @@ Yours to change: src/{name}/models.py, src/{name}/data.py and the files in conf/
 """
 
 
-def main(arguments: list[str] | None = None) -> int:
+@as_command
+def main(arguments: list[str]) -> int:
     """Write the project and print what to do next; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="ablab new", description="Write a project of a few small files that trains as it is."
@@ -34,11 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     folder = options.folder or Path(options.name)
-    try:
-        write_project(options.name, folder)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_status
+    write_project(options.name, folder)
     print(_NEXT.format(folder=folder, name=options.name), end="")  # noqa: T201
     return 0
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from ablab import project
 from ablab.config.suggestions import suggestion
 from ablab.data.files.dataset import Dataset
-from ablab.errors import DataError, UserError
-from ablab.safety.printable import printable
+from ablab.errors import DataError
+from ablab.safety.commands import as_command
 
 
-def main(arguments: list[str] | None = None) -> int:
+@as_command
+def main(arguments: list[str]) -> int:
     """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="ablab data",
@@ -31,14 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
             "--root", type=Path, default=Path("data"), help="folder of all data (default: data)"
         )
     options = parser.parse_args(arguments)
-    try:
-        if options.command == "list":
-            _list(_datasets(), options.root)
-        else:
-            _fetch(_datasets(), options.names, options.root)
-    except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
-        return 2
+    if options.command == "list":
+        _list(_datasets(), options.root)
+    else:
+        _fetch(_datasets(), options.names, options.root)
     return 0
 
 

@@ -20,8 +20,8 @@ from ablab.config.nodes import HANDED_TO_INTERPRETATIONS
 from ablab.config.source_reading.signatures import defaults_of, docstring_of, signature_of
 from ablab.config.suggestions import suggestion
 from ablab.errors import UserError
+from ablab.safety.commands import as_command
 from ablab.safety.printable import printable
-from ablab.safety.streams import prepare_streams
 from ablab.training.launched import forget_ranks
 
 KINDS = {  # by what the run was trained on
@@ -38,28 +38,21 @@ KINDS = {  # by what the run was trained on
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
+@as_command
+def main(arguments: list[str]) -> int:
     """Run the command; return its exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        kinds = all_kinds()
-        if not arguments or arguments[0].startswith("-"):
-            return _print_overview(arguments, kinds)
-        # A kind imports Lightning, which reads its rank from the variables of a launcher.
-        forget_ranks()
-        kind, *rest = arguments
-        targets = {name: target for of in kinds.values() for name, target in of.items()}
-        if kind not in targets:
-            hint = suggestion(kind, list(targets))
-            raise UserError(f"no kind '{kind}'{hint}; ablab interpret --help lists them")
-        run, settings = _read_settings(kind, targets[kind], rest)
-        _interpret(kind, targets, run, settings)
-    except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
-        return 2
-    except OSError as error:
-        print(printable(f"error: {error.filename}: {error.strerror}"), file=sys.stderr)  # noqa: T201
-        return 1
+    kinds = all_kinds()
+    if not arguments or arguments[0].startswith("-"):
+        return _print_overview(arguments, kinds)
+    # A kind imports Lightning, which reads its rank from the variables of a launcher.
+    forget_ranks()
+    kind, *rest = arguments
+    targets = {name: target for of in kinds.values() for name, target in of.items()}
+    if kind not in targets:
+        hint = suggestion(kind, list(targets))
+        raise UserError(f"no kind '{kind}'{hint}; ablab interpret --help lists them")
+    run, settings = _read_settings(kind, targets[kind], rest)
+    _interpret(kind, targets, run, settings)
     return 0
 
 
@@ -179,5 +172,4 @@ def _interpret(kind: str, targets: dict[str, str], given: Path, settings: dict[s
 
 
 if __name__ == "__main__":
-    prepare_streams()
     sys.exit(main())

@@ -13,21 +13,17 @@ from ablab.report.differences import show_differences
 from ablab.report.table.comparison import compare
 from ablab.report.table.tables import ReportTable, build_table
 from ablab.report.write import FORMATS, console, print_table, rendered, save, save_pictures
+from ablab.safety.commands import as_command
 from ablab.safety.printable import printable
-from ablab.safety.streams import prepare_streams
 
 
-def main(arguments: list[str] | None = None) -> int:
+@as_command
+def main(arguments: list[str]) -> int:
     """Run ``ablab report``; return the exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        if arguments[:1] == ["diff"]:
-            _diff(arguments[1:])
-        else:
-            _report(_parser().parse_args(arguments))
-    except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
-        return 2
+    if arguments[:1] == ["diff"]:
+        _diff(arguments[1:])
+    else:
+        _report(_parser().parse_args(arguments))
     return 0
 
 
@@ -127,5 +123,4 @@ def _no_baseline(table: ReportTable, wanted: str) -> str:
 
 
 if __name__ == "__main__":
-    prepare_streams()
     sys.exit(main())

@@ -1,19 +1,20 @@
 """``ablab slim FOLDER``: make finished runs small enough to hand on."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Literal
 
-from ablab.errors import CheckpointError, RunFolderError, UserError
+from ablab.errors import CheckpointError, RunFolderError
 from ablab.runs.record import FILE_NAME, RunRecord
+from ablab.safety.commands import as_command
 from ablab.safety.folder_lock import locked, refuse_links
 from ablab.safety.printable import printable
 
 Kept = Literal["weights", "none"]
 
 
-def main(arguments: list[str] | None = None) -> int:
+@as_command
+def main(arguments: list[str]) -> int:
     """Slim every finished run below a folder; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="ablab slim",
@@ -31,12 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         "(test, predict and ablab.load still work); none: keep no checkpoint (default: weights)",
     )
     options = parser.parse_args(arguments)
-    try:
-        lines = slim(options.folder, options.keep)
-    except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
-        return error.exit_status
-    for line in lines:
+    for line in slim(options.folder, options.keep):
         print(printable(line))  # noqa: T201
     return 0
 

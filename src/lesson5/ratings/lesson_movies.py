@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ablab.errors import RunFolderError, UserError
+from ablab.errors import RunFolderError
 from ablab.findings import FOLDER
 from ablab.report.table.collect import collect
 from ablab.report.table.rows import Spread
+from ablab.safety.commands import as_command
 from ablab.safety.printable import printable
 
 FILE = f"{FOLDER}/items_by_bias.csv"
@@ -113,7 +114,8 @@ def read_tables(folders: Sequence[Path]) -> Iterator[pl.DataFrame]:
             yield pl.read_csv(run.folder / FILE)
 
 
-def main(arguments: list[str] | None = None) -> int:
+@as_command
+def main(arguments: list[str]) -> int:
     """Print the overlaps of the runs; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m lesson5.ratings.lesson_movies",
@@ -123,15 +125,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--min-ratings", type=int, default=MIN_RATINGS, metavar="N")
     options = parser.parse_args(arguments)
-    try:
-        found = [overlaps(t, min_ratings=options.min_ratings) for t in read_tables(options.folders)]
-        if not found:
-            raise RunFolderError(
-                f"no finished run has {FILE}; ablab interpret items_by_bias RUN writes it"
-            )
-    except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
-        return 2
+    found = [overlaps(t, min_ratings=options.min_ratings) for t in read_tables(options.folders)]
+    if not found:
+        raise RunFolderError(
+            f"no finished run has {FILE}; ablab interpret items_by_bias RUN writes it"
+        )
     console = Console()
     table = Table(title=f"of the lesson's 15, {len(found)} runs", title_justify="left")
     for name in ("", "by bias", "by mean rating", "by chance"):

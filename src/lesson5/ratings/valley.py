@@ -23,6 +23,7 @@ from ablab.report.table.comparison import compare
 from ablab.report.table.grid import Group, grouped, numeric_axes
 from ablab.report.table.paired import CONFIDENCE
 from ablab.report.table.tables import ReportTable, build_table
+from ablab.safety.commands import as_command
 from ablab.safety.printable import printable
 
 Array = NDArray[np.float64]
@@ -45,7 +46,8 @@ class Slope:
     on_edge: int
 
 
-def main(arguments: list[str] | None = None) -> int:
+@as_command
+def main(arguments: list[str]) -> int:
     """Print a line for each metric and variant of a plan; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m lesson5.ratings.valley",
@@ -54,15 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the plan's folder")
     options = parser.parse_args(arguments)
-    try:
-        lines = valley_lines(build_table(compare([options.folder])))
-        if not lines:
-            raise UserError(
-                f"{options.folder}: no grid of three or more positive values on each of two axes"
-            )
-    except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
-        return error.exit_status
+    lines = valley_lines(build_table(compare([options.folder])))
+    if not lines:
+        raise UserError(
+            f"{options.folder}: no grid of three or more positive values on each of two axes"
+        )
     for line in lines:
         print(printable(line))  # noqa: T201
     return 0

@@ -12,11 +12,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ablab.errors import RunFolderError, UserError
+from ablab.errors import RunFolderError
 from ablab.findings import FOLDER
 from ablab.report.table.collect import RecordedRun, collect, varying_keys
 from ablab.report.table.rows import Spread
-from ablab.safety.printable import as_cell, printable
+from ablab.safety.commands import as_command
+from ablab.safety.printable import as_cell
 from lesson5.tables.interpret.embedding_features import NAME
 
 FILE = f"{FOLDER}/{NAME}.csv"
@@ -54,7 +55,8 @@ def gain(values: dict[Key, dict[str, list[float]]], key: Key, metric: str) -> Sp
     return Spread.of([100 * (1 - learned / given) for learned, given in pairs])
 
 
-def main(arguments: list[str] | None = None) -> int:
+@as_command
+def main(arguments: list[str]) -> int:
     """Print the table of all runs; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m lesson5.tables.embedding_features_report",
@@ -63,11 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folders", nargs="+", type=Path)
     options = parser.parse_args(arguments)
-    try:
-        keys, values = read_scores(collect(options.folders))
-    except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201
-        return 2
+    keys, values = read_scores(collect(options.folders))
     table = Table(caption="Δ: what embeddings change in this row's error", caption_justify="left")
     for name in (*keys, "model", "features", *METRICS, "n", "Δ mae", "Δ rmsle"):
         table.add_column(as_cell(name), no_wrap=True)
