@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ablab.data.files.arrays import read_array
 from ablab.errors import DataError
 from ablab.safety.atomic_files import atomic_write
 
@@ -152,8 +151,11 @@ def _digest(files: list[Path], size: int, root: Path) -> str:
 
 
 def _read_cache(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    images = read_array(path)
-    if images is None:
+    """Return the pictures of a cache, or None if it is missing, damaged or of another shape."""
+    try:
+        with path.open("rb") as file:
+            images = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception:  # The header is Python code, and a damaged one raises any of its errors.
         return None
     return images if images.shape == shape and images.dtype == np.uint8 else None
 
