@@ -1,4 +1,4 @@
-"""From a checked config to the objects of a run: data, model, trackers, trainer."""
+"""Build the objects of a run from its checked config: data, model, trackers, trainer."""
 
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,11 @@ from ablab.training.trial import check_fits, own_sizes, refuse_smaller_sizes
 
 
 def build_data(config: Config) -> TensorDataModule:
+    """Return the data of a run, read and split.
+
+    Raises:
+        DataError: they cannot be read.
+    """
     data: TensorDataModule = instantiate(config.data, _convert_="all")
     data.configure(
         **config.loading.model_dump(),
@@ -38,7 +43,11 @@ def build_data(config: Config) -> TensorDataModule:
 
 
 def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
-    """The model with the sizes that the data has, drawn from ``seeds.init``."""
+    """Return the model, with the sizes of the data and weights drawn from ``seeds.init``.
+
+    Raises:
+        ConfigError: model, data and objective do not fit together.
+    """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seeds.init)
@@ -58,12 +67,13 @@ def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
             error_if_nonfinite=config.error_if_nonfinite,
         )
     except KeyError as error:  # torch's, for a name that each module has for something else
-        told = f"a metric cannot have this name ({error.args[0]}); choose another"
-        raise ConfigError(f"objective.metrics: {told}") from error
+        fault = f"a metric cannot have this name ({error.args[0]}); choose another"
+        raise ConfigError(f"objective.metrics: {fault}") from error
     return model
 
 
 def build_trackers(config: Config) -> list[Tracker]:
+    """Return the trackers of ``config.logger``, not yet attached to a run."""
     return [instantiate(node, _convert_="all") for node in config.logger.values() if node]
 
 
@@ -76,7 +86,11 @@ def build_trainer(
     before: Progress,
     epoch_lines: terminal_tables.EpochLines,
 ) -> Trainer:
-    """Raises ConfigError for what Lightning refuses."""
+    """Return the Trainer of one phase.
+
+    Raises:
+        ConfigError: Lightning refuses a setting.
+    """
     checkpoints = RunCheckpoints(
         folder / "checkpoints",
         every_n_steps=config.checkpoints.every_n_steps,
@@ -96,12 +110,12 @@ def build_trainer(
         options["val_check_interval"] = interval // phase.steps.batches_per_execution
     if not config.has_validation:
         options["limit_val_batches"] = 0
-    # ours is one of the epochs' lines
+    # The lines of epochs are the progress bar, unless the user has named one.
     options["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in callbacks)
     if clip := config.trainer.get("gradient_clip_val"):
         algorithm = config.trainer.get("gradient_clip_algorithm") or "norm"
         callbacks.append(GradientClipping(clip, algorithm))
-    # Trainer refuses them where a module takes its steps itself, as ours does
+    # Trainer refuses these for a module that takes its optimiser steps itself, as ours does.
     taken_over = {"accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"}
     of_trainer = {key: value for key, value in config.trainer.items() if key not in taken_over}
     build = instantiate({**_within(folder, of_trainer), **options}, _convert_="all")
@@ -113,7 +127,7 @@ def build_trainer(
             default_root_dir=folder,
         )
     except (
-        MisconfigurationException,  # devices that are not there, say
+        MisconfigurationException,  # such as for devices that do not exist
         ValueError,
         ImportError,
         AttributeError,  # Lightning checks few types
