@@ -176,7 +176,7 @@ CASES = [
     Case("a time limit that is none", [*SYNTHETIC, "trainer.max_time=1.5"]),
     Case("a test of some of the rows", [*SYNTHETIC, "trainer.limit_test_batches=2"]),
     Case("processes that are copies of one", [*SYNTHETIC, "trainer.strategy=ddp_spawn"]),
-    Case("batch norm of one row", ["data=synthetic_table", *OF_A_TABLE, "data.batch_size=1"]),
+    Case("batch norm of one row", ["data=synthetic_table", *OF_A_TABLE, "loading.batch_size=1"]),
     Case("a profiler that is none", [*SYNTHETIC, "trainer.profiler=1"]),
     Case("a model for other rows", ["data=synthetic_table", *OF_A_TABLE, "model.n_continuous=23"]),
     Case("more rows than memory", [*SYNTHETIC, "data.n_ratings=1000000000000000"]),

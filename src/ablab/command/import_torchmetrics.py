@@ -1,4 +1,4 @@
-"""Imports that take a second off the start of a run."""
+"""Import torchmetrics without ``scipy.signal``, which saves about a second of each start."""
 
 import sys
 from types import ModuleType
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class _ScipySignal(ModuleType):
-    """What torchmetrics asks of ``scipy.signal``; whoever asks for more gets it from the real one.
+    """A stand-in for ``scipy.signal`` that loads the real module when an attribute is used.
 
-    ``hamming`` is there, so torchmetrics does not add it: to the real module it adds a name that
-    scipy has dropped, for the sake of a package (SRMRpy) that neither needs.
+    It has ``hamming``, so that torchmetrics does not add that name, which scipy has dropped, to the
+    real module for the package SRMRpy.
     """
 
     hamming = None
@@ -30,8 +30,9 @@ class _ScipySignal(ModuleType):
 def import_torchmetrics() -> None:
     """Import torchmetrics, but not ``scipy.signal``, which takes longer than torchmetrics itself.
 
-    To be called before lightning is imported, which imports it. A later ``import scipy.signal``
-    finds the real module. Nothing is changed where either has been imported already.
+    Call it before lightning is imported, which imports torchmetrics. A later
+    ``import scipy.signal`` finds the real module. If either has been imported already, nothing is
+    done.
     """
     if not {"torchmetrics", "scipy.signal"} & sys.modules.keys():
         stand_in = sys.modules["scipy.signal"] = _ScipySignal("scipy.signal")

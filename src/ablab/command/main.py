@@ -1,4 +1,4 @@
-"""What stands around Hydra at the command line: the run folder, the check, the exit status."""
+"""Run ``train.py`` through Hydra: choose the run folder, check the config, set the exit status."""
 
 import contextlib
 import copy
@@ -74,7 +74,7 @@ def check_what_hydra_builds() -> None:
             check_yaml(Path(source.path, f"{config_path.removesuffix('.yaml')}.yaml"))
         return load(self, config_path)
 
-    # Hydra has no place for checks of one's own
+    # Hydra has no hook for checks.
     ConfigLoaderImpl.load_configuration, ConfigRepository.load_config = composed, loaded
 
 
@@ -92,7 +92,8 @@ def _check_single_run(cfg: DictConfig) -> None:
 def _trainer_of(cfg: DictConfig) -> dict[str, Any]:
     """Return the trainer's settings, of a run folder's record where one is named.
 
-    They are not checked yet: what is no trainer is none here, and is refused later.
+    They are not checked yet. For anything but a mapping, one device is returned; the check refuses
+    it later.
     """
     trainer: Any = None
     with contextlib.suppress(OmegaConfBaseException, RunFolderError):
@@ -104,7 +105,7 @@ def _trainer_of(cfg: DictConfig) -> dict[str, Any]:
 
 
 def run_folder(runs: str, name: str, run: str | None) -> str:
-    """Where a run lives: the folder given by ``run=…``, else a new one named by the time.
+    """Return the folder of a run: the one given by ``run=…``, else a new one named by the time.
 
     Of a new run only rank 0 knows the folder where torchrun or srun has started the others; they
     write nothing.
@@ -119,7 +120,7 @@ def run_folder(runs: str, name: str, run: str | None) -> str:
 
 
 def sweep_folder(runs: str, name: str, run: str | None, plan: str | None) -> str:
-    """Where the runs of a sweep live; that of a plan is found again by its name."""
+    """Return the folder of a sweep's runs; a plan's has its name, so that it is found again."""
     if run is not None:
         return str(Path(run).parent)
     if plan is not None:
@@ -128,9 +129,10 @@ def sweep_folder(runs: str, name: str, run: str | None, plan: str | None) -> str
 
 
 def register_resolvers() -> None:
-    # cached: Lightning asks again where the run is, for the processes of the other ranks
+    """Register the resolvers of our config files with OmegaConf."""
+    # Cached, since Lightning resolves the config again for the processes of the other ranks.
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True, use_cache=True)
-    # as a job of a sweep: its folder is there already
+    # A job of a sweep that continues a run has the folder of that run.
     OmegaConf.register_new_resolver(
         "run_name", lambda run, number: number if run is None else Path(run).name, replace=True
     )
@@ -158,7 +160,7 @@ def execute(cfg: DictConfig) -> float | None:
 
 
 def execute_run(cfg: DictConfig) -> float | None:
-    """As ``execute``, of a job that ``run=FOLDER`` names: its record brings a config to check."""
+    """Run the job whose record lies in the folder ``cfg.run``; its config is checked again."""
     import_torchmetrics()
     from ablab.training.tasks import continue_run  # imports torch
 
@@ -166,7 +168,7 @@ def execute_run(cfg: DictConfig) -> float | None:
 
 
 def _checked_in(folder: Path, cfg: DictConfig, overrides: list[str]) -> Config:
-    """As ``_checked``; of a config that is refused no empty folder stays."""
+    """Check as ``_checked`` does; if the config is refused, remove the folder that Hydra made."""
     try:
         return _checked(cfg, overrides)
     except ConfigError:
@@ -192,7 +194,7 @@ def _checked(cfg: DictConfig, overrides: list[str]) -> Config:
 
 
 def _relative(folder: Path) -> Path:
-    """As the user would type it."""
+    """Return ``folder`` as the user would type it."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 

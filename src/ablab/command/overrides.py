@@ -1,4 +1,4 @@
-"""What is said on the command line: as Hydra is to read it, and where it cannot be meant."""
+"""Prepare the command line for Hydra, and refuse arguments that cannot be meant as written."""
 
 import re
 from pathlib import Path
@@ -21,19 +21,19 @@ _ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.]*)=(\{)?")
 
 
 def force_overrides(arguments: list[str]) -> list[str]:
-    """``a.b=c`` becomes ``++a.b=c``, so that our own check, not Hydra's, meets every key.
+    """Write ``a.b=c`` as ``++a.b=c``, so that our own check sees every key, and not Hydra's.
 
     Hydra refuses an argument that a class takes but no file mentions (``trainer.accelerator=cpu``)
-    as it refuses a typo, and advises ``+``, which lets typos through. Group choices stay as is;
-    ``model={…}`` is none.
-    So does ``a.b=null``, which switches off what a file mentions, and would pass for a typo.
+    as it refuses a typo, and advises ``+``, which lets typos through. A choice of a group stays as
+    it is, unlike ``model={…}``. So does ``a.b=null``: it switches off what a file mentions, and
+    with ``++`` a misspelt key would pass.
     """
     return [
         f"++{a}"
         if (m := _ASSIGNMENT.match(a))
         and not m[1].startswith("hydra.")
         and (m[2] or not project.current().is_group(m[1]))
-        and not a.endswith("=null")  # there is nothing to switch off where no file mentions it
+        and not a.endswith("=null")
         else a
         for a in arguments
     ]
@@ -49,7 +49,7 @@ def options_first(arguments: list[str]) -> list[str]:
 
 
 def refuse_unknown_options(arguments: list[str]) -> None:
-    """Raises ConfigError for ``--max_epochs=3``, at which Hydra prints its whole usage."""
+    """Raise ConfigError for an unknown option, for which Hydra would print its whole usage."""
     _, rest = get_args_parser().parse_known_args(arguments)
     options = [a for a in rest if a.startswith("-")]
     if options:
@@ -104,7 +104,7 @@ def config_of_run(cfg: DictConfig, overrides: list[str]) -> DictConfig:
 
 
 def name_experiment(faults: str, experiment: str | None) -> str:
-    """``faults`` with the remedy for keys that ``experiment`` sets, and another choice lacks."""
+    """Return ``faults``, with a remedy for keys that ``experiment`` sets and other choices lack."""
     file = project.current().config_files("experiment").get(str(experiment))
     if file is None:
         return faults
@@ -119,7 +119,10 @@ def name_experiment(faults: str, experiment: str | None) -> str:
 
 
 def refuse_new_phases(cfg: DictConfig, overrides: list[str]) -> None:
-    """``phases.hed.epochs=1`` would add a phase of that name; ``+phases.NAME={…}`` is meant to."""
+    """Raise ConfigError for ``phases.hed.epochs=1``, which would add a phase ``hed``.
+
+    A new phase is written ``+phases.NAME={…}``.
+    """
     for name, phase in cfg.phases.items():
         start = f"++phases.{name}."
         said = {o.removeprefix(start).split("=")[0] for o in overrides if o.startswith(start)}

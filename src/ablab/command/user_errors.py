@@ -1,4 +1,4 @@
-"""Errors of Hydra, OmegaConf and the machine, as something that the user can mend."""
+"""Turn errors of Hydra, OmegaConf and the machine into errors that the user can fix."""
 
 import os
 import re
@@ -28,7 +28,7 @@ _EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  
 
 
 def as_user_error(error: BaseException) -> UserError | None:
-    """``error`` as something the user can mend, or None if it is a fault of the program."""
+    """Return ``error`` as a UserError, or None if it is a bug of the program."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UserError):
@@ -45,10 +45,10 @@ def as_user_error(error: BaseException) -> UserError | None:
             )
         if isinstance(cause, ValueError) and "more than 1 value per channel" in str(cause):
             return ConfigError(
-                "data.batch_size: batch norm needs the variance within a batch, and a batch of one "
-                "row has none; set it to 2 or more"
+                "loading.batch_size: batch norm needs the variance within a batch, and a batch of "
+                "one row has none; set it to 2 or more"
             )
-        # OmegaConf names no cause when a resolver raises
+        # OmegaConf sets no __cause__ when a resolver raises.
         from_resolver = isinstance(cause, OmegaConfBaseException)
         cause = cause.__cause__ or (cause.__context__ if from_resolver else None)
     if isinstance(error, MarkedYAMLError):
@@ -110,7 +110,7 @@ def _unreadable_override(error: OverrideParseException) -> str:
 
 
 def _told_by_constructor(error: InstantiationException) -> str:
-    """The error that a class named by a ``_target_`` raised, whole, in a line."""
+    """Return, in one line, the error that a class named by a ``_target_`` raised."""
     target = re.search(r"target '([^']+)'", str(error))
     cause: BaseException = error
     while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
@@ -122,7 +122,7 @@ def _told_by_constructor(error: InstantiationException) -> str:
 
 
 def _endless(error: RecursionError) -> str | None:
-    """Of files that name each other in their defaults, and of brackets in brackets."""
+    """Explain a RecursionError: files that include each other, or a value nested too deeply."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     in_defaults = [f for f in frames if f.f_code.co_name == "_create_defaults_tree_impl"]
     files = [str(f.f_locals["path"]) for f in in_defaults if "path" in f.f_locals]
@@ -136,14 +136,14 @@ def _endless(error: RecursionError) -> str | None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Of NumPy, of torch on a GPU, of torch on a CPU; torch is not imported for it."""
+    """Return whether NumPy or torch ran out of memory; torch need not be imported for that."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return str(error) != ""
     return isinstance(error, RuntimeError) and "you tried to allocate" in str(error)
 
 
 def _suggestion_of_hydra(key: str) -> str:
-    """For ``hydra.launcher.KEY`` and ``hydra.sweeper.KEY``: the keys of the files that we have."""
+    """Suggest a key of our config files for a misspelt ``hydra.launcher`` or ``hydra.sweeper``."""
     group, _, word = key.rpartition(".")
     files = project.current().config_files(group.replace(".", "/")).values()
     ours = {str(k) for file in files for k in OmegaConf.load(file)} - {"_target_", "defaults"}  # type: ignore[union-attr]
@@ -151,7 +151,7 @@ def _suggestion_of_hydra(key: str) -> str:
 
 
 def _raised_by_hydra(error: BaseException) -> bool:
-    """Whether Hydra itself raised, as it does (ValueError) for ``trainer=null``."""
+    """Return whether Hydra itself raised ``error``, such as the ValueError of ``trainer=null``."""
     files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
     ours = [file for file in files if file.parent != Path(os.__file__).parent]  # not the library's
     return bool(ours) and "hydra" in ours[-1].parts
