@@ -8,14 +8,23 @@ if TYPE_CHECKING:
     from ablab.data.module import TensorDataModule
     from ablab.errors import UserError
     from ablab.findings import Findings
+    from ablab.optim.configure import configure_optimizers
     from ablab.training.module import SupervisedModule
 
-__all__ = ["Findings", "SupervisedModule", "TensorDataModule", "UserError", "load"]
+__all__ = [
+    "Findings",
+    "SupervisedModule",
+    "TensorDataModule",
+    "UserError",
+    "configure_optimizers",
+    "load",
+]
 _PLACES = {  # imported when they are first asked for: most import torch
     "Findings": "ablab.findings",
     "SupervisedModule": "ablab.training.module",
     "TensorDataModule": "ablab.data.module",
     "UserError": "ablab.errors",
+    "configure_optimizers": "ablab.optim.configure",
 }
 
 
