@@ -12,7 +12,7 @@ from ablab.config.suggestions import unknown_key
 from ablab.config.targets import component_signature
 
 NODES = {
-    "data": "ablab.data.module.TensorDataModule",
+    "data": "lightning.pytorch.core.datamodule.LightningDataModule",
     "model": "ablab.training.module.SupervisedModule",
     "trainer": "lightning.pytorch.trainer.trainer.Trainer",
 }

@@ -142,18 +142,22 @@ class TensorLoader:
 class Executions:
     """An iterable over a loader's batches in lists of ``size``; the last list may be shorter.
 
-    Lightning is given a list at a time, so that its own work is done once for several steps.
+    Lightning is given a list at a time, so that its own work is done once for several steps. A size
+    of None gives single batches.
     """
 
-    def __init__(self, loader: TensorLoader, size: int) -> None:
+    def __init__(self, loader: TensorLoader, size: int | None) -> None:
         self.loader = loader
         self.size = size
 
     def __len__(self) -> int:
-        return -(-len(self.loader) // self.size)
+        return -(-len(self.loader) // (self.size or 1))
 
-    def __iter__(self) -> Iterator[list[tuple[Tensor, ...]]]:
+    def __iter__(self) -> Iterator[Any]:
         batches = iter(self.loader)
+        if self.size is None:
+            yield from batches
+            return
         while execution := list(islice(batches, self.size)):
             yield execution
 

@@ -1,70 +1,31 @@
 """Data in memory, as train, validation and test parts."""
 
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from ablab.data.batches import Augment, Executions, TensorLoader, Tensors
+from ablab.data.contract import Resumes, RunDataModule
+from ablab.data.fingerprints import of_tensors
 from ablab.data.splits import split_rows
 from ablab.errors import ConfigError, DataError
 
 
-class TensorDataModule(LightningDataModule):
+class TensorDataModule(RunDataModule):
     """Train, validation and test parts as tensors ``(*inputs, target)``, moved to the device once.
 
     A subclass sets ``parts`` in ``setup``: "train", "test" and, if there is one, "val". It uses
     ``split_seed`` for whatever it draws at random there.
-
-    Attributes:
-        batch_size: rows of a training batch on each process.
-        eval_batch_size: rows of a batch in validation, test and prediction.
-        split_seed: seed of the split, fixed for all runs of a plan.
-        order_seed: seed of the order of the training batches.
     """
-
-    batch_size = 64
-    eval_batch_size = 16384
-    split_seed = 42
-    order_seed = 0
 
     def __init__(self) -> None:
         super().__init__()
         self.parts: dict[str, Tensors] = {}
-        self.begin_phase(0, 1)
         self._train_loader: TensorLoader | None = None
         self._resume: dict[str, Any] | None = None
-
-    def configure(
-        self,
-        *,
-        batch_size: int | None = None,
-        eval_batch_size: int | None = None,
-        split_seed: int | None = None,
-        order_seed: int | None = None,
-    ) -> Self:
-        """Set batch sizes and seeds, before ``setup``; None leaves a value as it is."""
-        for name, value in (
-            ("batch_size", batch_size),
-            ("eval_batch_size", eval_batch_size),
-            ("split_seed", split_seed),
-            ("order_seed", order_seed),
-        ):
-            if value is not None:
-                setattr(self, name, value)
-        return self
-
-    def begin_phase(self, first_epoch: int, batches_per_execution: int) -> None:
-        """Prepare for the fit of a phase.
-
-        Args:
-            first_epoch: number of epochs that earlier phases have seen.
-            batches_per_execution: batches that Lightning is given at a time.
-        """
-        self.first_epoch = first_epoch
-        self.batches_per_execution = batches_per_execution
 
     def random_parts(
         self, tensors: Tensors, test_fraction: float, validation_fraction: float
@@ -85,45 +46,45 @@ class TensorDataModule(LightningDataModule):
         return {part: tuple(t[torch.from_numpy(of)] for t in tensors) for part, of in rows.items()}
 
     @property
-    def sizes(self) -> dict[str, Any]:
-        """Return what a model must know of the data (users, classes), by constructor argument.
+    def has_validation(self) -> bool:
+        return "val" in self.parts
 
-        Values are integers or lists of them.
-        """
-        return {}
+    @property
+    def has_test(self) -> bool:
+        return "test" in self.parts
+
+    @property
+    def resumes(self) -> Resumes:
+        return "exact in mid-epoch"
+
+    def fingerprints(self) -> dict[str, dict[str, Any]]:
+        return {name: of_tensors(tensors) for name, tensors in self.parts.items()}
+
+    def trial_batch(self) -> tuple[Tensor, ...]:
+        return tuple(tensor[:2] for tensor in self.parts["train"])
+
+    def training_targets(self) -> Tensor:
+        return self.parts["train"][-1]
+
+    @contextmanager
+    def test_hidden(self) -> Iterator[None]:
+        parts = self.parts
+        self.parts = {name: rows for name, rows in parts.items() if name != "test"}
+        try:
+            yield
+        finally:
+            self.parts = parts
 
     def summary(self) -> str:
-        """Return one line: the data, its split, and the rows of each part."""
         rows = ", ".join(f"{len(tensors[0]):,} {name}" for name, tensors in self.parts.items())
         return f"{type(self).__name__}: {rows} rows"
-
-    def baselines(self) -> dict[str, dict[str, float]]:
-        """Return test metrics of simple models that are fitted on the training rows, by name."""
-        return {}
 
     def augmentation(self) -> Augment | None:
         """Return a function that changes a training batch at random, or None."""
         return None
 
-    def test_table(self) -> dict[str, Sequence[Any]]:
-        """Return columns that describe the test rows, in the order of the test part."""
-        return {}
-
-    def class_names(self, n_classes: int) -> list[str]:
-        """Return the names of the classes, in the order of a classifier's output columns."""
-        return [str(index) for index in range(n_classes)]
-
-    def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
-        """Return the columns to write: predictions (N,) as they are, or for probabilities (N, C)
-        the most probable class and its probability."""
-        if predictions.dim() == 1:
-            return {"prediction": predictions.tolist()}
-        probability, index = predictions.float().max(dim=1)
-        names = self.class_names(predictions.shape[1])
-        return {"prediction": [names[i] for i in index], "probability": probability.tolist()}
-
     def train_dataloader(self) -> TensorLoader | Executions:
-        """Return the training batches; under a trainer in lists of ``batches_per_execution``."""
+        """Return the training batches; under a trainer as ``Executions``."""
         trainer = self.trainer
         if trainer is None:
             return self.train_loader()
@@ -139,10 +100,11 @@ class TensorDataModule(LightningDataModule):
             self._resume = None
         interval = trainer.val_check_interval
         within = isinstance(interval, int) and trainer.check_val_every_n_epoch is not None
-        if within and interval * self.batches_per_execution > len(loader):
+        batches = self.batches_per_execution or 1
+        if within and interval * batches > len(loader):
             raise ConfigError(
                 f"trainer.val_check_interval: an epoch has only {len(loader)} batches; choose at "
-                f"most that many (it is {interval * self.batches_per_execution})"
+                f"most that many (it is {interval * batches})"
             )
         self._train_loader = loader
         return Executions(loader, self.batches_per_execution)

@@ -64,7 +64,8 @@ class RunRecord:
     deterministic: bool | None = None
     parameters: int | None = None
     data: str | None = None
-    data_parts: dict[str, dict[str, Any]] = field(default_factory=dict)  # rows and crc32 of each
+    data_parts: dict[str, dict[str, Any]] = field(default_factory=dict)  # rows and digest of each
+    data_resumes: str | None = None  # where the data go on after a run was killed
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     directions: dict[str, str] = field(default_factory=dict)  # "rmse" -> "min": what is better
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)

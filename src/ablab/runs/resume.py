@@ -6,12 +6,9 @@ had other learning rates from its first step, so it is a new run and no continue
 
 import io
 import shlex
-import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,7 +16,6 @@ from omegaconf.errors import OmegaConfBaseException
 from ablab.config.check import check
 from ablab.config.schema import Config, Constant
 from ablab.config.written import leaves
-from ablab.data.batches import Tensors
 from ablab.errors import RunFolderError, first_line
 from ablab.runs.checkpoints import Manifest
 from ablab.runs.identity import config_hash, identity
@@ -74,20 +70,6 @@ def _config_file(folder: Path, record: RunRecord) -> dict[str, Any]:
 # -- data -----------------------------------------------------------------------------------------
 
 
-def describe_parts(parts: Mapping[str, Tensors]) -> DataParts:
-    """Return the rows and the CRC-32 of each part; it detects changed rows, not an attack."""
-    described: DataParts = {}
-    for name, tensors in parts.items():
-        checksum = 0
-        for tensor in tensors:
-            content = tensor.reshape(-1)
-            if content.stride(0) != 1:  # a column, say
-                content = torch.empty(content.shape, dtype=content.dtype).copy_(content)
-            checksum = zlib.crc32(content.view(torch.uint8).numpy().data, checksum)
-        described[name] = {"rows": len(tensors[0]), "crc32": f"{checksum:08x}"}
-    return described
-
-
 def refuse_other_data(before: DataParts, now: DataParts) -> None:
     """Raise RunFolderError if a part has changed. An older record has no parts to compare."""
     lines = [
@@ -104,7 +86,10 @@ def refuse_other_data(before: DataParts, now: DataParts) -> None:
 
 
 def _part(part: dict[str, Any] | None) -> str:
-    return "none" if part is None else f"{part['rows']:,} rows (crc32 {part['crc32']})"
+    if part is None:
+        return "none"
+    digests = ", ".join(f"{name} {value}" for name, value in part.items() if name != "rows")
+    return f"{part['rows']:,} rows ({digests})" if part.get("rows") is not None else digests
 
 
 # -- length ---------------------------------------------------------------------------------------

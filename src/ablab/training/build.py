@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.profilers import Profiler
 
 from ablab.config.schema import Config
-from ablab.data.module import TensorDataModule
+from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, first_line
 from ablab.runs.checkpoints import AtomicCheckpointIO, Progress
 from ablab.safety.signals import Interruption
@@ -25,13 +25,13 @@ from ablab.training.steps import GradientClipping
 from ablab.training.trial import check_fits, own_sizes, refuse_smaller_sizes
 
 
-def build_data(config: Config) -> TensorDataModule:
+def build_data(config: Config) -> RunDataModule:
     """Return the data of a run, read and split.
 
     Raises:
         DataError: they cannot be read.
     """
-    data: TensorDataModule = instantiate(config.data, _convert_="all")
+    data: RunDataModule = instantiate(config.data, _convert_="all")
     data.configure(
         **config.loading.model_dump(),
         split_seed=config.seeds.split,
@@ -42,7 +42,7 @@ def build_data(config: Config) -> TensorDataModule:
     return data
 
 
-def build_model(config: Config, data: TensorDataModule) -> SupervisedModule:
+def build_model(config: Config, data: RunDataModule) -> SupervisedModule:
     """Return the model, with the sizes of the data and weights drawn from ``seeds.init``.
 
     Raises:
@@ -85,6 +85,7 @@ def build_trainer(
     phase: PhasePlan,
     before: Progress,
     epoch_lines: terminal_tables.EpochLines,
+    data: RunDataModule,
 ) -> Trainer:
     """Return the Trainer of one phase.
 
@@ -99,6 +100,7 @@ def build_trainer(
         mode=config.objective.mode,
         interruption=interruption,
         before=before,
+        in_mid_epoch=data.resumes == "exact in mid-epoch",
     )
     nodes = [_within(folder, node) for node in config.callbacks.values() if node]
     callbacks = [instantiate(node, _convert_="all") for node in nodes]
@@ -108,7 +110,7 @@ def build_trainer(
     interval = config.trainer.get("val_check_interval")
     if isinstance(interval, int):
         options["val_check_interval"] = interval // phase.steps.batches_per_execution
-    if not config.has_validation:
+    if not data.has_validation:
         options["limit_val_batches"] = 0
     # The lines of epochs are the progress bar, unless the user has named one.
     options["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in callbacks)

@@ -31,7 +31,8 @@ class RunCheckpoints(Checkpoint):
     """Write a checkpoint after each epoch, every ``every_n_steps``, and when a signal asks to stop.
 
     The newest ``keep`` are kept, and the best by ``monitor``. A stop on the last batch of an epoch
-    waits for the end of the epoch, so that the checkpoint includes its validation.
+    waits for the end of the epoch, so that the checkpoint includes its validation. Where the data
+    cannot go on in mid-epoch, checkpoints are written at epoch ends only (``in_mid_epoch``).
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class RunCheckpoints(Checkpoint):
         mode: Literal["min", "max"],
         interruption: Interruption,
         before: Progress,
+        in_mid_epoch: bool = True,
     ) -> None:
         self.folder = folder
         self.every_n_steps = every_n_steps
@@ -52,6 +54,7 @@ class RunCheckpoints(Checkpoint):
         self.mode: Literal["min", "max"] = mode
         self.interruption = interruption
         self.before = before
+        self.in_mid_epoch = in_mid_epoch
         self._metrics: dict[str, float] = {}
         self._validated_at = -1
         if getattr(rank_zero_only, "rank", 0) == 0:  # no other rank writes
@@ -73,7 +76,8 @@ class RunCheckpoints(Checkpoint):
         due = every is not None and step // every > last // every
         if (not due and self.interruption.requested is None) or trainer.is_last_batch:
             return
-        self._save(trainer, {})
+        if self.in_mid_epoch:
+            self._save(trainer, {})
         self.interruption.raise_if_requested()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -11,19 +11,19 @@ from lightning.pytorch import Trainer
 
 from ablab import terminal
 from ablab.config.schema import Config
-from ablab.data.module import TensorDataModule
+from ablab.data.contract import RunDataModule
 from ablab.errors import CheckpointError
 from ablab.runs.checkpoints import Entry, load_checkpoint, load_state
 from ablab.runs.find import chosen_checkpoint, clear_write_errors, newest_run, saved_config
 from ablab.runs.record import RunRecord
-from ablab.runs.resume import describe_parts, refuse_other_data
+from ablab.runs.resume import refuse_other_data
 from ablab.safety.atomic_files import atomic_write
 from ablab.training import terminal_tables
 from ablab.training.build import build_data, build_model
 from ablab.training.module import SupervisedModule
 
 
-def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
+def load(folder: Path | str) -> tuple[SupervisedModule, RunDataModule]:
     """Load the model (best checkpoint, in eval mode, on the CPU) and the data of a run.
 
     Args:
@@ -37,7 +37,7 @@ def load(folder: Path | str) -> tuple[SupervisedModule, TensorDataModule]:
     return _load(saved_config(folder), folder)
 
 
-def _load(config: Config, folder: Path) -> tuple[SupervisedModule, TensorDataModule]:
+def _load(config: Config, folder: Path) -> tuple[SupervisedModule, RunDataModule]:
     data = build_data(config)
     model = build_model(config, data)
     load_weights(model, config, folder, chosen_checkpoint(config, folder))
@@ -59,10 +59,10 @@ def load_weights(model: SupervisedModule, config: Config, folder: Path, entry: E
         raise CheckpointError(f"{entry.file}: {error}") from error
 
 
-def _load_with_same_rows(config: Config, folder: Path) -> tuple[SupervisedModule, TensorDataModule]:
+def _load_with_same_rows(config: Config, folder: Path) -> tuple[SupervisedModule, RunDataModule]:
     """Load as ``load`` does; raise RunFolderError if the rows are not those of the run."""
     model, data = _load(config, folder)
-    refuse_other_data(RunRecord.read(folder).data_parts, describe_parts(data.parts))
+    refuse_other_data(RunRecord.read(folder).data_parts, data.fingerprints())
     return model, data
 
 
@@ -90,9 +90,7 @@ def predict(config: Config, folder: Path) -> None:
     terminal.say(f"{len(columns['prediction'])} predictions: {path}", whole=True)
 
 
-def test_metrics(
-    config: Config, model: SupervisedModule, data: TensorDataModule
-) -> dict[str, float]:
+def test_metrics(config: Config, model: SupervisedModule, data: RunDataModule) -> dict[str, float]:
     """Return the loss and metrics of the test part, by name."""
     evaluator = evaluator_for(config)
     evaluator.test(model, datamodule=data, verbose=False)

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from ablab import terminal
-from ablab.data.module import TensorDataModule
+from ablab.data.contract import RunDataModule
 from ablab.optim.groups import plan_parameters
 from ablab.runs.checkpoints import Entry, Manifest, Progress
 from ablab.runs.find import chosen_checkpoint
@@ -25,7 +25,7 @@ from ablab.training.trial import try_out
 from ablab.training.waiting import watched_fit
 
 
-def fit(run: Run, data: TensorDataModule, resume: Entry | None) -> float | None:
+def fit(run: Run, data: RunDataModule, resume: Entry | None) -> float | None:
     """Train, test and interpret; fill in the run's record, which the caller writes.
 
     Args:
@@ -48,7 +48,7 @@ def fit(run: Run, data: TensorDataModule, resume: Entry | None) -> float | None:
         try_out(config, model, data)
         steps = build_steps(config.interpret, model, data)
     run.attach_trackers(from_step=0 if resume is None else resume.step)
-    if not config.has_validation:
+    if not data.has_validation:
         terminal.say(
             "No validation part: all training rows are used, and the last checkpoint is kept."
         )
@@ -82,7 +82,7 @@ def fit(run: Run, data: TensorDataModule, resume: Entry | None) -> float | None:
 
 def _train(
     run: Run,
-    data: TensorDataModule,
+    data: RunDataModule,
     model: SupervisedModule,
     resume: Entry | None,
     lines: terminal_tables.EpochLines,
@@ -108,7 +108,7 @@ def _train(
 
 def _train_phase(
     run: Run,
-    data: TensorDataModule,
+    data: RunDataModule,
     model: SupervisedModule,
     phase: PhasePlan,
     before: Progress,
@@ -118,7 +118,7 @@ def _train_phase(
 ) -> Progress:
     """Train one phase, from the checkpoint at ``path`` if there is one."""
     trainer = build_trainer(
-        run.config, run.folder, run.trackers, run.interruption, phase, before, lines
+        run.config, run.folder, run.trackers, run.interruption, phase, before, lines, data
     )
     run.record.device = _device(trainer)
     run.record.deterministic = (

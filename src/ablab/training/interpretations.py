@@ -11,6 +11,7 @@ import logging
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hydra.utils import instantiate
 
 from ablab import terminal
 from ablab.config.schema import Node
-from ablab.data.module import TensorDataModule
+from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, UserError
 from ablab.findings import FOLDER, Findings
 from ablab.trackers import Tracker
@@ -31,7 +32,7 @@ Step = Callable[..., Findings]
 
 
 def build_steps(
-    nodes: Mapping[str, Node | None], model: SupervisedModule, data: TensorDataModule
+    nodes: Mapping[str, Node | None], model: SupervisedModule, data: RunDataModule
 ) -> dict[str, Step]:
     """Return the steps of a config, by name.
 
@@ -56,7 +57,7 @@ def build_steps(
 def interpret(
     steps: Mapping[str, Step],
     model: SupervisedModule,
-    data: TensorDataModule,
+    data: RunDataModule,
     folder: Path,
     trackers: Iterable[Tracker],
     *,
@@ -69,13 +70,12 @@ def interpret(
             have a setting ``part`` get the validation part.
     """
     written: list[Path] = []
-    parts = data.parts
     if not test:
-        data.parts = {name: rows for name, rows in parts.items() if name != "test"}
         steps = {name: _of_validation(step) for name, step in steps.items()}
     for name, step in steps.items():
         try:
-            findings = run_step(step, model, data, folder)
+            with nullcontext() if test else data.test_hidden():
+                findings = run_step(step, model, data, folder)
             findings.show()
             written += findings.write(folder / FOLDER)
             for tracker in trackers:
@@ -91,7 +91,6 @@ def interpret(
                 *(name, type(error).__name__, error, name, folder),
                 exc_info=None if isinstance(error, UserError) else error,
             )
-    data.parts = parts
     if written:
         names = ", ".join(path.name for path in written)
         terminal.say(f"interpretation: {folder / FOLDER}: {names}", whole=True)
@@ -102,27 +101,27 @@ def _of_validation(step: Step) -> Step:
     return functools.partial(step, part="val") if can else step
 
 
-def reason_against(step: Step, model: SupervisedModule, data: TensorDataModule) -> str | None:
+def reason_against(step: Step, model: SupervisedModule, data: RunDataModule) -> str | None:
     """Return why ``step`` cannot be used with this model or these data, or None if it can."""
     function = step.func if isinstance(step, functools.partial) else step
     try:
         hints = typing.get_type_hints(function)
     except NameError:  # an annotation that only type checkers import
         return None
-    for name, value in (("model", model), ("data", data)):
+    for name, value in (("model", model), ("data", data.own)):
         wanted = hints.get(name)
         if isinstance(wanted, type | types.UnionType) and not isinstance(value, wanted):
             return f"is for {_names(wanted)}, and this run has {type(value).__name__}"
     return None
 
 
-def run_step(step: Step, model: SupervisedModule, data: TensorDataModule, folder: Path) -> Findings:
+def run_step(step: Step, model: SupervisedModule, data: RunDataModule, folder: Path) -> Findings:
     """Return the findings of ``step``; it gets the arguments that it has parameters for."""
     if (
         model.dtype != torch.float32
     ):  # with trainer.precision=64-true, say, while the data have 32 bits
         model.float()
-    handed = {"model": model, "data": data, "folder": folder}
+    handed = {"model": model, "data": data.own, "folder": folder}
     wanted = inspect.signature(step).parameters
     return step(**{name: value for name, value in handed.items() if name in wanted})
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from ablab import terminal
 from ablab.config.schema import Config
 from ablab.config.written import label_of, pasteable
-from ablab.data.module import TensorDataModule
+from ablab.data.contract import RunDataModule
 from ablab.errors import RunFolderError
 from ablab.report.refresh import refresh_tables
 from ablab.runs.clock import seconds_since_start
 from ablab.runs.record import FILE_NAME, RunRecord, replace_record
-from ablab.runs.resume import describe_parts, refuse_other_data
+from ablab.runs.resume import refuse_other_data
 from ablab.safety.signals import Interruption, RunInterrupted
 from ablab.trackers import RunInfo, Tracker
 from ablab.training.build import build_data, build_trackers
@@ -49,7 +49,7 @@ class Run:
             seconds = self.record.seconds
             seconds[part] = seconds.get(part, 0.0) + time.perf_counter() - started
 
-    def read_data(self) -> TensorDataModule:
+    def read_data(self) -> RunDataModule:
         """Read the data of the run and describe them in its record.
 
         Raises:
@@ -57,9 +57,10 @@ class Run:
         """
         with self.timed("data"):
             data = build_data(self.config)
-            parts = describe_parts(data.parts)
+            parts = data.fingerprints()
             refuse_other_data(self.record.data_parts, parts)
             self.record.data, self.record.data_parts = (summary := data.summary()), parts
+            self.record.data_resumes = data.resumes
             self.record.baselines = data.baselines()
         terminal.say(summary)
         return data

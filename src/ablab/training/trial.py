@@ -11,12 +11,12 @@ from torch import Tensor
 from ablab import terminal
 from ablab.config.schema import Config
 from ablab.config.targets import component_signature
-from ablab.data.module import TensorDataModule
+from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, DataError, first_line
 from ablab.training.module import SupervisedModule, uncompiled
 
 
-def own_sizes(config: Config, data: TensorDataModule) -> dict[str, Any]:
+def own_sizes(config: Config, data: RunDataModule) -> dict[str, Any]:
     """Return the sizes that the config sets, and that would otherwise be the data's."""
     return {key: config.model[key] for key in data.sizes if key in config.model}
 
@@ -52,7 +52,7 @@ def check_fits(config: Config, sizes: dict[str, Any]) -> None:
         )
 
 
-def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> None:
+def try_out(config: Config, model: SupervisedModule, data: RunDataModule) -> None:
     """Try model, loss and metrics on two training rows, and leave the model as it was.
 
     Raises:
@@ -60,7 +60,10 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
             outputs and these targets.
         DataError: all training targets are the same.
     """
-    *inputs, target = (part[:2] for part in data.parts["train"])
+    batch = data.trial_batch()
+    if batch is None:
+        return
+    *inputs, target = batch
     model.eval()
     try:
         with torch.no_grad(), uncompiled(model):  # compiling for two rows would not pay
@@ -89,7 +92,9 @@ def try_out(config: Config, model: SupervisedModule, data: TensorDataModule) -> 
     finally:
         model.evaluation_metrics.reset()
         model.train()
-    _look_at_targets(model, data.parts["train"][-1])
+    targets = data.training_targets()
+    if targets is not None:
+        _look_at_targets(model, targets)
 
 
 def _computed(model: SupervisedModule) -> dict[str, Any]:

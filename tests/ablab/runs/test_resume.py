@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 import ablab
+from ablab.data.fingerprints import of_tensors
 from ablab.errors import CheckpointError, ConfigError, RunFolderError
 from ablab.runs.checkpoints import AtomicCheckpointIO, Manifest, load_checkpoint
 from ablab.runs.record import RunRecord
-from ablab.runs.resume import describe_parts
 from ablab.safety.signals import RunInterrupted
 from tests.checks import assert_same_run
 from tests.launch import PHASES, TINY, launch
@@ -264,12 +264,11 @@ def test_rows_are_told_by_their_content_whatever_their_layout() -> None:
     table = torch.arange(12.0).reshape(4, 3)
     column, copy = table[:, 1], table[:, 1].clone()
     one = table[1:2, 1]  # of one row, whose step is not 1
-    described = describe_parts({"a": [column], "b": [copy], "c": [one], "d": [one.clone()]})
-    assert described["a"] == described["b"] == {"rows": 4, "crc32": f"{crc32(copy.numpy()):08x}"}
-    assert (
-        described["c"] == described["d"] == {"rows": 1, "crc32": f"{crc32(copy[1:2].numpy()):08x}"}
-    )
-    assert describe_parts({"a": [copy.bfloat16()]})["a"]["rows"] == 4
+    of_column = {"rows": 4, "crc32": f"{crc32(copy.numpy()):08x}"}
+    of_one = {"rows": 1, "crc32": f"{crc32(copy[1:2].numpy()):08x}"}
+    assert of_tensors([column]) == of_tensors([copy]) == of_column
+    assert of_tensors([one]) == of_tensors([one.clone()]) == of_one
+    assert of_tensors([copy.bfloat16()])["rows"] == 4
 
 
 def test_another_model_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,129 @@
+"""The contract of data with the engine: a ``LightningDataModule`` and a few facts beside it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Self
+
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+Resumes = Literal["exact in mid-epoch", "from the epoch's start"]
+NOT_FINGERPRINTED = "not fingerprinted"
+
+
+class RunDataModule(LightningDataModule):
+    """Data of a run. All that Lightning does not ask for has a default that may be overridden.
+
+    Attributes:
+        batch_size: rows of a training batch on each process.
+        eval_batch_size: rows of a batch in validation, test and prediction.
+        split_seed: seed of the split, fixed for all runs of a plan.
+        order_seed: seed of the order of the training batches.
+        first_epoch: number of epochs that earlier phases have seen.
+        batches_per_execution: batches that Lightning is given at a time, as a list; None for single
+            batches, which any LightningModule takes.
+    """
+
+    batch_size = 64
+    eval_batch_size = 16384
+    split_seed = 42
+    order_seed = 0
+    first_epoch = 0
+    batches_per_execution: int | None = 1
+
+    def configure(
+        self,
+        *,
+        batch_size: int | None = None,
+        eval_batch_size: int | None = None,
+        split_seed: int | None = None,
+        order_seed: int | None = None,
+    ) -> Self:
+        """Set batch sizes and seeds, before ``setup``; None leaves a value as it is."""
+        for name, value in (
+            ("batch_size", batch_size),
+            ("eval_batch_size", eval_batch_size),
+            ("split_seed", split_seed),
+            ("order_seed", order_seed),
+        ):
+            if value is not None:
+                setattr(self, name, value)
+        return self
+
+    def begin_phase(self, first_epoch: int, batches_per_execution: int | None) -> None:
+        """Prepare for the fit of a phase; the arguments are the attributes of these names."""
+        self.first_epoch = first_epoch
+        self.batches_per_execution = batches_per_execution
+
+    @property
+    def own(self) -> LightningDataModule:
+        """Return the data module that the user has written, where this one only adapts it."""
+        return self
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Return what a model must know of the data (users, classes), by constructor argument.
+
+        Values are integers or lists of them.
+        """
+        return {}
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a validation part."""
+        return True
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test part."""
+        return True
+
+    @property
+    def resumes(self) -> Resumes:
+        """Where a killed run goes on; in mid-epoch only if no batch is repeated or left out."""
+        return "from the epoch's start"
+
+    def fingerprints(self) -> dict[str, dict[str, Any]]:
+        """Return for each part what tells it from other data: rows, digests.
+
+        A run is only continued with data of the same fingerprints.
+        """
+        return {"data": {"fingerprint": NOT_FINGERPRINTED}}
+
+    def trial_batch(self) -> Any:
+        """Return a training batch of two rows, or None if it cannot be had without side effects."""
+        return None
+
+    def training_targets(self) -> Tensor | None:
+        """Return the targets of all training rows, or None where they would have to be read."""
+        return None
+
+    @contextmanager
+    def test_hidden(self) -> Iterator[None]:
+        """Keep interpretations in the block from the test part, where that is possible."""
+        yield
+
+    def summary(self) -> str:
+        """Return one line: the data, its split, and the rows of each part."""
+        return type(self.own).__name__
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Return test metrics of simple models that are fitted on the training rows, by name."""
+        return {}
+
+    def test_table(self) -> dict[str, Sequence[Any]]:
+        """Return columns that describe the test rows, in the order of the test part."""
+        return {}
+
+    def class_names(self, n_classes: int) -> list[str]:
+        """Return the names of the classes, in the order of a classifier's output columns."""
+        return [str(index) for index in range(n_classes)]
+
+    def prediction_columns(self, predictions: Tensor) -> dict[str, Sequence[Any]]:
+        """Return the columns to write: predictions (N,) as they are, or for probabilities (N, C)
+        the most probable class and its probability."""
+        if predictions.dim() == 1:
+            return {"prediction": predictions.tolist()}
+        probability, index = predictions.float().max(dim=1)
+        names = self.class_names(predictions.shape[1])
+        return {"prediction": [names[i] for i in index], "probability": probability.tolist()}
