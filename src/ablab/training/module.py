@@ -1,4 +1,4 @@
-"""The one LightningModule that all models share: batches are ``(*inputs, target)``."""
+"""The LightningModule whose models give layers only: batches are ``(*inputs, target)``."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,24 +6,19 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self, cast
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.plugins.precision import HalfPrecision
-from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import Metric
 
 from ablab.config.schema import NonFiniteCheck
 from ablab.data.batches import Executions
 from ablab.errors import CheckpointError, ConfigError
 from ablab.optim.decay import weight_penalty
-from ablab.optim.groups import NORMS, parameters_of
 from ablab.optim.optimizers import build_optimizer
 from ablab.optim.schedules import GroupScheduler, momentum_of
 from ablab.runs.checkpoints import Progress
-from ablab.training.losses import activation_of, sum_and_count
-from ablab.training.metrics import Quotient
+from ablab.training.freezing import freeze_to, frozen_batch_norms
+from ablab.training.measured import MeasuredModule
 from ablab.training.nonfinite import (
     NonFiniteLossError,
     describe_loss,
@@ -33,13 +28,12 @@ from ablab.training.nonfinite import (
 from ablab.training.phases import PhasePlan
 from ablab.training.running_loss import RunningLoss
 from ablab.training.sharding import FullySharded, shard
-from ablab.training.steps import StepTaker, step_taker
+from ablab.training.steps import StepTaker, step_taker, without_autocast, without_communication
 
-_HALF = (torch.float16, torch.bfloat16)
 _STEP_COUNT = "epoch_loop.manual_optimization.optim_step_progress"  # in Lightning's checkpoints
 
 
-class SupervisedModule(LightningModule):
+class SupervisedModule(MeasuredModule):
     """A model file gives layers, ``forward`` and ``layer_groups``; what trains it comes from here.
 
     Call ``prepare_training`` before a fit; a model that only predicts does not need it.
@@ -63,23 +57,10 @@ class SupervisedModule(LightningModule):
     ) -> None:
         """State the objective, the seed of what is drawn within a step (dropout), and what ends a
         fit when it is not finite."""
-        self.loss_function = loss
-        self.activation = activation_of(loss)
-        self.evaluation_loss = Quotient()
-        # Metrics whose first batch gives them equal states would otherwise be taken for the same,
-        # as accuracies with two thresholds are.
-        self.evaluation_metrics = MetricCollection(dict(metrics), compute_groups=False)
-        self.metric_names = list(metrics)
+        self.set_objective(loss, metrics)
         self.order_seed = order_seed
         self.error_if_nonfinite = error_if_nonfinite
         self.running_loss = RunningLoss(error_if_nonfinite=error_if_nonfinite != "none")
-
-    @property
-    def metric_directions(self) -> dict[str, str]:
-        """``min`` or ``max`` by the name of the metric, for those that say what is better."""
-        higher = {name: m.higher_is_better for name, m in self.evaluation_metrics.items()}
-        said = {name: "max" if up else "min" for name, up in higher.items() if up is not None}
-        return {"loss": "min", **said}
 
     @property
     def output_range(self) -> tuple[float, float] | None:
@@ -107,27 +88,14 @@ class SupervisedModule(LightningModule):
         Raises:
             ConfigError: there is no group ``n``.
         """
-        groups = list(self.layer_groups().items())
-        if not -len(groups) <= n < len(groups):
-            names = ", ".join(f"{i} {name}" for i, (name, _) in enumerate(groups))
-            raise ConfigError(f"freeze_to: there is no layer group {n}; the model has {names}")
-        first = n % len(groups)
-        for index, (_, parts) in enumerate(groups):
-            for parameter in (p for part in parts for p in parameters_of(part)):
-                parameter.requires_grad_(index >= first)
-                parameter.grad = None
-        if train_norm:
-            for module in self.modules():
-                if isinstance(module, NORMS):
-                    module.requires_grad_(True)
+        freeze_to(self, self.layer_groups(), n, train_norm=train_norm)
 
     def train(self, mode: bool = True) -> Self:
         """As torch has it, but a batch norm that does not learn keeps its running statistics
         (fastai's BnFreeze)."""
         super().train(mode)
-        for module in self.modules():
-            if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
-                module.eval()
+        for norm in frozen_batch_norms(self):
+            norm.eval()
         return self
 
     def configure_model(self) -> None:
@@ -192,7 +160,7 @@ class SupervisedModule(LightningModule):
             first = batch_idx * plan.batches_per_execution + start  # its number in the epoch
             step += 1
             for number, batch in enumerate(of_step[:-1], first):
-                with _without_communication(trainer.strategy):
+                with without_communication(trainer.strategy):
                     self._backward(batch, number, step, steps)
             loss = self._backward(of_step[-1], first + len(of_step) - 1, step, steps)
             if self.error_if_nonfinite == "gradients":
@@ -200,7 +168,7 @@ class SupervisedModule(LightningModule):
             if every and step % every == 0:
                 with self._losses_described(step):
                     mean = self.running_loss.close_window()
-                self._report({"train/loss": mean, **self._pace()}, step)
+                self.report({"train/loss": mean, **self._pace()}, step)
             steps.step()
             scheduler.step()
             if step == last_step:
@@ -211,21 +179,21 @@ class SupervisedModule(LightningModule):
         self, batch: Sequence[Tensor], number: int, step: int, steps: StepTaker
     ) -> Tensor:
         self._reseed(number)
-        *inputs, target = batch
+        inputs, target = self.split_batch(batch)
         loss = self.training_loss(inputs, target)
         self.running_loss.add(loss.detach(), len(target), step)
         penalty = weight_penalty(steps.optimizer)
         loss = loss if penalty is None else loss + penalty
         if self.phase.steps.batches_per_step > 1:
             loss = loss / self.phase.steps.batches_per_step
-        with _without_autocast(self.device.type):
+        with without_autocast(self.device.type):
             steps.backward(loss)
         return loss.detach()
 
     def on_train_epoch_end(self) -> None:
         with self._losses_described(self.total_steps):
             self.running_loss.close_window()
-        self._report({"train/loss_epoch": self.running_loss.close_epoch()})
+        self.report({"train/loss_epoch": self.running_loss.close_epoch()})
 
     @contextmanager
     def _losses_described(self, step: int) -> Iterator[None]:
@@ -253,62 +221,15 @@ class SupervisedModule(LightningModule):
         momentum = momentum_of(self._optimizer)
         return rates if momentum is None else {**rates, "momentum": momentum}
 
-    # -- evaluation ------------------------------------------------------------------------------
-
     def on_validation_start(self) -> None:
         """Raises TrainingError if a loss since the last report was not finite."""
         with self._losses_described(self.total_steps):
             self.running_loss.check()
-        self._sum_in_single_precision()
-
-    def on_test_start(self) -> None:
-        self._sum_in_single_precision()
-
-    def _sum_in_single_precision(self) -> None:
-        """Keep the sums of loss and metrics out of 16 bits, to which ``precision=bf16-true``
-        converts them: there 256 + 1 is 256."""
-        if isinstance(self.trainer.precision_plugin, HalfPrecision):
-            self.evaluation_loss.to(torch.float32)
-            self.evaluation_metrics.to(torch.float32)
-
-    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        self._evaluate(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        result = self._evaluation_result("val")
-        if not self.trainer.sanity_checking:  # those are a few batches, before the first step
-            self._report(result)
-
-    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        self._evaluate(batch)
-
-    def on_test_epoch_end(self) -> None:
-        self.log_dict(self._evaluation_result("test"), logger=False)
-
-    def predict_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        *inputs, _ = batch
-        return self.activation(self(*inputs))
-
-    def _evaluate(self, batch: Sequence[Tensor]) -> None:
-        *inputs, target = batch
-        output = self(*inputs)
-        loss = self.loss_function(output, target)
-        self.evaluation_loss.update(*sum_and_count(self.loss_function, loss, target))
-        if output.dtype in _HALF:
-            output, target = output.float(), target.float() if target.dtype in _HALF else target
-        self.evaluation_metrics.update(self.activation(output), target)
-
-    def _evaluation_result(self, stage: str) -> dict[str, float]:
-        computed = self.evaluation_metrics.compute()
-        values = {"loss": self.evaluation_loss.compute()}
-        values |= {name: computed[name] for name in self.metric_names}  # in the config's order
-        self.evaluation_loss.reset()
-        self.evaluation_metrics.reset()
-        return {f"{stage}/{name}": float(value) for name, value in values.items()}
+        super().on_validation_start()
 
     # -- reporting and state ---------------------------------------------------------------------
 
-    def _report(self, values: dict[str, float], step: int | None = None) -> None:
+    def report(self, values: dict[str, float], step: int | None = None) -> None:
         """To callbacks and the progress bar through Lightning, to trackers by optimiser step.
 
         ``self.log`` alone would count batches, not optimiser steps, on the trackers' axis.
@@ -336,19 +257,6 @@ class SupervisedModule(LightningModule):
                 "be continued; here, begin a new one"
             )
         self.running_loss.load_state_dict(checkpoint["train_loss"], self.global_rank)
-
-
-def _without_communication(strategy: Strategy) -> AbstractContextManager[Any]:
-    """Gradients that more is added to are exchanged between processes with the last addition."""
-    block = getattr(strategy, "block_backward_sync", None)  # where there are several processes
-    return nullcontext() if block is None else block()
-
-
-def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
-    """Gradients are computed in the precision of the forward pass, which autocast has chosen."""
-    if torch.is_autocast_enabled(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()
 
 
 def uncompiled(model: nn.Module) -> AbstractContextManager[object]:

@@ -5,13 +5,15 @@ context. That takes a tenth or more of a step of half a millisecond, and in most
 anything.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, cast
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.strategies import SingleDeviceStrategy, Strategy
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -111,3 +113,16 @@ class _Direct:
         self._progress.increment_ready()
         self.optimizer.step()
         self._progress.increment_completed()
+
+
+def without_communication(strategy: Strategy) -> AbstractContextManager[Any]:
+    """Gradients that more is added to are exchanged between processes with the last addition."""
+    block = getattr(strategy, "block_backward_sync", None)  # where there are several processes
+    return nullcontext() if block is None else block()
+
+
+def without_autocast(device_type: str) -> AbstractContextManager[Any]:
+    """Gradients are computed in the precision of the forward pass, which autocast has chosen."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()

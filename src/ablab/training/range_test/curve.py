@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from ablab.config.schema import Optim
@@ -66,7 +67,7 @@ def find_lr(
 
     Args:
         model: prepared for training (``prepare_training``).
-        loader: yields batches ``(*inputs, target)``; read from its position on, again and again.
+        loader: yields batches; read from its position on, again and again.
         first, last, steps: the rates, both ends included; see ``lr_ladder``.
         smoothing: β, the weight of the past in the mean that ends the test.
 
@@ -93,7 +94,7 @@ def find_lr(
                 # Otherwise independent decay (lr / base_lr · λ) would grow with the rate, to values
                 # that no run has.
                 group["lr"] = group["base_lr"] = rate * ratio
-            *inputs, target = (tensor.to(device) for tensor in batch)
+            inputs, target = trial.split_batch(move_data_to_device(batch, device))
             loss = trial.training_loss(inputs, target)
             penalty = weight_penalty(optimizer)
             total = loss if penalty is None else loss + penalty
