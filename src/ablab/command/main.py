@@ -34,6 +34,7 @@ from ablab.command.overrides import (
 from ablab.command.user_errors import as_user_error
 from ablab.config.check import check
 from ablab.config.hydra_nodes import check_hydra
+from ablab.config.loggers import refuse_missing_packages
 from ablab.config.schema import Config
 from ablab.config.yaml_files import check_yaml
 from ablab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
@@ -190,6 +191,7 @@ def _checked(cfg: DictConfig, overrides: list[str]) -> Config:
         experiment = HydraConfig.get().runtime.choices.get("experiment")
         raise ConfigError(name_experiment(str(error), experiment)) from error
     refuse_new_phases(cfg, overrides)
+    refuse_missing_packages(config)
     return config
 
 

@@ -1,5 +1,6 @@
 """Settings that are valid alone but contradict each other."""
 
+from ablab.config.loggers import logger_faults
 from ablab.config.schema import Adam, Config
 from ablab.config.suggestions import suggestion
 from ablab.config.targets import component_signature
@@ -80,6 +81,7 @@ def combination_faults(config: Config) -> list[str]:
             faults.append(
                 f"callbacks.{name}.monitor: no metric '{monitor}'{suggestion(monitor, monitors)}"
             )
+    faults += logger_faults(config)
     for key, instead in _NOT_OF_THE_TRAINER.items():
         if config.trainer.get(key) is not None:
             faults.append(f"trainer.{key}: is not for a config to set; {instead}")

@@ -19,11 +19,12 @@ NODES = {
 MODULE, METRIC = "torch.nn.modules.module.Module", "torchmetrics.metric.Metric"
 NODE_TABLES = {
     "callbacks": "lightning.pytorch.callbacks.callback.Callback",
-    "logger": "ablab.trackers.base.Tracker",
+    "logger": "lightning.pytorch.loggers.logger.Logger",
     "interpret": None,  # functions
 }
-# Lightning's callbacks and profilers write to these paths; a run takes them from its own folder.
-PATHS = ("dirpath", "exclude_batches_path", "filename")
+# Lightning's callbacks, profilers and loggers write to these paths, which are in the run's folder.
+PATHS = ("dirpath", "exclude_batches_path", "filename", "save_dir")
+HANDED_TO_LOGGERS = {"save_dir"}  # if the config leaves it out
 # Keys by which Hydra builds a node in another way, with arguments that are not checked here.
 HYDRAS_KEYS = ("_args_", "_convert_", "_partial_", "_recursive_")
 FINDINGS = "Findings"  # the class that interpretations return
@@ -40,7 +41,9 @@ def node_faults(values: dict[str, Any]) -> list[str]:
         entries = values.get(table)
         for name, node in entries.items() if isinstance(entries, dict) else ():
             if node is not None:
-                faults += check_node(f"{table}.{name}", node, values, (kind,) if kind else ())
+                filled = HANDED_TO_LOGGERS if table == "logger" else ()
+                kinds = (kind,) if kind else ()
+                faults += check_node(f"{table}.{name}", node, values, kinds, filled=filled)
     objective = values.get("objective")
     if isinstance(objective, dict):
         faults += check_node("objective.loss", objective.get("loss"), values, (MODULE,))
@@ -57,12 +60,15 @@ def check_node(
     kinds: Collection[str],
     *,
     complete: bool = True,
+    filled: Collection[str] = (),
 ) -> list[str]:
     """Return the faults of a node, and of all nodes within it.
 
     Args:
         kinds: the class of the node must be one of these, or descend from one; none for a function
             that returns ``Findings``.
+        complete: whether each required argument must be there, other than those that are
+            ``filled`` in later.
     """
     if not isinstance(node, dict):
         return (
@@ -102,7 +108,8 @@ def check_node(
             if not (is_interpretation and key == "_partial_" and value is True):
                 faults.append(f"{where}: is not for a config to set; name each argument by its key")
             continue
-        if key in PATHS and path.startswith(("callbacks.", "trainer.")) and _leaves(value):
+        writes = path.startswith(("callbacks.", "trainer.", "logger."))
+        if writes and key in PATHS and _leaves(value):
             faults.append(
                 f"{where}: should be a path within the run folder, such as 'kept' (it is {value!r})"
             )
@@ -124,7 +131,7 @@ def check_node(
     if complete:
         faults += [
             f"{path}.{key}: is required by {target}"
-            for key in sorted(signature.required - set(node) - handed)
+            for key in sorted(signature.required - set(node) - handed - set(filled))
         ]
     return faults
 

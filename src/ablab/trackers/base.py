@@ -15,7 +15,7 @@ from ablab.findings import FOLDER, Findings
 class RunInfo:
     """What a tracker gets to know of a run before it starts.
 
-    ``config`` is nested and resolved. ``earlier`` holds, by class name of the tracker, the
+    ``config`` is nested and resolved. ``earlier`` holds, by ``name`` of the tracker, the
     ``description`` that an earlier part of the same run left in its record.
     """
 
@@ -25,12 +25,13 @@ class RunInfo:
     tags: tuple[str, ...]
     config: dict[str, Any]
     earlier: Mapping[str, Any] = field(default_factory=dict)
+    from_step: int = 0  # what an earlier part of the run logged after it will be logged again
     job_type: str | None = None
     in_plan: bool = False  # one of several runs of a command
 
 
 class Tracker(Logger):
-    """A Lightning logger that belongs to a run: attach, (truncate_after), log, finish.
+    """A Lightning logger that belongs to a run: attach, log, finish.
 
     Only rank 0 logs. ``finalize``, which Lightning calls when a fit ends or fails, does nothing:
     the run calls ``finish`` when it has truly ended.
@@ -38,7 +39,10 @@ class Tracker(Logger):
 
     @abstractmethod
     def attach(self, info: RunInfo) -> None:
-        """Open what is needed for the run. It is called before anything is logged."""
+        """Open what is needed for the run, and drop what was logged after ``info.from_step``.
+
+        It is called before anything is logged.
+        """
 
     @abstractmethod
     def finish(self, exit_code: int) -> None:
@@ -52,10 +56,6 @@ class Tracker(Logger):
         is logged and ``finish`` is called.
         """
         return False
-
-    def truncate_after(self, step: int) -> None:
-        """Drop what was logged after ``step``, since a continued run logs it again."""
-        return
 
     def log_summary(self, values: Mapping[str, float]) -> None:
         """Log final values of a run."""
@@ -83,6 +83,7 @@ class Tracker(Logger):
 
     @property
     def name(self) -> str:
+        """The key under which the run record keeps the description."""
         return type(self).__name__
 
     @property

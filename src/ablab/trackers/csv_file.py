@@ -39,7 +39,7 @@ class CSVTracker(Tracker):
     def attach(self, info: RunInfo) -> None:
         self.path = info.folder / self.file_name
         self._columns, rows = read_history(self.path)
-        self._rewrite(rows)
+        self._rewrite([row for row in rows if int(row["step"]) <= info.from_step])
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -55,11 +55,6 @@ class CSVTracker(Tracker):
                 csv.DictWriter(file, self._columns).writerow(row)
         except OSError as error:
             raise self._cannot_write(error) from error
-
-    @rank_zero_only
-    def truncate_after(self, step: int) -> None:
-        _, rows = read_history(self._file)
-        self._rewrite([row for row in rows if int(row["step"]) <= step])
 
     def finish(self, exit_code: int) -> None:
         return

@@ -15,7 +15,7 @@ from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, first_line
 from ablab.runs.checkpoints import AtomicCheckpointIO, Progress
 from ablab.safety.signals import Interruption
-from ablab.trackers import Tracker
+from ablab.trackers import LoggerTracker, Tracker, build_tracker
 from ablab.training import terminal_tables
 from ablab.training.checkpointing import RunCheckpoints
 from ablab.training.module import SupervisedModule
@@ -73,8 +73,12 @@ def build_model(config: Config, data: RunDataModule) -> SupervisedModule:
 
 
 def build_trackers(config: Config) -> list[Tracker]:
-    """Return the trackers of ``config.logger``, not yet attached to a run."""
-    return [instantiate(node, _convert_="all") for node in config.logger.values() if node]
+    """Return the trackers of ``config.logger``, not yet attached to a run.
+
+    Lightning's loggers come first, so that ``self.logger`` of a module is one of them if any is.
+    """
+    trackers = [build_tracker(name, node) for name, node in config.logger.items() if node]
+    return sorted(trackers, key=lambda tracker: not isinstance(tracker, LoggerTracker))
 
 
 def build_trainer(

@@ -115,15 +115,14 @@ class Run:
             tags=(f"seed={config.seed}", *([f"commit={commit}"] if commit else [])),
             config=record.config,
             earlier=record.trackers,
+            from_step=from_step,
             in_plan=bool(record.plan),
         )
         for tracker in self.trackers:
             tracker.attach(info)
-        record.trackers = {type(t).__name__: t.description for t in self.trackers}
+        record.trackers = {t.name: t.description for t in self.trackers}
         if is_main_process():
             record.write(self.folder)  # so that a killed run continues under the same W&B id
-        for tracker in self.trackers:
-            tracker.truncate_after(from_step)
 
     def _finish_trackers(self, exit_code: int) -> None:
         closing = time.perf_counter()
@@ -131,8 +130,8 @@ class Run:
             try:
                 tracker.finish(exit_code)
             except Exception as error:  # a tracker's fault must not cost the record
-                log.warning("%s could not be finished: %s", type(tracker).__name__, error)
-        self.record.trackers |= {type(t).__name__: t.description for t in self.trackers}
+                log.warning("%s could not be finished: %s", tracker.name, error)
+        self.record.trackers |= {t.name: t.description for t in self.trackers}
         self.record.seconds["trackers_end"] = time.perf_counter() - closing
 
     def _write(self, *, failed: bool) -> None:

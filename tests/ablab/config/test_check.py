@@ -307,7 +307,7 @@ def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:
         ("data._target_=ablab.data.files.download.wheel_members", "is a function"),
         ("callbacks.x._target_=lightning.pytorch.cli.LightningCLI", "may not be built"),
         ("callbacks.x._target_=torch.nn.ReLU", "is no Callback"),
-        ("logger.x._target_=lightning.pytorch.loggers.CSVLogger", "is no Tracker"),
+        ("logger.x._target_=lightning.pytorch.loggers.CSVLogger", "take ablab.trackers.CSVTracker"),
         ("objective.metrics.x={_target_: torch.nn.ReLU}", "is no Metric"),
         ("model={_target_: torch.nn.ReLU}", "is no SupervisedModule"),
         ("model.n_factors={_target_: torch.nn.ReLU}", "should not be a mapping"),

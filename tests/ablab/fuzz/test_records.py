@@ -119,8 +119,7 @@ def test_a_history(content: bytes, step: int) -> None:
         path.write_bytes(content)
         tracker = CSVTracker()
         try:
-            tracker.attach(RunInfo(Path(place), "n", None, (), {}))
-            tracker.truncate_after(step)
+            tracker.attach(RunInfo(Path(place), "n", None, (), {}, from_step=step))
             tracker.log_metrics({"train/loss": 1.0}, 40)
         except UserError:
             return

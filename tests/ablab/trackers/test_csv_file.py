@@ -14,9 +14,9 @@ from ablab.runs.history import read_history
 from ablab.trackers import CSVTracker, RunInfo
 
 
-def attached(folder: Path) -> CSVTracker:
+def attached(folder: Path, from_step: int = 0) -> CSVTracker:
     tracker = CSVTracker()
-    tracker.attach(RunInfo(folder, "run", None, (), {}))
+    tracker.attach(RunInfo(folder, "run", None, (), {}, from_step=from_step))
     return tracker
 
 
@@ -37,8 +37,7 @@ def test_a_continued_run_goes_on_after_its_checkpoint(tmp_path: Path) -> None:
     tracker = attached(tmp_path)
     for step in (5, 10, 15):
         tracker.log_metrics({"loss": float(step)}, step)
-    tracker = attached(tmp_path)
-    tracker.truncate_after(10)
+    tracker = attached(tmp_path, from_step=10)
     tracker.log_metrics({"loss": 1.0}, 15)
     _, rows = read_history(tmp_path / "metrics.csv")
     kept = [(row["step"], row["loss"]) for row in rows]
@@ -53,7 +52,7 @@ def test_a_row_cut_short_is_left_out(tmp_path: Path, cut: int) -> None:
     tracker.log_metrics({"loss": 0.12345}, 2)
     path = tmp_path / "metrics.csv"
     path.write_bytes(path.read_bytes()[:-cut])
-    attached(tmp_path)
+    attached(tmp_path, from_step=2)
     assert path.read_bytes() == whole
 
 

@@ -16,6 +16,7 @@ from ablab import project
 from ablab.ablation.plan.plan import Plan, Point, as_list, check_axes, expand
 from ablab.command.overrides import refuse_new_phases
 from ablab.config.check import check
+from ablab.config.loggers import refuse_missing_packages
 from ablab.config.schema import Config
 from ablab.config.suggestions import suggestion
 from ablab.config.written import shown
@@ -137,6 +138,7 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
             continue
         try:
             config = check(_composed(point, command_line, compose, composed))
+            refuse_missing_packages(config)
         except ConfigError as error:
             for fault in str(error).splitlines():
                 faults.setdefault(fault, []).append(point.label)
