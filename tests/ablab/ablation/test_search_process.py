@@ -27,7 +27,7 @@ def test_a_search_trains_goes_past_failures_and_names_the_best(tmp_path: Path) -
         assert "test" not in record.metrics
     best = min(value for _, value, _ in kept if value is not None)
     assert f"5 of 5 trials, best val/rmse {best:.4f}" in done.stdout
-    assert "DataError: Ratings: the split leaves no training" in done.stdout
+    assert "DataError: all 1 training targets are" in done.stdout
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: default: ")
     assert "failed" in line
