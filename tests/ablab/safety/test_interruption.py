@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError
 
 from ablab import project
-from ablab.runs.checkpoints import Manifest, _Digest
+from ablab.runs.checkpoint_files import _Digest
+from ablab.runs.checkpoints import Manifest
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import Interruption, RunInterrupted
 from tests.launch import ROOT, TINY, environment, launch, wait_for
