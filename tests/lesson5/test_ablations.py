@@ -8,7 +8,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from ablab.ablation.plan.compose import CommandLine, Job, compose_jobs
+from ablab.ablation.plan.command_line import CommandLine
+from ablab.ablation.plan.compose import Job, compose_jobs
 from ablab.ablation.plan.plan import Plan, read_plan
 from ablab.command.main import register_resolvers
 from ablab.command.overrides import force_overrides

@@ -7,10 +7,12 @@ import torch
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import AcceleratorRegistry, CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.profilers import Profiler
 
 from ablab.config.schema import Config
+from ablab.config.suggestions import suggestion
 from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, first_line
 from ablab.runs.checkpoints import AtomicCheckpointIO, Progress
@@ -96,6 +98,7 @@ def build_trainer(
     Raises:
         ConfigError: Lightning refuses a setting.
     """
+    _check_accelerator(config.trainer.get("accelerator"))
     checkpoints = RunCheckpoints(
         folder / "checkpoints",
         every_n_steps=config.checkpoints.every_n_steps,
@@ -145,6 +148,20 @@ def build_trainer(
             "trainer.profiler: should be 'simple', 'advanced', 'pytorch', or a Profiler's _target_"
         )
     return trainer
+
+
+def _check_accelerator(name: Any) -> None:
+    """Raise ConfigError for an accelerator that Lightning does not know, or a GPU that is none.
+
+    Lightning lists what it knows in another order in each process, and names no remedy.
+    """
+    known = ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())]
+    if isinstance(name, str) and name not in known:
+        raise ConfigError(f"trainer.accelerator: no '{name}'{suggestion(name, known)}")
+    if name == "gpu" and not (CUDAAccelerator.is_available() or MPSAccelerator.is_available()):
+        raise ConfigError(
+            "trainer.accelerator: torch finds no GPU on this machine; take auto or cpu"
+        )
 
 
 def _within(folder: Path, node: Any) -> Any:

@@ -13,7 +13,8 @@ from ablab import terminal
 from ablab.config.schema import Config
 from ablab.data.contract import RunDataModule
 from ablab.errors import CheckpointError
-from ablab.runs.checkpoints import Entry, load_checkpoint, load_state
+from ablab.runs.checkpoint_files import load_state
+from ablab.runs.checkpoints import Entry, load_checkpoint
 from ablab.runs.find import chosen_checkpoint, clear_write_errors, newest_run, saved_config
 from ablab.runs.record import RunRecord
 from ablab.runs.resume import refuse_other_data

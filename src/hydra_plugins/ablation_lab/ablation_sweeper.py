@@ -3,6 +3,7 @@
 Hydra imports this file in every process, so it imports the engine only when it is used.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ class AblationSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        from ablab import project
         from ablab.ablation.launch.launch import run_apart
 
         self.config = config
         self.hydra_context = hydra_context
         self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=run_apart, config=config
+            hydra_context=hydra_context,
+            task_function=partial(run_apart, project.current().train_file),
+            config=config,
         )
 
     def sweep(self, arguments: list[str]) -> None:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ablab.config.schema import Count, Flag, Fraction, Text
 from ablab.errors import CheckpointError, DataError
-from ablab.runs.checkpoints import load_checkpoint, load_state, read_tensors
+from ablab.runs.checkpoint_files import load_state, read_tensors
+from ablab.runs.checkpoints import load_checkpoint
 from ablab.runs.record import RunRecord
 from ablab.training.module import SupervisedModule
 

@@ -9,7 +9,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from ablab import project
-from ablab.ablation.plan.compose import CommandLine, Job, compose_jobs
+from ablab.ablation.plan.command_line import CommandLine
+from ablab.ablation.plan.compose import Job, compose_jobs
 from ablab.ablation.plan.plan import read_plan
 from ablab.command.main import register_resolvers
 from ablab.command.overrides import force_overrides

@@ -11,7 +11,7 @@ import pytest
 from ablab.report.table.collect import collect
 from tests.launch import start, train, wait_for
 
-KILLS = 20
+KILLS = 8
 PLAN = """
 base:
   data.n_ratings: 4000
@@ -41,7 +41,7 @@ def metrics(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_plan_killed_twenty_times_ends_as_one_left_alone(tmp_path: Path) -> None:
+def test_a_plan_killed_again_and_again_ends_as_one_left_alone(tmp_path: Path) -> None:
     own = tmp_path / "own" / "ablation"
     own.mkdir(parents=True)
     (own / "steady.yaml").write_text(PLAN)
@@ -67,7 +67,7 @@ def test_a_plan_killed_twenty_times_ends_as_one_left_alone(tmp_path: Path) -> No
     assert metrics(killed / plan) == metrics(undisturbed / plan)
     assert table(killed / plan) == table(undisturbed / plan)
     went_on = sum(len(run.record.continued) for run in collect([killed / plan]))
-    assert went_on >= 5  # that many kills hit one in the middle
+    assert went_on >= 2  # that many kills hit one in the middle
 
 
 def _writes(folder: Path, since: float) -> bool:

@@ -29,7 +29,7 @@ def is_told(done: subprocess.CompletedProcess[str], runs: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert [r["status"] for r in records(runs)] == ["done", "failed"]
     assert "1 done, 1 failed" in done.stdout
-    assert "failed: DataError: Ratings" in done.stdout
+    assert "failed: DataError: all 1 training targets are" in done.stdout
 
 
 @pytest.mark.slow

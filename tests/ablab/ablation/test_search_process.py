@@ -27,7 +27,7 @@ def test_a_search_trains_goes_past_failures_and_names_the_best(tmp_path: Path) -
         assert "test" not in record.metrics
     best = min(value for _, value, _ in kept if value is not None)
     assert f"5 of 5 trials, best val/rmse {best:.4f}" in done.stdout
-    assert "DataError: Ratings: the split leaves no training" in done.stdout
+    assert "DataError: all 1 training targets are" in done.stdout
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: default: ")
     assert "failed" in line
@@ -48,14 +48,14 @@ def test_killed_again_and_again_it_is_the_undisturbed_search(tmp_path: Path) -> 
         *SEARCH,
         RATES,
         "optim.weight_decay.value=range(0.0,0.35,0.1)",
-        "hydra.sweeper.trials=8",
+        "hydra.sweeper.trials=5",
     ]
-    said += ["trainer.max_epochs=20", "checkpoints.every_n_steps=10"]
+    said += ["trainer.max_epochs=10", "checkpoints.every_n_steps=10"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
     assert train(*said, cwd=whole, timeout=200).returncode == 0
-    for number in (1, 4, 7):  # the trial in whose training the search is killed
+    for number in (1, 4):  # the trial in whose training the search is killed
         with start(*said, cwd=cut) as process:
             wait_for(lambda n=number: len(list(cut.rglob("manifest.json"))) >= n, timeout=120)
             process.kill()
@@ -63,7 +63,7 @@ def test_killed_again_and_again_it_is_the_undisturbed_search(tmp_path: Path) -> 
     assert last.returncode == 0, last.stdout + last.stderr
     kept = trials(cut / "runs" / "search", "default")
     assert kept == trials(whole / "runs" / "search", "default")
-    assert [state for state, *_ in kept] == ["COMPLETE"] * 8
+    assert [state for state, *_ in kept] == ["COMPLETE"] * 5
     records = {path.parent.name: RunRecord.read(path.parent) for path in cut.rglob("run.json")}
     assert len(records) == len({tuple(params.items()) for *_, params in kept})
     assert sum(len(record.continued) for record in records.values()) >= 1

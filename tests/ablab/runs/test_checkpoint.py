@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from ablab.errors import CheckpointError
-from ablab.runs.checkpoints import AtomicCheckpointIO, Manifest, load_checkpoint, read_tensors
+from ablab.runs.checkpoint_files import read_tensors
+from ablab.runs.checkpoints import AtomicCheckpointIO, Manifest, load_checkpoint
 from tests.forked import forkserver
 from tests.launch import wait_for
 from tests.permissions import permissions_that_hold

@@ -9,7 +9,8 @@ import torch
 import ablab
 from ablab.errors import CheckpointError, RunFolderError
 from ablab.report.__main__ import main as report
-from ablab.runs.checkpoints import Manifest, read_tensors
+from ablab.runs.checkpoint_files import read_tensors
+from ablab.runs.checkpoints import Manifest
 from ablab.runs.record import RunRecord
 from ablab.runs.slim import main, slim
 from tests.launch import launch

@@ -11,7 +11,9 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError
 
-from ablab.runs.checkpoints import Manifest, _Digest
+from ablab import project
+from ablab.runs.checkpoint_files import _Digest
+from ablab.runs.checkpoints import Manifest
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import Interruption, RunInterrupted
 from tests.launch import ROOT, TINY, environment, launch, wait_for
@@ -185,7 +187,7 @@ def test_a_slurm_job_whose_time_is_up_is_requeued_and_goes_on(tmp_path: Path) ->
     for name, does in {
         "srun": 'exec "$@"',
         "scontrol": f'echo "$@" >> {tmp_path}/told',
-        "python": f'shift; exec {sys.executable} {ROOT / "train.py"} "$@"',
+        "python": f'shift; exec {sys.executable} {project.current().train_file} "$@"',
     }.items():
         (commands / name).write_text(f"#!/bin/sh\n{does}\n")
         (commands / name).chmod(0o755)
@@ -205,7 +207,9 @@ def test_a_slurm_job_whose_time_is_up_is_requeued_and_goes_on(tmp_path: Path) ->
         )
 
     with submitted() as job:
-        wait_for((folder / "checkpoints" / "manifest.json").exists)
+        manifest = folder / "checkpoints" / "manifest.json"
+        wait_for(lambda: job.poll() is not None or manifest.exists())
+        assert job.poll() is None, job.communicate()[0]
         os.kill(RunRecord.read(folder).process["pid"], signal.SIGUSR1)
         output, _ = job.communicate(timeout=60)
     assert job.returncode == 138, output

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 import ablab
-from ablab.runs import find as saved
+from ablab.runs.find import saved_config
 from ablab.runs.record import RunRecord
+from ablab.training import evaluation
 from tests.checks import assert_same_run, learned
 from tests.launch import TINY, TOY, command, environment, launch, wait_for
 
@@ -56,7 +57,7 @@ def test_a_run_under_torchrun(undisturbed: Path) -> None:
     assert reports == list(range(5, 27, 5))  # no step twice
     model, data = ablab.load(undisturbed)
     with warnings.catch_warnings(action="ignore"):  # of Lightning's
-        alone = saved.test_metrics(saved.saved_config(undisturbed), model, data)
+        alone = evaluation.test_metrics(saved_config(undisturbed), model, data)
     assert alone == record.metrics["test"]
 
 

@@ -133,15 +133,19 @@ def run_to_its_end(folder: Path) -> JobReturn:
     return ended
 
 
-def run_apart(config: DictConfig) -> None:
+def run_apart(train_file: Path, config: DictConfig) -> None:
     """Run a job in a process of its own: the task function of launchers that are not ours.
 
     So a job is the same everywhere, its ranks get its own arguments, and the launcher's worker
     process stays as it is.
 
+    Args:
+        train_file: the project's ``train.py``, which a worker process cannot find by itself.
+
     Raises:
         ChildProcessError: the job failed or was killed.
     """
+    project.use(train_file)
     job = start_job(Path(config.run))
     with killed_on_error(lambda: [job]):
         try:

@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from ablab import project
+from ablab.ablation.plan.command_line import CommandLine
 from ablab.ablation.plan.plan import Plan, Point, as_list, check_axes, expand
 from ablab.command.overrides import refuse_new_phases
 from ablab.config.check import check
@@ -21,10 +19,9 @@ from ablab.config.schema import Config
 from ablab.config.suggestions import suggestion
 from ablab.config.written import shown
 from ablab.errors import ConfigError, first_line
-from ablab.runs.identity import NOT_IDENTITY, config_hash
+from ablab.runs.identity import config_hash
 
 Compose = Callable[[list[str]], DictConfig]  # Hydra overrides -> a composed config
-_NOT_SWEPT = ("run", "task")
 _ABSENT = object()
 
 
@@ -53,69 +50,6 @@ class Job:
         ]
         start = "_".join(filter(None, words))[:60].rstrip("_")
         return "_".join([*([start] if start else []), f"seed{self.seed}", self.config_hash[:8]])
-
-
-@dataclass
-class CommandLine:
-    """The overrides given beside a plan: they hold for every job and win over the plan."""
-
-    plain: list[Override]
-    swept: dict[str, list[Any]]
-
-    @classmethod
-    def parse(cls, arguments: list[str]) -> "CommandLine":
-        """Parse Hydra overrides; raise ConfigError for a sweep without a list of values."""
-        plain, swept = [], {}
-        hydra = GlobalHydra.instance()
-        loader = hydra.config_loader() if hydra.is_initialized() else None  # glob(*) needs it
-        for override in OverridesParser.create(config_loader=loader).parse_overrides(arguments):
-            key = override.key_or_group
-            if key.partition(".")[0] == "ablation":
-                if override.is_sweep_override():
-                    raise ConfigError("ablation: one plan at a time")
-                continue
-            if key in _NOT_SWEPT and (override.is_sweep_override() or key == "run"):
-                raise ConfigError(f"{key}: is of a single run; leave out -m")
-            if key == "task" and override.value() != "fit":
-                raise ConfigError(f"task: {override.value()} is of a single run; leave out -m")
-            if not override.is_sweep_override():
-                plain.append(override)
-            elif override.is_discrete_sweep():
-                swept[key] = [parse_value(key, text) for text in override.sweep_string_iterator()]
-            else:
-                raise ConfigError(
-                    f"{key}: has no list of values; hydra/sweeper=optuna searches in it"
-                )
-        return cls(plain, swept)
-
-    def over(self, plan: Plan) -> Plan:
-        """Return the plan with the sweeps of the command line as axes, and no axis it fixes.
-
-        Raises:
-            ConfigError: an axis does not change what a run computes, so its points would all be
-                one job.
-        """
-        fixed = {override.key_or_group for override in self.plain}
-        given = fixed | self.swept.keys()
-        grid = {k: v for k, v in plan.grid.items() if k not in given}
-        grid |= {k: v for k, v in self.swept.items() if k != "seed"}
-        zipped = {k: v for k, v in plan.zip.items() if k not in given}
-        if same := [axis for axis in (*grid, *zipped) if axis.partition(".")[0] in NOT_IDENTITY]:
-            raise ConfigError(
-                "\n".join(
-                    f"{axis}: is no axis, since runs that differ in it are the same"
-                    for axis in same
-                )
-            )
-        changes: dict[str, Any] = {
-            "grid": grid,
-            "zip": zipped,
-            "average": [axis for axis in plan.average if axis not in fixed],
-            "baseline": {k: v for k, v in plan.baseline_settings.items() if k not in fixed},
-        }
-        if "seed" in given:
-            changes["seeds"] = self.swept.get("seed")
-        return plan.model_copy(update=changes)
 
 
 def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> list[Job]:
@@ -219,12 +153,6 @@ def _job(point: Point, config: Config, command_line: CommandLine) -> Job:
         config_hash(config.model_dump(mode="json")),
         [*(f"{key}={shown(value)}" for key, value in point.changes), *given],
     )
-
-
-def parse_value(key: str, text: str) -> Any:
-    if project.current().is_group(key):
-        return text
-    return OverridesParser.create().parse_override(f"++{key}={text}").value()
 
 
 def _measured(config: Config) -> set[str]:

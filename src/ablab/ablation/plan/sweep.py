@@ -10,7 +10,8 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 
 from ablab.ablation.launch.launch import run_override
-from ablab.ablation.plan.compose import CommandLine, Compose, compose_jobs
+from ablab.ablation.plan.command_line import CommandLine
+from ablab.ablation.plan.compose import Compose, compose_jobs
 from ablab.ablation.plan.folder import JobFolder, PlanFolder, State
 from ablab.ablation.plan.listing import action_due, counted, error_line, show_failures, show_jobs
 from ablab.ablation.plan.plan import Plan, expand

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from ablab.ablation.launch.launch import JobKilled, run_override
-from ablab.ablation.plan.compose import CommandLine, Compose, Job
+from ablab.ablation.plan.command_line import CommandLine
+from ablab.ablation.plan.compose import Compose, Job
 from ablab.ablation.plan.folder import JobFolder, PlanFolder
 from ablab.ablation.plan.listing import action_due, error_line
 from ablab.ablation.plan.plan import Plan

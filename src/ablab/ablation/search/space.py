@@ -13,7 +13,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from ablab.ablation.plan.compose import parse_value
+from ablab.ablation.plan.command_line import parse_value
 from ablab.config.written import shown
 from ablab.errors import ConfigError
 

@@ -3,7 +3,8 @@
 import functools
 from typing import Any
 
-from ablab.ablation.plan.compose import CommandLine, Compose, Job, compose_jobs
+from ablab.ablation.plan.command_line import CommandLine
+from ablab.ablation.plan.compose import Compose, Job, compose_jobs
 from ablab.ablation.plan.plan import Plan
 from ablab.ablation.search.space import Parameter
 from ablab.config.schema import Config
