@@ -24,7 +24,10 @@ NODE_TABLES = {
 }
 # Lightning's callbacks, profilers and loggers write to these paths, which are in the run's folder.
 PATHS = ("dirpath", "exclude_batches_path", "filename", "save_dir")
-HANDED_TO_LOGGERS = {"save_dir"}  # if the config leaves it out
+FILLED_IN = {  # later, if the config leaves it out
+    "logger.": {"save_dir"},
+    "objective.metrics.": {"num_classes", "num_labels", "num_outputs", "task"},
+}
 # Keys by which Hydra builds a node in another way, with arguments that are not checked here.
 HYDRAS_KEYS = ("_args_", "_convert_", "_partial_", "_recursive_")
 FINDINGS = "Findings"  # the class that interpretations return
@@ -41,9 +44,7 @@ def node_faults(values: dict[str, Any]) -> list[str]:
         entries = values.get(table)
         for name, node in entries.items() if isinstance(entries, dict) else ():
             if node is not None:
-                filled = HANDED_TO_LOGGERS if table == "logger" else ()
-                kinds = (kind,) if kind else ()
-                faults += check_node(f"{table}.{name}", node, values, kinds, filled=filled)
+                faults += check_node(f"{table}.{name}", node, values, (kind,) if kind else ())
     objective = values.get("objective")
     if isinstance(objective, dict):
         faults += check_node("objective.loss", objective.get("loss"), values, (MODULE,))
@@ -60,15 +61,13 @@ def check_node(
     kinds: Collection[str],
     *,
     complete: bool = True,
-    filled: Collection[str] = (),
 ) -> list[str]:
     """Return the faults of a node, and of all nodes within it.
 
     Args:
         kinds: the class of the node must be one of these, or descend from one; none for a function
             that returns ``Findings``.
-        complete: whether each required argument must be there, other than those that are
-            ``filled`` in later.
+        complete: whether each required argument must be there, but for those of ``FILLED_IN``.
     """
     if not isinstance(node, dict):
         return (
@@ -129,9 +128,12 @@ def check_node(
             faults += _type_faults(where, signature, key, value)
             faults += _nested_faults(where, value, values, inner_kinds)
     if complete:
+        filled = set[str]().union(
+            *(of for start, of in FILLED_IN.items() if path.startswith(start))
+        )
         faults += [
             f"{path}.{key}: is required by {target}"
-            for key in sorted(signature.required - set(node) - handed - set(filled))
+            for key in sorted(signature.required - set(node) - handed - filled)
         ]
     return faults
 

@@ -20,6 +20,7 @@ from ablab.safety.signals import Interruption
 from ablab.trackers import LoggerTracker, Tracker, build_tracker
 from ablab.training import terminal_tables
 from ablab.training.checkpointing import RunCheckpoints
+from ablab.training.metrics import build_metric, sizes_for_metrics
 from ablab.training.module import SupervisedModule
 from ablab.training.phases import PhasePlan
 from ablab.training.ranks import launched_by
@@ -60,7 +61,8 @@ def build_model(config: Config, data: RunDataModule) -> SupervisedModule:
     model: SupervisedModule = instantiate({**config.model}, **sizes, _convert_="all")
     objective = config.objective
     loss = instantiate(objective.loss, _convert_="all")
-    metrics = {name: instantiate(m, _convert_="all") for name, m in objective.metrics.items()}
+    offered = sizes_for_metrics(data.sizes)
+    metrics = {name: build_metric(name, m, offered) for name, m in objective.metrics.items()}
     try:
         model.prepare_training(
             loss=loss,
@@ -71,6 +73,8 @@ def build_model(config: Config, data: RunDataModule) -> SupervisedModule:
     except KeyError as error:  # torch's, for a name that each module has for something else
         fault = f"a metric cannot have this name ({error.args[0]}); choose another"
         raise ConfigError(f"objective.metrics: {fault}") from error
+    if "num_classes" in offered:
+        model.class_names = data.class_names(offered["num_classes"])
     return model
 
 

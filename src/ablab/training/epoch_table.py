@@ -118,6 +118,7 @@ class EpochTable(EpochLines):
         self._validating = False
         if not trainer.sanity_checking and not trainer.is_last_batch:  # else the epoch's row has it
             values = {k: float(v) for k, v in trainer.callback_metrics.items() if k[:4] == "val/"}
+            values = {name: value for name, value in values.items() if name.count("/") < 2}
             self._add_row(trainer, pl_module, "", values, "")
 
     def show(
@@ -232,6 +233,7 @@ def about(seconds: float) -> str:
 def _names(trainer: Trainer, module: SupervisedModule, values: dict[str, float]) -> list[str]:
     """Return the columns of numbers, also of those that are not measured after each epoch."""
     validated = ["loss", *module.metric_names] if trainer.limit_val_batches else []
+    validated = [name for name in validated if name not in module.several]
     return list(
         dict.fromkeys(["train/loss_epoch", *(f"val/{name}" for name in validated), *values])
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from ablab.training.losses import activation_of, sum_and_count
-from ablab.training.metrics import Quotient
+from ablab.training.metrics import Quotient, named_values
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -36,6 +36,8 @@ class MeasuredModule(LightningModule):
         # as accuracies with two thresholds are.
         self.evaluation_metrics = MetricCollection(dict(metrics), compute_groups=False)
         self.metric_names = list(metrics)
+        self.several: set[str] = set()  # metrics of more than one number, once that is known
+        self.class_names: Sequence[str] = ()
 
     @property
     def metric_directions(self) -> dict[str, str]:
@@ -89,9 +91,10 @@ class MeasuredModule(LightningModule):
         self.evaluation_metrics.update(self.activation(output), target)
 
     def _evaluation_result(self, stage: str) -> dict[str, float]:
-        computed = self.evaluation_metrics.compute()
-        values = {"loss": self.evaluation_loss.compute()}
-        values |= {name: computed[name] for name in self.metric_names}  # in the config's order
+        values = {"loss": float(self.evaluation_loss.compute())}
+        for name in self.metric_names:  # in the config's order
+            computed = self.evaluation_metrics[name].compute()
+            values |= named_values(name, computed, self.class_names)
         self.evaluation_loss.reset()
         self.evaluation_metrics.reset()
-        return {f"{stage}/{name}": float(value) for name, value in values.items()}
+        return {f"{stage}/{name}": value for name, value in values.items()}

@@ -40,8 +40,14 @@ def show_test(
     metrics: dict[str, float],
     baselines: dict[str, dict[str, float]],
 ) -> None:
-    """Test metrics beside those of the data's baselines on the same rows."""
-    table = Table()
+    """Test metrics beside those of the data's baselines on the same rows.
+
+    Of metrics of several numbers, such as one for each class, the numbers are only counted.
+    """
+    every, metrics = metrics, {name: v for name, v in metrics.items() if "/" not in name}
+    more = len(every) - len(metrics)
+    caption = f"{more} more numbers stand in run.json, under metrics.test" if more else None
+    table = Table(caption=caption, caption_justify="left")
     table.add_column("on the test part")
     for name in metrics:
         table.add_column(as_cell(name), justify="right")
@@ -97,6 +103,7 @@ class EpochLines(Callback):
         assert isinstance(pl_module, SupervisedModule)
         now = time.perf_counter()
         values = epoch_metrics(trainer, self._validated_at)
+        values = {name: v for name, v in values.items() if name.count("/") < 2}  # not of a class
         self.show(trainer, pl_module, values, now - self._started)
         self._started, self._epoch = now, trainer.current_epoch
 

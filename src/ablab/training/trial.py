@@ -1,7 +1,7 @@
 """Check that model, objective and data go together, before the first step."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from ablab import terminal
-from ablab.config.schema import Config
+from ablab.config.schema import Config, Objective
 from ablab.config.targets import component_signature
 from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, DataError, first_line
+from ablab.training.metrics import named_values
 from ablab.training.module import SupervisedModule, uncompiled
+
+_MOST_NUMBERS = 1000  # of a metric
 
 
 def own_sizes(config: Config, data: RunDataModule) -> dict[str, Any]:
@@ -88,7 +91,8 @@ def try_out(config: Config, model: SupervisedModule, data: RunDataModule) -> Non
             f"{_described(target)} ({first_line(error)}); choose another with objective=…"
         ) from error
     else:
-        _refuse_several_numbers({"loss": loss, **_computed(model)})
+        _look_at_metrics(model, output, target)
+        _refuse_several_numbers(config.objective, loss, model.several)
     finally:
         model.evaluation_metrics.reset()
         model.train()
@@ -97,28 +101,46 @@ def try_out(config: Config, model: SupervisedModule, data: RunDataModule) -> Non
         _look_at_targets(model, targets)
 
 
-def _computed(model: SupervisedModule) -> dict[str, Any]:
-    """Return the value of each metric on two rows; those that need more rows are left out."""
-    values = {}
-    with warnings.catch_warnings(action="ignore"):
-        for name, metric in model.evaluation_metrics.items():
-            with suppress(Exception):
-                values[f"metrics.{name}"] = metric.compute()
-    return values
+def _look_at_metrics(model: SupervisedModule, output: Tensor, target: Tensor) -> None:
+    """Tell the model which metrics are of several numbers.
+
+    Raises:
+        ConfigError: a metric gives a number for each row, or too many, or several where runs are
+            compared by it.
+    """
+    prediction = model.activation(output)
+    for name in model.metric_names:
+        metric = model.evaluation_metrics[name]
+        with warnings.catch_warnings(action="ignore"), suppress(RuntimeError, ValueError):
+            numbers = len(named_values(name, metric.compute()))
+            metric.reset()
+            metric.update(prediction[:1], target[:1])
+            if len(named_values(name, metric.compute())) != numbers:
+                raise ConfigError(
+                    f"objective.metrics.{name}: gives a number for each row; set it to average "
+                    f"over rows"
+                )
+            if numbers > _MOST_NUMBERS:
+                raise ConfigError(
+                    f"objective.metrics.{name}: gives {numbers:,} numbers, which metrics.csv would "
+                    f"have as columns; see them in an interpretation (interpret.NAME._target_=…)"
+                )
+            if numbers > 1:
+                model.several.add(name)
 
 
-def _refuse_several_numbers(values: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a loss or a metric that is more than one number."""
-    for name, value in values.items():
-        try:
-            float(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            tensor = isinstance(value, torch.Tensor)
-            given = f"{value.numel()} numbers" if tensor else f"a {type(value).__name__}"
-            raise ConfigError(
-                f"objective.{name}: returns {given} for two rows, but must return one number; set "
-                f"it to average over rows"
-            ) from error
+def _refuse_several_numbers(objective: Objective, loss: Any, several: Collection[str]) -> None:
+    """Raise ConfigError if the loss, or the metric that compares runs, is of several numbers."""
+    if isinstance(loss, Tensor) and loss.numel() != 1:
+        raise ConfigError(
+            f"objective.loss: returns {loss.numel()} numbers for two rows, but must return one; "
+            f"set it to average over rows"
+        )
+    if objective.metric in several:
+        raise ConfigError(
+            f"objective.metric: '{objective.metric}' is of several numbers, and runs are compared "
+            f"by one; add a metric with average: macro, say"
+        )
 
 
 def _described(tensor: torch.Tensor) -> str:

@@ -180,11 +180,14 @@ def measured(record: RunRecord) -> set[str]:
 
 
 def metric_names(records: Iterable[RunRecord]) -> list[str]:
-    """Return the test metrics but the loss, then the objective on the validation part if any."""
+    """Return the test metrics but the loss, then the objective on the validation part if any.
+
+    Numbers of metrics that have several, such as one for each class, are left out.
+    """
     names: dict[str, None] = {}
     objectives: dict[str, None] = {}
     for record in records:
-        names |= {f"test/{name}": None for name in record.metrics.get("test", {})}
+        names |= {f"test/{n}": None for n in record.metrics.get("test", {}) if "/" not in n}
         objective = f"val/{record.objective['metric']}"
         if objective in record.metrics.get("chosen", {}):
             objectives[objective] = None

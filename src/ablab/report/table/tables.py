@@ -95,6 +95,7 @@ def comparable_rows(rows: Sequence[ReportRow], metric: str) -> frozenset[int]:
 
 
 def _direction(record: RunRecord, short: str) -> str | None:
-    if short in record.directions:
-        return record.directions[short]
+    metric = short if short in record.directions else short.partition("/")[0]
+    if metric in record.directions:
+        return record.directions[metric]
     return record.objective["mode"] if record.objective["metric"] == short else None
