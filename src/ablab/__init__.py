@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ablab.data.module import TensorDataModule
+    from lightning.pytorch import LightningDataModule
+
+    from ablab.data.module import DatasetModule, TensorDataModule
     from ablab.errors import UserError
     from ablab.findings import Findings
     from ablab.optim.configure import configure_optimizers
     from ablab.training.module import SupervisedModule
 
 __all__ = [
+    "DatasetModule",
     "Findings",
     "SupervisedModule",
     "TensorDataModule",
@@ -20,6 +23,7 @@ __all__ = [
     "load",
 ]
 _PLACES = {  # imported when they are first asked for: most import torch
+    "DatasetModule": "ablab.data.module",
     "Findings": "ablab.findings",
     "SupervisedModule": "ablab.training.module",
     "TensorDataModule": "ablab.data.module",
@@ -28,7 +32,7 @@ _PLACES = {  # imported when they are first asked for: most import torch
 }
 
 
-def load(run_folder: Path | str) -> "tuple[SupervisedModule, TensorDataModule]":
+def load(run_folder: Path | str) -> "tuple[SupervisedModule, LightningDataModule]":
     """Load the model (best checkpoint, in eval mode, on the CPU) and the data of a finished run.
 
     Args:
@@ -45,7 +49,8 @@ def load(run_folder: Path | str) -> "tuple[SupervisedModule, TensorDataModule]":
     import_torchmetrics()
     from ablab.training.evaluation import load as load_run
 
-    return load_run(run_folder)
+    model, data = load_run(run_folder)
+    return model, data.own
 
 
 def __getattr__(name: str) -> Any:

@@ -206,10 +206,16 @@ class Seeds(Section):
 
 
 class Loading(Section):
-    """Rows of a batch on each process; ``eval_batch_size`` None takes the data class's own."""
+    """Rows of a batch on each process, and how samples are read that are not in memory.
+
+    ``eval_batch_size`` None takes the data class's own; ``pin_memory`` None is for a GPU.
+    """
 
     batch_size: Count = 64
     eval_batch_size: Count | None = None
+    workers: Annotated[Integer, Field(ge=0)] = 0
+    pin_memory: Flag | None = None
+    persistent_workers: Flag = True
 
 
 class Checkpoints(Section):
@@ -273,8 +279,12 @@ class Config(Section):
 
     @property
     def has_validation(self) -> bool:
-        """Whether there is a validation part, by which checkpoints are chosen."""
-        return self.data.get("validation_fraction", 1.0) != 0
+        """Whether there may be a validation part, by which checkpoints are chosen.
+
+        Data that have none, though their config does not say so, are known when they are read.
+        """
+        left_out = "val" in self.data and self.data["val"] is None
+        return self.data.get("validation_fraction", 1.0) != 0 and not left_out
 
     @property
     def monitor(self) -> str | None:

@@ -22,6 +22,10 @@ class RunDataModule(LightningDataModule):
         first_epoch: number of epochs that earlier phases have seen.
         batches_per_execution: batches that Lightning is given at a time, as a list; None for single
             batches, which any LightningModule takes.
+        workers: processes that read samples; data in memory need none.
+        pin_memory: whether batches go through memory from which a GPU reads faster; None for a run
+            on a GPU.
+        persistent_workers: whether workers stay from one epoch to the next.
     """
 
     batch_size = 64
@@ -30,6 +34,14 @@ class RunDataModule(LightningDataModule):
     order_seed = 0
     first_epoch = 0
     batches_per_execution: int | None = 1
+    workers = 0
+    pin_memory: bool | None = None
+    persistent_workers = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._training_loader: Any = None
+        self._position: dict[str, Any] | None = None
 
     def configure(
         self,
@@ -38,14 +50,13 @@ class RunDataModule(LightningDataModule):
         eval_batch_size: int | None = None,
         split_seed: int | None = None,
         order_seed: int | None = None,
+        workers: int | None = None,
+        pin_memory: bool | None = None,
+        persistent_workers: bool | None = None,
     ) -> Self:
-        """Set batch sizes and seeds, before ``setup``; None leaves a value as it is."""
-        for name, value in (
-            ("batch_size", batch_size),
-            ("eval_batch_size", eval_batch_size),
-            ("split_seed", split_seed),
-            ("order_seed", order_seed),
-        ):
+        """Set the attributes of these names, before ``setup``; None leaves one as it is."""
+        settings = {name: value for name, value in locals().items() if name != "self"}
+        for name, value in settings.items():
             if value is not None:
                 setattr(self, name, value)
         return self
@@ -127,3 +138,24 @@ class RunDataModule(LightningDataModule):
         probability, index = predictions.float().max(dim=1)
         names = self.class_names(predictions.shape[1])
         return {"prediction": [names[i] for i in index], "probability": probability.tolist()}
+
+    def restore(self, loader: Any) -> None:
+        """Let a training loader go on where the checkpoint says, and save its state in the next.
+
+        Lightning's fit loop would lose it when ``configure_optimizers`` asks for the length of the
+        run (Lightning issue 20550).
+        """
+        if self._position is not None:
+            loader.load_state_dict(self._position)
+            self._position = None
+        self._training_loader = loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position of the training loader."""
+        return {} if self._training_loader is None else self._training_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._training_loader is None:
+            self._position = state_dict
+        else:  # Lightning restores a sharded fit only after its loader has been made
+            self._training_loader.load_state_dict(state_dict)

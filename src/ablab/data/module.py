@@ -1,31 +1,195 @@
-"""Data in memory, as train, validation and test parts."""
+"""Data as train, validation and test parts: tensors in memory, or data sets that are read."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
+from lightning.fabric.utilities.data import sized_len
+from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset, default_collate
 
-from ablab.data.batches import Augment, Executions, TensorLoader, Tensors
+from ablab.data.batches import Augment, Executions, RowLoader, TensorLoader, Tensors
 from ablab.data.contract import Resumes, RunDataModule
-from ablab.data.fingerprints import of_tensors
+from ablab.data.datasets import DatasetLoader, Reading, StreamLoader, has_state
+from ablab.data.fingerprints import of_dataset, of_tensors
+from ablab.data.randomness import key_of, seed_generators
 from ablab.data.splits import split_rows
 from ablab.errors import ConfigError, DataError
 
+Loader = RowLoader | StreamLoader
+Part = Tensors | Dataset[Any]
 
-class TensorDataModule(RunDataModule):
+
+class PartsDataModule(RunDataModule):
+    """Data whose ``parts`` are "train", "test" and, if there is one, "val".
+
+    A subclass sets them in ``setup``. It uses ``split_seed`` for whatever it draws at random there.
+    A part is a sequence of tensors with equally many rows, or a ``Dataset``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: dict[str, Any] = {}
+        self.collate_fn: Callable[[list[Any]], Any] = default_collate
+        self._starts: dict[str, Any] = {}  # states of iterable data sets before they are read
+
+    @property
+    def has_validation(self) -> bool:
+        return "val" in self.parts
+
+    @property
+    def has_test(self) -> bool:
+        return "test" in self.parts
+
+    @property
+    def resumes(self) -> Resumes:
+        train = self.parts["train"]
+        if isinstance(train, IterableDataset) and not has_state(train):
+            return "from the epoch's start"
+        return "exact in mid-epoch"
+
+    def fingerprints(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: of_dataset(part) if isinstance(part, Dataset) else of_tensors(part)
+            for name, part in self.parts.items()
+        }
+
+    def trial_batch(self) -> Any:
+        train = self.parts["train"]
+        if not isinstance(train, Dataset):
+            return tuple(tensor[:2] for tensor in train)
+        seed_generators(key_of(self.order_seed))
+        if isinstance(train, IterableDataset):
+            self._start("train", train)  # before it is read
+            samples = list(islice(iter(train), 2))
+        else:
+            samples = [train[index] for index in range(min(2, _rows(train)))]
+        return self.collate_fn(samples) if samples else None
+
+    @contextmanager
+    def test_hidden(self) -> Iterator[None]:
+        parts = self.parts
+        self.parts = {name: rows for name, rows in parts.items() if name != "test"}
+        try:
+            yield
+        finally:
+            self.parts = parts
+
+    def summary(self) -> str:
+        """Return one line: the data, its split, and the rows of each part."""
+        rows = ", ".join(f"{_counted(part)} {name}" for name, part in self.parts.items())
+        return f"{type(self).__name__}: {rows} rows"
+
+    def augmentation(self) -> Augment | None:
+        """Return a function that changes a training batch of tensors at random, or None."""
+        return None
+
+    def train_dataloader(self) -> Loader | Executions:
+        """Return the training batches; under a trainer as ``Executions``."""
+        trainer = self.trainer
+        if trainer is None:
+            return self.train_loader()
+        limit = trainer.limit_train_batches
+        loader = self.train_loader(
+            epoch=self.first_epoch,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            limit=limit if isinstance(limit, int) else None,  # 1.0 and None are no limit
+        )
+        self.restore(loader)
+        interval = trainer.val_check_interval
+        within = isinstance(interval, int) and trainer.check_val_every_n_epoch is not None
+        batches = self.batches_per_execution or 1
+        if within and isinstance(loader, RowLoader) and interval * batches > len(loader):
+            raise ConfigError(
+                f"trainer.val_check_interval: an epoch has only {len(loader)} batches; choose at "
+                f"most that many (it is {interval * batches})"
+            )
+        return Executions(loader, self.batches_per_execution)
+
+    def train_loader(self, **options: Any) -> Loader:
+        """Return a loader of the training part. Raises DataError if that is empty."""
+        loader = self._loader("train", self.batch_size, seed=self.order_seed, **options)
+        if isinstance(loader, RowLoader) and len(loader) == 0:
+            raise DataError("the training part is empty; choose a smaller test or validation part")
+        return loader
+
+    def val_dataloader(self) -> Loader | list[Any]:
+        return self.batches("val") if "val" in self.parts else []
+
+    def test_dataloader(self) -> Loader:
+        return self.batches("test")
+
+    def predict_dataloader(self) -> Loader:
+        return self.batches("test")
+
+    def batches(self, part: str) -> Loader:
+        """Return the batches of a part in the order of its rows, for evaluation."""
+        return self._loader(part, self.eval_batch_size)
+
+    def _loader(self, name: str, batch_size: int, **options: Any) -> Loader:
+        part, device = self.parts[name], self._device
+        augment = self.augmentation() if name == "train" and "seed" in options else None
+        if not isinstance(part, Dataset):
+            tensors = part if device is None else [t.to(device) for t in part]
+            return TensorLoader(tensors, batch_size, augment=augment, **options)
+        on_gpu = device is not None and device.type == "cuda"
+        reading = Reading(
+            self.workers,
+            on_gpu if self.pin_memory is None else self.pin_memory,
+            self.persistent_workers,
+            self.collate_fn,
+        )
+        if isinstance(part, IterableDataset):
+            return StreamLoader(part, batch_size, reading, start=self._start(name, part), **options)
+        if "seed" in options:
+            options["weights"] = self._weights(part)
+        options |= {"augment": augment, "device": device or torch.device("cpu")}
+        return DatasetLoader(part, batch_size, reading, **options)
+
+    def _weights(self, train: Dataset[Any]) -> Tensor | None:
+        weights = self.sample_weights(train)
+        if weights is None:
+            return None
+        weights = torch.as_tensor(weights, dtype=torch.float64)
+        rows = _rows(train)
+        if weights.shape != (rows,) or not (weights >= 0).all() or not 0 < weights.sum() < math.inf:
+            raise DataError(
+                f"{type(train).__name__}.sample_weights: should be {rows:,} finite numbers of 0 or "
+                f"more, one for each row, not all 0"
+            )
+        return weights
+
+    def sample_weights(self, train: Dataset[Any]) -> Any:
+        """Return weights by which training rows are drawn, with replacement, or None for all rows
+        once; those that the data set has as ``sample_weights``."""
+        return getattr(train, "sample_weights", None)
+
+    @property
+    def _device(self) -> torch.device | None:
+        return None if self.trainer is None else self.trainer.strategy.root_device
+
+    def _start(self, name: str, part: IterableDataset[Any]) -> Any:
+        if has_state(part) and name not in self._starts:
+            self._starts[name] = deepcopy(part.state_dict())  # pyright: ignore[reportAttributeAccessIssue]
+        return deepcopy(self._starts.get(name))
+
+
+class TensorDataModule(PartsDataModule):
     """Train, validation and test parts as tensors ``(*inputs, target)``, moved to the device once.
 
     A subclass sets ``parts`` in ``setup``: "train", "test" and, if there is one, "val". It uses
     ``split_seed`` for whatever it draws at random there.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: dict[str, Tensors] = {}
-        self._train_loader: TensorLoader | None = None
-        self._resume: dict[str, Any] | None = None
+    parts: dict[str, Tensors]
+
+    def training_targets(self) -> Tensor:
+        return self.parts["train"][-1]
 
     def random_parts(
         self, tensors: Tensors, test_fraction: float, validation_fraction: float
@@ -45,115 +209,61 @@ class TensorDataModule(RunDataModule):
         )
         return {part: tuple(t[torch.from_numpy(of)] for t in tensors) for part, of in rows.items()}
 
-    @property
-    def has_validation(self) -> bool:
-        return "val" in self.parts
+
+class DatasetModule(PartsDataModule):
+    """Train, validation and test parts as ``Dataset``s, read by worker processes if so configured.
+
+    Samples are ``(*inputs, target)`` for a ``SupervisedModule``. A data set may have, beside its
+    rows: ``sizes`` (what a model must know, by argument), ``classes`` (their names), ``files`` (for
+    the fingerprint), ``sample_weights``, and, if it is iterable, ``state_dict`` and
+    ``load_state_dict``.
+
+    Args:
+        train, val, test: the data sets; a subclass may make them in ``datasets`` instead.
+        collate_fn: makes a batch of a list of samples; without one, torch's ``default_collate``.
+    """
+
+    eval_batch_size = 128
+
+    def __init__(
+        self,
+        train: Dataset[Any] | None = None,
+        val: Dataset[Any] | None = None,
+        test: Dataset[Any] | None = None,
+        collate_fn: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self._given = {"train": train, "val": val, "test": test}
+        if collate_fn is not None:
+            self.collate_fn = collate_fn
+
+    def datasets(self) -> Mapping[str, Dataset[Any] | None]:
+        """Return the data sets "train", "val" and "test"; those that are None are left out."""
+        return self._given
+
+    def setup(self, stage: str) -> None:
+        if self.parts:
+            return
+        self.parts = {name: part for name, part in self.datasets().items() if part is not None}
+        if "train" not in self.parts:
+            raise DataError(f"{type(self).__name__}: has no data set train; set data.train")
+        for name, part in self.parts.items():
+            if not isinstance(part, Dataset):
+                raise DataError(f"{type(self).__name__}: {name} is no torch Dataset")
 
     @property
-    def has_test(self) -> bool:
-        return "test" in self.parts
+    def sizes(self) -> dict[str, Any]:
+        return getattr(self.parts["train"], "sizes", {})
 
-    @property
-    def resumes(self) -> Resumes:
-        return "exact in mid-epoch"
-
-    def fingerprints(self) -> dict[str, dict[str, Any]]:
-        return {name: of_tensors(tensors) for name, tensors in self.parts.items()}
-
-    def trial_batch(self) -> tuple[Tensor, ...]:
-        return tuple(tensor[:2] for tensor in self.parts["train"])
-
-    def training_targets(self) -> Tensor:
-        return self.parts["train"][-1]
-
-    @contextmanager
-    def test_hidden(self) -> Iterator[None]:
-        parts = self.parts
-        self.parts = {name: rows for name, rows in parts.items() if name != "test"}
-        try:
-            yield
-        finally:
-            self.parts = parts
-
-    def summary(self) -> str:
-        rows = ", ".join(f"{len(tensors[0]):,} {name}" for name, tensors in self.parts.items())
-        return f"{type(self).__name__}: {rows} rows"
-
-    def augmentation(self) -> Augment | None:
-        """Return a function that changes a training batch at random, or None."""
-        return None
-
-    def train_dataloader(self) -> TensorLoader | Executions:
-        """Return the training batches; under a trainer as ``Executions``."""
-        trainer = self.trainer
-        if trainer is None:
-            return self.train_loader()
-        loader = self.train_loader(
-            self._on_device("train"),
-            epoch=self.first_epoch,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            limit=_number_of_batches(trainer.limit_train_batches),
-        )
-        if self._resume is not None:
-            loader.load_state_dict(self._resume)
-            self._resume = None
-        interval = trainer.val_check_interval
-        within = isinstance(interval, int) and trainer.check_val_every_n_epoch is not None
-        batches = self.batches_per_execution or 1
-        if within and interval * batches > len(loader):
-            raise ConfigError(
-                f"trainer.val_check_interval: an epoch has only {len(loader)} batches; choose at "
-                f"most that many (it is {interval * batches})"
-            )
-        self._train_loader = loader
-        return Executions(loader, self.batches_per_execution)
-
-    def train_loader(self, tensors: Tensors | None = None, **options: Any) -> TensorLoader:
-        """Return a loader of the training part. Raises DataError if that is empty."""
-        loader = TensorLoader(
-            self.parts["train"] if tensors is None else tensors,
-            self.batch_size,
-            seed=self.order_seed,
-            augment=self.augmentation(),
-            **options,
-        )
-        if len(loader) == 0:
-            raise DataError("the training part is empty; choose a smaller test or validation part")
-        return loader
-
-    def val_dataloader(self) -> TensorLoader | list[Any]:
-        return self._evaluation_loader("val") if "val" in self.parts else []
-
-    def test_dataloader(self) -> TensorLoader:
-        return self._evaluation_loader("test")
-
-    def predict_dataloader(self) -> TensorLoader:
-        return self._evaluation_loader("test")
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the position of the training loader.
-
-        Lightning's fit loop would lose it when ``configure_optimizers`` asks for the length of the
-        run (Lightning issue 20550).
-        """
-        return {} if self._train_loader is None else self._train_loader.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self._train_loader is None:
-            self._resume = state_dict
-        else:  # Lightning restores a sharded fit only after its loader has been made
-            self._train_loader.load_state_dict(state_dict)
-
-    def _evaluation_loader(self, part: str) -> TensorLoader:
-        return TensorLoader(self._on_device(part), self.eval_batch_size)
-
-    def _on_device(self, part: str) -> Tensors:
-        if self.trainer is None:
-            return self.parts[part]
-        return [t.to(self.trainer.strategy.root_device) for t in self.parts[part]]
+    def class_names(self, n_classes: int) -> list[str]:
+        classes = getattr(self.parts["train"], "classes", None)
+        return super().class_names(n_classes) if classes is None else list(classes)
 
 
-def _number_of_batches(limit: float | None) -> int | None:
-    """Return Lightning's ``limit_train_batches`` if it is a number; 1.0 and None are no limit."""
-    return limit if isinstance(limit, int) else None
+def _rows(part: Part) -> int | None:
+    return sized_len(part) if isinstance(part, Dataset) else len(part[0])
+
+
+def _counted(part: Part) -> str:
+    rows = _rows(part)
+    return "a stream of" if rows is None else f"{rows:,}"

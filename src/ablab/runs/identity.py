@@ -19,6 +19,8 @@ NOT_IDENTITY = (
     "steps_per_execution",
     "error_if_nonfinite",
 )
+# Settings of ``loading``, and arguments of a data class, that say how data are read.
+_READING = ("workers", "pin_memory", "persistent_workers")
 # Arguments of a data class by these names say where its data lie, or how they are read.
 _PLACES = ("root", "path")
 _HANDLING = ("cache", "workers")
@@ -40,6 +42,8 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(place, str):
             data[key] = Path(place).name  # two files of one folder are different data
     kept["data"] = data
+    if isinstance(config.get("loading"), dict):
+        kept["loading"] = {k: v for k, v in config["loading"].items() if k not in _READING}
     return kept
 
 

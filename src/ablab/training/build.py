@@ -13,6 +13,7 @@ from lightning.pytorch.profilers import Profiler
 
 from ablab.config.schema import Config
 from ablab.config.suggestions import suggestion
+from ablab.data.adapted import as_run_data
 from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, first_line
 from ablab.runs.checkpoints import AtomicCheckpointIO, Progress
@@ -34,7 +35,7 @@ def build_data(config: Config) -> RunDataModule:
     Raises:
         DataError: they cannot be read.
     """
-    data: RunDataModule = instantiate(config.data, _convert_="all")
+    data = as_run_data(instantiate(config.data, _convert_="all"))
     data.configure(
         **config.loading.model_dump(),
         split_seed=config.seeds.split,

@@ -23,6 +23,11 @@ from tests.launch import PHASES, environment, launch
 
 KILLS = 5  # of each run
 MOST_WRITES = 14  # until the next one
+SAMPLES = [
+    *("model=net", "model.dropout=0.2", "objective=classification", "loading.batch_size=16"),
+    *("optim.lr=1e-2", "trainer.max_epochs=8"),
+]
+STREAM = ["data.train._target_=toy.samples.StatefulStream", "+data.train.with_length=true"]
 RUNS = {
     "ratings": ["data.n_ratings=700", "trainer.max_epochs=8", "steps_per_execution=2"],
     "linear": [
@@ -30,6 +35,12 @@ RUNS = {
         *("optim=momentum", "optim.lr=0.1", "trainer.max_epochs=8"),
         "optim.weight_decay.mode=l2",
     ],
+    "samples": ["data=samples", *SAMPLES, "loading.workers=2"],
+    "stream with a state": ["data=samples", *SAMPLES, *STREAM, "loading.workers=1"],
+    "stream without a state": [
+        *("data=samples", *SAMPLES, *STREAM, "data.train._target_=toy.samples.Stream"),
+    ],
+    "own loaders": ["data=own_loaders", *SAMPLES, "data.n_rows=300"],
     "net in phases": [*PHASES, "phases.head.epochs=6", "phases.all.epochs=10"],
 }
 ALWAYS = [

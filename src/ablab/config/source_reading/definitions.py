@@ -155,6 +155,8 @@ def base_class(module: Module, base: ast.expr) -> tuple[Module, ast.ClassDef]:
     Raises:
         TargetNotFoundError: the base is computed, is no class, or cannot be found.
     """
+    if isinstance(base, ast.Subscript):  # Dataset[Sample]
+        base = base.value
     if isinstance(base, ast.Name):
         found_module, node = definition_of(module.name, base.id)
     elif isinstance(base, ast.Attribute):  # as after "import package.module as alias"

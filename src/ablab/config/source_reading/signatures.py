@@ -158,7 +158,7 @@ def _is_readable(module: Module, node: ast.ClassDef) -> bool:
 
 
 def _is_readable_base(module: Module, base: ast.expr) -> bool:
-    expression = base.value if isinstance(base, ast.Subscript) else base  # Generic[T]
+    expression = base.value if isinstance(base, ast.Subscript) else base
     if not isinstance(expression, ast.Name | ast.Attribute):
         return False
     try:

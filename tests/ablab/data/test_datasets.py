@@ -1,0 +1,214 @@
+"""Data sets that are read sample by sample: their order, their position and what is drawn."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
+
+from ablab.data.batches import Executions
+from ablab.data.datasets import DatasetLoader, Reading, StreamLoader
+from ablab.data.fingerprints import of_dataset
+from ablab.data.module import DatasetModule
+from ablab.errors import CheckpointError, DataError
+from toy.samples import NoisyPoints, StatefulStream, Stream
+
+Batches = list[list[Tensor]]
+
+
+def loader(rows: int = 23, batch_size: int = 4, workers: int = 0, **options: Any) -> DatasetLoader:
+    return DatasetLoader(NoisyPoints(rows), batch_size, Reading(workers), **{"seed": 7, **options})
+
+
+def stream(dataset: IterableDataset[Any], **options: Any) -> StreamLoader:
+    start = dataset.state_dict() if hasattr(dataset, "state_dict") else None
+    return StreamLoader(dataset, 4, Reading(), start=start, **{"seed": 7, **options})
+
+
+def same(one: Batches, other: Batches) -> bool:
+    ones, others = ([tensor for batch in batches for tensor in batch] for batches in (one, other))
+    return len(ones) == len(others) and all(map(torch.equal, ones, others))
+
+
+def test_workers_change_nothing_of_batches_and_of_what_is_drawn_after_them() -> None:
+    drawn: list[list[tuple[float, float]]] = []
+    epochs: list[list[Batches]] = []
+    for workers in (0, 2):
+        batches, draws = loader(workers=workers), []
+        epochs.append([])
+        for _ in range(2):
+            epoch = []
+            for batch in batches:
+                epoch.append(batch)
+                draws.append((random.random(), float(torch.rand(()))))
+            epochs[-1].append(epoch)
+        drawn.append(draws)
+    assert all(same(a, b) for a, b in zip(*epochs, strict=True))
+    assert not same(*epochs[0])
+    assert drawn[0] == drawn[1]
+
+
+class Counted(Dataset[int]):
+    def __init__(self, rows: int) -> None:
+        self.rows, self.read = rows, list[int]()
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, index: int) -> int:
+        self.read.append(index)
+        return index
+
+
+def test_an_epoch_goes_on_without_reading_what_was_consumed() -> None:
+    first, second = Counted(20), Counted(20)
+    whole = DatasetLoader(first, 4, Reading(), seed=3)
+    batches = iter(whole)
+    next(batches), next(batches)
+    rest = DatasetLoader(second, 4, Reading(), seed=3)
+    rest.load_state_dict(whole.state_dict())
+    assert [b.tolist() for b in rest] == [b.tolist() for b in batches]
+    assert second.read == first.read[8:]
+
+
+def test_the_position_counts_batches_that_were_handed_out_and_not_those_read_ahead() -> None:
+    batches = loader(40, workers=1)
+    next(iterator := iter(batches))
+    assert batches.state_dict()["position"] == 1
+    del iterator
+
+
+def test_rows_are_drawn_by_their_weights() -> None:
+    weights = torch.tensor([0.0] * 20 + [1.0, 3.0], dtype=torch.float64)
+    batches = DatasetLoader(Counted(22), 8, Reading(), seed=1, weights=weights)
+    drawn = [index for batch in batches for index in batch.tolist()]
+    assert len(drawn) == 22
+    assert set(drawn) == {20, 21}
+
+
+def test_a_row_that_is_drawn_twice_is_changed_in_two_ways() -> None:
+    weights = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    (batch,) = DatasetLoader(NoisyPoints(2), 2, Reading(), seed=1, weights=weights)
+    assert not torch.equal(batch[0][0], batch[0][1])
+
+
+@pytest.mark.parametrize("rows", [40, 41, 43, 47, 48])
+def test_ranks_take_different_samples_of_a_stream_and_equally_many_batches(rows: int) -> None:
+    ranks = [
+        [b.tolist() for b in stream(Numbers(rows), rank=rank, world_size=2)] for rank in range(2)
+    ]
+    assert [len(batch) for batch in ranks[0]] == [len(batch) for batch in ranks[1]]
+    taken = [i for rank in ranks for batch in rank for i in batch]
+    assert len(taken) == len(set(taken)) >= rows - 3
+    assert len(stream(Numbers(rows), world_size=2)) == len(ranks[0])
+
+
+class Numbers(IterableDataset[int]):
+    def __init__(self, rows: int, promised: int | None = None) -> None:
+        self.rows, self.promised = rows, promised
+
+    def __len__(self) -> int:
+        return self.rows if self.promised is None else self.promised
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.rows))
+
+
+def test_a_stream_with_a_state_goes_on_in_mid_epoch() -> None:
+    whole = stream(StatefulStream(22))
+    batches = iter(whole)
+    next(batches), next(batches)
+    rest = stream(StatefulStream(22))
+    rest.load_state_dict(whole.state_dict())
+    assert same(list(rest), list(batches))
+    assert same(list(rest), list(whole))  # the next epoch, from the start
+
+
+def test_a_stream_without_a_state_goes_on_from_the_start_of_its_epoch() -> None:
+    whole = stream(Stream(22))
+    first = list(whole)
+    batches = iter(whole)
+    next(batches)
+    second = stream(Stream(22))
+    second.load_state_dict(whole.state_dict())
+    again = list(second)
+    assert len(again) == len(first)
+    assert not same(again, first)
+
+
+def test_a_stream_in_a_worker_gives_the_same() -> None:
+    here, there = (
+        StreamLoader(StatefulStream(22), 4, Reading(workers), start={"index": 0}, seed=1)
+        for workers in (0, 3)
+    )
+    for _ in range(2):
+        assert same(list(here), list(there))
+    assert here.state_dict() == there.state_dict()
+
+
+def test_without_a_length_lightning_is_one_batch_behind() -> None:
+    batches = Executions(stream(StatefulStream(22, with_length=False)), 2)
+    iterator = iter(batches)
+    next(iterator), next(iterator)  # Lightning trains on the first now
+    assert batches.state_dict()["position"] == 2
+    assert batches.state_dict()["state"] == {"index": 8}
+    assert not list(iterator)[1:]
+    assert batches.state_dict()["epoch"] == 1
+
+
+def test_a_length_that_a_stream_does_not_keep_is_refused() -> None:
+    with pytest.raises(DataError, match="fewer than the 10 that its length promises"):
+        list(stream(Numbers(20, promised=40)))
+
+
+def test_a_state_that_no_checkpoint_can_hold_is_refused() -> None:
+    dataset = StatefulStream(22)
+    dataset.state_dict = lambda: {"at": Path()}  # type: ignore[method-assign,assignment]
+    batches = stream(dataset)
+    batches.state = {"at": Path()}
+    with pytest.raises(DataError, match=r"StatefulStream\.state_dict: has a PosixPath"):
+        batches.state_dict()
+
+
+def test_another_order_is_refused() -> None:
+    with pytest.raises(CheckpointError, match=r"drawn with batch_size 5 \(now 4\)"):
+        stream(Stream(22)).load_state_dict(stream(Stream(22)).state_dict() | {"batch_size": 5})
+
+
+def test_files_are_told_by_name_size_and_time_wherever_they_lie(tmp_path: Path) -> None:
+    def files(folder: str) -> Counted:
+        dataset = Counted(2)
+        (tmp_path / folder).mkdir(exist_ok=True)
+        dataset.files = [tmp_path / folder / name for name in "ab"]  # type: ignore[attr-defined]
+        for file in dataset.files:  # type: ignore[attr-defined]
+            file.write_text(file.name)
+            os.utime(file, ns=(1, 1))
+        return dataset
+
+    one, other = files("one"), files("other")
+    assert of_dataset(one) == of_dataset(other)
+    (tmp_path / "other" / "a").write_text("changed")
+    assert of_dataset(one) != of_dataset(other)
+
+
+def test_what_cannot_be_fingerprinted_says_so() -> None:
+    assert of_dataset(NoisyPoints(3)) == {"rows": 3, "fingerprint": "not fingerprinted"}
+    tensors = TensorDataset(torch.arange(4))
+    parts = [of_dataset(Subset(tensors, chosen)) for chosen in ([0, 1], [0, 2])]
+    assert parts[0]["crc32"] == parts[1]["crc32"]
+    assert parts[0]["chosen"] != parts[1]["chosen"]
+
+
+def test_a_module_says_how_it_resumes() -> None:
+    parts: list[Any] = [NoisyPoints(4), StatefulStream(4), Stream(4)]
+    for part in parts:
+        module = DatasetModule(train=part)
+        module.setup("fit")
+        without = type(part) is not NoisyPoints and not isinstance(part, StatefulStream)
+        assert (module.resumes == "from the epoch's start") is without
+        assert not module.has_validation

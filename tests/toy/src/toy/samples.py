@@ -1,0 +1,100 @@
+"""Data sets that are read sample by sample, and draw at random from every generator there is."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from ablab.config.schema import Count, Flag, NotNegative, Seed
+
+N_INPUTS, N_CLASSES = 6, 3
+Sample = tuple[Tensor, int]
+
+
+def point(index: int, noise: float, seed: int = 0) -> Sample:
+    """Return a point of class ``index % N_CLASSES``, changed at random."""
+    label = index % N_CLASSES
+    place = torch.Generator().manual_seed(1000 * seed + index)
+    centre = torch.eye(N_INPUTS)[label] + 0.3 * torch.randn(N_INPUTS, generator=place)
+    drawn = torch.rand(N_INPUTS) + random.random() + float(np.random.rand())
+    return centre + noise * drawn, label
+
+
+class NoisyPoints(Dataset[Sample]):
+    """Points of ``N_CLASSES`` classes by number."""
+
+    def __init__(self, n_rows: Count, noise: NotNegative = 0.1, data_seed: Seed = 0) -> None:
+        self.n_rows, self.noise, self.data_seed = n_rows, noise, data_seed
+        self.sizes = {"n_inputs": N_INPUTS, "n_classes": N_CLASSES}
+        self.classes = [f"class {i}" for i in range(N_CLASSES)]
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def __getitem__(self, index: int) -> Sample:
+        return point(index, self.noise, self.data_seed)
+
+
+class Stream(IterableDataset[Sample]):
+    """The same points one after the other, without a state."""
+
+    def __init__(self, n_rows: Count, noise: NotNegative = 0.1, with_length: Flag = True) -> None:
+        self.n_rows, self.noise = n_rows, noise
+        self.sizes = {"n_inputs": N_INPUTS, "n_classes": N_CLASSES}
+        if with_length:
+            self.__class__ = type(type(self).__name__, (type(self),), {"__len__": _n_rows})
+
+    def __iter__(self) -> Iterator[Sample]:
+        for index in range(self.n_rows):
+            yield point(index, self.noise)
+
+
+def _n_rows(stream: Stream) -> int:
+    return stream.n_rows
+
+
+class StatefulStream(Stream):
+    """The same with a state."""
+
+    index = 0
+
+    def __iter__(self) -> Iterator[Sample]:
+        while self.index < self.n_rows:
+            self.index += 1
+            yield point(self.index - 1, self.noise)
+        self.index = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"index": self.index}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.index = state["index"]
+
+
+class OwnLoaders(LightningDataModule):
+    """A data module of Lightning's kind, which knows nothing of this engine."""
+
+    def __init__(self, n_rows: Count = 100, batch_size: Count = 8, workers: int = 0) -> None:
+        super().__init__()
+        self.n_rows, self.batch_size, self.workers = n_rows, batch_size, workers
+        self.sizes = {"n_inputs": N_INPUTS, "n_classes": N_CLASSES}
+
+    def setup(self, stage: str) -> None:
+        self.train = NoisyPoints(self.n_rows)
+        samples = [point(index, 0.0, seed=1) for index in range(30)]
+        labels = torch.tensor([label for _, label in samples])
+        self.held_out = TensorDataset(torch.stack([x for x, _ in samples]), labels)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(self.train, self.batch_size, shuffle=True, num_workers=self.workers)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(self.held_out, 16)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(self.held_out, 16)
