@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from ablab.config.combinations import combination_faults
 from ablab.config.nodes import node_faults
-from ablab.config.schema import Config
+from ablab.config.optimisation import optimisation_faults
+from ablab.config.schema import OWN, Config, Own
 from ablab.config.suggestions import suggestion, unknown_key
 from ablab.config.written import leaves
 from ablab.errors import ConfigError, first_line
@@ -45,7 +46,7 @@ def check(cfg: DictConfig) -> Config:
         config = Config.model_validate(values)
     except ValidationError as error:
         faults += [_schema_fault(e, values) for e in error.errors()]
-    faults += node_faults(values)
+    faults += [*node_faults(values), *optimisation_faults(values)]
     if config is not None and not faults:
         faults += combination_faults(config)
     faults = list(dict.fromkeys(filter(None, faults)))
@@ -122,12 +123,13 @@ def _schema_fault(error: Any, values: dict[str, Any]) -> str:
             ]
             return f"{where}: '{given}' is not known{suggestion(str(given), options)}"
         case "union_tag_invalid":
-            tag = error["ctx"]["discriminator"].strip("'")
+            tag = error["ctx"]["discriminator"].strip("'()")
             options = [o.strip(" '") for o in error["ctx"]["expected_tags"].split(",")]
+            options.remove(OWN)
             given = error["ctx"]["tag"]
             return f"{where}.{tag}: '{given}' is not known{suggestion(str(given), options)}"
         case "union_tag_not_found":
-            tag = error["ctx"]["discriminator"].strip("'")
+            tag = error["ctx"]["discriminator"].strip("'()")
             return f"{where}.{tag}: is required"
     if error["type"] in ("model_attributes_type", "model_type", "dict_type"):
         return _no_section(where, given)
@@ -167,6 +169,8 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _tags(model: type[BaseModel]) -> tuple[str, ...]:
+    if issubclass(model, Own):
+        return (OWN,)
     return tuple(
         tag
         for f in model.model_fields.values()

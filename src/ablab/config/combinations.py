@@ -1,7 +1,7 @@
 """Settings that are valid alone but contradict each other."""
 
 from ablab.config.loggers import logger_faults
-from ablab.config.schema import Adam, Config
+from ablab.config.schema import Config, Plateau
 from ablab.config.suggestions import suggestion
 from ablab.config.targets import component_signature
 
@@ -82,6 +82,7 @@ def combination_faults(config: Config) -> list[str]:
                 f"callbacks.{name}.monitor: no metric '{monitor}'{suggestion(monitor, monitors)}"
             )
     faults += logger_faults(config)
+    faults += _plateau_faults(config, monitors)
     for key, instead in _NOT_OF_THE_TRAINER.items():
         if config.trainer.get(key) is not None:
             faults.append(f"trainer.{key}: is not for a config to set; {instead}")
@@ -105,6 +106,27 @@ def combination_faults(config: Config) -> list[str]:
             f"lr_find.first: should be below lr_find.last (it is {config.lr_find.first:g}, "
             f"and the last {config.lr_find.last:g})"
         )
+    return faults
+
+
+def _plateau_faults(config: Config, monitors: list[str]) -> list[str]:
+    """Return the faults of schedules that follow a metric which is not measured."""
+    sections = {f"phases.{name}.schedule": p.schedule for name, p in config.phases.items()}
+    faults = []
+    for path, schedule in {"schedule": config.schedule, **sections}.items():
+        if not isinstance(schedule, Plateau):
+            continue
+        measured = [name for name in monitors if name.startswith("val/")]
+        if not measured:
+            faults.append(
+                f"{path}: plateau follows a metric of the validation part, and there is none; set "
+                f"data.validation_fraction=0.1, say"
+            )
+        elif schedule.monitor is not None and schedule.monitor not in measured:
+            close = suggestion(schedule.monitor, measured)
+            faults.append(f"{path}.monitor: no metric '{schedule.monitor}'{close}")
+        elif schedule.monitor not in (None, config.monitor) and schedule.mode is None:
+            faults.append(f"{path}.mode: is required with a monitor that is not the objective")
     return faults
 
 
@@ -181,12 +203,6 @@ def _step_faults(config: Config) -> list[str]:
         faults.append(
             "error_if_nonfinite: 'gradients' of trainer.precision=16-mixed are scaled up until "
             "some are not finite, and such a step is left out; take 'loss', or bf16-mixed"
-        )
-    fused = isinstance(config.optim, Adam) and config.optim.fused
-    if fused and config.trainer.get("precision") in _SCALED_PRECISIONS:
-        faults.append(
-            "optim.fused: with trainer.precision=16-mixed the step of gradients that are not "
-            "finite is left out, but not its weight decay; set it to false, or take bf16-mixed"
         )
     for name, node in config.callbacks.items():
         bases = component_signature(node["_target_"]).bases if node else frozenset()

@@ -118,15 +118,15 @@ def check_node(
             if not signature.accepts_any:
                 taken = [name for name in signature.types if name not in handed]
                 faults.append(unknown_key(where, key, taken, values))
-            faults += _nested_faults(where, value, values, inner_kinds)
+            faults += nested_faults(where, value, values, inner_kinds)
         elif isinstance(value, dict) and "_target_" in value:
-            if _type_faults(where, signature, key, value):
+            if type_faults(where, signature, key, value):
                 faults.append(f"{where}: should not be a mapping with a _target_")
             else:
                 faults += check_node(where, value, values, inner_kinds)
         else:
-            faults += _type_faults(where, signature, key, value)
-            faults += _nested_faults(where, value, values, inner_kinds)
+            faults += type_faults(where, signature, key, value)
+            faults += nested_faults(where, value, values, inner_kinds)
     if complete:
         filled = set[str]().union(
             *(of for start, of in FILLED_IN.items() if path.startswith(start))
@@ -157,7 +157,7 @@ def _leaves(path: Any) -> bool:
     )
 
 
-def _nested_faults(
+def nested_faults(
     where: str, value: Any, values: dict[str, Any], kinds: Collection[str]
 ) -> list[str]:
     """Return the faults of components at any depth of an argument, since Hydra builds those too."""
@@ -167,11 +167,11 @@ def _nested_faults(
         return []
     faults = []
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-        faults += _nested_faults(f"{where}.{key}", inner, values, kinds)
+        faults += nested_faults(f"{where}.{key}", inner, values, kinds)
     return faults
 
 
-def _type_faults(where: str, signature: Signature, key: str, value: Any) -> list[str]:
+def type_faults(where: str, signature: Signature, key: str, value: Any) -> list[str]:
     try:
         signature.validate(key, value)
     except ValidationError as error:

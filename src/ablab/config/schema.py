@@ -6,9 +6,24 @@ checks them against the signature of the class that they name. This package neve
 The file is longer than 250 lines because the whole schema is read in one place.
 """
 
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, Strict
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Strict,
+    Tag,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 Integer = Annotated[int, Strict()]
 Number = Annotated[float, Strict(), AllowInfNan(False)]
@@ -33,6 +48,59 @@ class Section(BaseModel):
     """A section of the config, in which an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+OWN = "own"  # the tag of a section that names a class or function of the user's by ``_target_``
+
+
+def _chosen_by(key: str) -> Discriminator:
+    """Return what chooses the class of a section: its ``_target_`` if it has one, else ``key``."""
+
+    def choose(value: Any) -> Any:
+        if isinstance(value, dict):
+            return OWN if "_target_" in value else str(value[key]) if key in value else None
+        return OWN if isinstance(value, Own) else getattr(value, key, OWN)
+
+    choose.__name__ = key  # pydantic names the discriminator so in its errors
+    return Discriminator(choose)
+
+
+def _class_or_path(target: Any) -> str | Callable[..., Any]:
+    if isinstance(target, str) or callable(target):
+        return target
+    reason = "should be the dotted path of a class or function"
+    raise PydanticCustomError("target", "{reason}", {"reason": reason})
+
+
+class Own(Section):
+    """A class or function of torch, of a package or of the user's, with its own arguments.
+
+    ``config.optimisation`` checks the arguments; where no config is, it may be the class itself.
+    """
+
+    model_config = ConfigDict(extra="allow", serialize_by_alias=True, validate_by_name=True)
+    tag: ClassVar[str] = OWN
+    target: Annotated[Any, AfterValidator(_class_or_path), Field(alias="_target_")]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments for the class or function, as they are written."""
+        return dict(self.model_extra or {})
+
+    @property
+    def label(self) -> str:
+        """The name of the class or function, without its package."""
+        target = self.target
+        return target.rpartition(".")[2] if isinstance(target, str) else target.__name__
+
+
+def _without(key: str) -> Any:
+    """Return a validator that drops ``key``, which a file may have set before a ``_target_``."""
+
+    def drop(cls: type, value: Any) -> Any:
+        return {k: v for k, v in value.items() if k != key} if isinstance(value, dict) else value
+
+    return model_validator(mode="before")(classmethod(drop))
 
 
 # -- learning rates over layer groups (input -> output); ``optim.lr`` is the last group's ---------
@@ -79,18 +147,37 @@ class MultSpread(Section):
     multipliers: dict[str, Positive]
 
 
+class OwnSpread(Own):
+    """The function ``_target_(lr, names, …)`` returns the rate of each group."""
+
+    _drop = _without("kind")
+
+    @property
+    def kind(self) -> str:
+        return str(self.target)
+
+
 LrSpread = Annotated[
-    UniformSpread | FlatSpread | GeometricSpread | LinearSpread | LayerDecaySpread | MultSpread,
-    Field(discriminator="kind"),
+    Annotated[UniformSpread, Tag("uniform")]
+    | Annotated[FlatSpread, Tag("flat")]
+    | Annotated[GeometricSpread, Tag("geometric")]
+    | Annotated[LinearSpread, Tag("linear")]
+    | Annotated[LayerDecaySpread, Tag("layer_decay")]
+    | Annotated[MultSpread, Tag("mult")]
+    | Annotated[OwnSpread, Tag(OWN)],
+    _chosen_by("kind"),
 ]
 
 Role = Literal["weight", "bias", "norm", "embedding", "embedding_bias", "other"]
 
 
+DecayMode = Literal["none", "l2_loss", "l2", "decoupled", "independent", "cautious", "corrected"]
+
+
 class WeightDecay(Section):
     """What weight decay means (``mode``), how strong it is, and which roles get none (``skip``)."""
 
-    mode: Literal["none", "l2_loss", "l2", "decoupled", "independent"]
+    mode: DecayMode
     value: NotNegative = 0.0
     skip: tuple[Role, ...] = ()
 
@@ -98,41 +185,126 @@ class WeightDecay(Section):
 # -- optimisers and schedules ---------------------------------------------------------------------
 
 
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        reason = f"should be a regular expression ({error})"
+        raise PydanticCustomError("pattern", "{reason}", {"reason": reason}) from error
+    return text
+
+
+class Match(Section):
+    """Which parameters a rule is about; what is not stated matches all.
+
+    ``group`` is the name or the index of a layer group (-1: the last), ``name`` a regular
+    expression that is searched in the parameter's name.
+    """
+
+    role: Role | None = None
+    ndim: Annotated[Integer, Field(ge=0)] | None = None
+    group: Text | Integer | None = None
+    name: Annotated[Text, AfterValidator(_pattern)] | None = None
+
+
+class OwnOptimizer(Own):
+    """An optimiser by ``_target_`` with its own arguments."""
+
+
+class Rule(Section):
+    """The parameters of a rule have an optimiser, a factor on the rate, a decay of their own."""
+
+    match: Match
+    optimizer: OwnOptimizer | None = None
+    lr: Positive = 1.0
+    weight_decay: WeightDecay | None = None
+
+
 class OptimBase(Section):
-    """The settings that every optimiser has."""
+    """The settings that every optimiser has. Of the rules that match a parameter, the first wins.
+
+    ``target`` and ``arguments`` are the class that is built and what it is given.
+    """
 
     lr: Positive
     lr_spread: LrSpread = UniformSpread(kind="uniform")
     weight_decay: WeightDecay
+    rules: tuple[Rule, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_empty_rules(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A config without rules keeps the identity that it had before there were any.
+        return {k: v for k, v in handler(self).items() if k != "rules" or v}
+
+    @property
+    def label(self) -> str:
+        """The names of the optimisers, those of the rules last."""
+        own = [rule.optimizer.label for rule in self.rules if rule.optimizer]
+        return ", ".join(dict.fromkeys([self.name, *own]))  # type: ignore[attr-defined]
+
+    def _own_arguments(self) -> dict[str, Any]:
+        own = type(self).model_fields.keys() - OptimBase.model_fields.keys() - {"name"}
+        return {key: getattr(self, key) for key in own}
 
 
 class SGD(OptimBase):
     """Plain (``momentum: 0``), with momentum, or with Nesterov's momentum."""
 
+    target: ClassVar[str] = "torch.optim.SGD"
     name: Literal["sgd"]
     momentum: Fraction = 0.0
     nesterov: Flag = False
+
+    arguments = property(OptimBase._own_arguments)
 
 
 class RMSprop(OptimBase):
     """RMSprop, with momentum if it is above 0."""
 
+    target: ClassVar[str] = "torch.optim.RMSprop"
     name: Literal["rmsprop"]
     alpha: Fraction = 0.99
     eps: Positive = 1e-8
     momentum: Fraction = 0.0
 
+    arguments = property(OptimBase._own_arguments)
+
 
 class Adam(OptimBase):
     """Adam; ``fused`` takes a step in one kernel: faster, and equal up to rounding."""
 
+    target: ClassVar[str] = "torch.optim.Adam"
     name: Literal["adam"]
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     eps: Positive = 1e-8
     fused: Flag = False
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        # With None torch chooses between its loop and its foreach implementation.
+        return {"betas": self.betas, "eps": self.eps, "fused": self.fused or None}
 
-Optim = Annotated[SGD | RMSprop | Adam, Field(discriminator="name")]
+
+class AnyOptimizer(Own, OptimBase):
+    """Any subclass of torch.optim.Optimizer, named by ``_target_``; its weight decay is ours."""
+
+    model_config = Own.model_config
+    _drop = _without("name")
+
+    @property
+    def name(self) -> str:
+        return Own.label.fget(self)  # type: ignore[attr-defined]
+
+    label = OptimBase.label
+
+
+Optim = Annotated[
+    Annotated[SGD, Tag("sgd")]
+    | Annotated[RMSprop, Tag("rmsprop")]
+    | Annotated[Adam, Tag("adam")]
+    | Annotated[AnyOptimizer, Tag(OWN)],
+    _chosen_by("name"),
+]
 
 
 class Constant(Section):
@@ -167,7 +339,93 @@ class Step(Section):
     gamma: Positive = 0.1
 
 
-Schedule = Annotated[Constant | OneCycle | Cosine | Step, Field(discriminator="name")]
+def _share_or_count(value: float) -> float:
+    if value >= 1 and value != int(value):
+        reason = "should be a share of the run below 1, or a whole number of steps"
+        raise PydanticCustomError("length", "{reason}", {"reason": reason})
+    return value
+
+
+# A part of the run: below 1 a share of all steps, from 1 on a number of steps.
+Length = Annotated[NotNegative, AfterValidator(_share_or_count)]
+Ratio = Annotated[Number, Field(ge=0, le=1)]
+
+
+class Linear(Section):
+    """A linear warm-up to ``lr``, then a line down to ``final_ratio * lr`` at the last step."""
+
+    name: Literal["linear"]
+    warmup: Length = 0.0
+    final_ratio: Ratio = 0.0
+
+
+class WarmupCosine(Section):
+    """A linear warm-up to ``lr``, then half a cosine down to ``final_ratio * lr``."""
+
+    name: Literal["warmup_cosine"]
+    warmup: Length = 0.05
+    final_ratio: Ratio = 0.0
+
+
+class WarmupStableDecay(Section):
+    """A linear warm-up to ``lr``, a constant part, and a decay to ``final_ratio * lr`` at the end.
+
+    A run can be made longer as long as it is not in its decay, if ``warmup`` is a number of steps.
+    """
+
+    name: Literal["warmup_stable_decay"]
+    warmup: Length = 0.05
+    decay: Length = 0.2
+    shape: Literal["linear", "sqrt", "cosine"] = "linear"
+    final_ratio: Ratio = 0.0
+
+
+class InverseSqrt(Section):
+    """A linear warm-up to ``lr``, then ``lr * sqrt(warmup / step)``, whatever the run's length."""
+
+    name: Literal["inverse_sqrt"]
+    warmup: Length = 0.05
+
+
+class Plateau(Section):
+    """``lr``, times ``gamma`` whenever ``monitor`` has not improved for ``patience`` validations.
+
+    None takes the metric and the mode of the objective. An improvement is one by more than
+    ``threshold`` times the best value.
+    """
+
+    name: Literal["plateau"]
+    gamma: Annotated[Number, Field(gt=0, lt=1)] = 0.1
+    patience: Annotated[Integer, Field(ge=0)] = 3
+    threshold: NotNegative = 1e-4
+    monitor: Text | None = None
+    mode: Literal["min", "max"] | None = None
+
+
+class OwnSchedule(Own):
+    """``_target_(step, total_steps, …)``, a function, or a class whose objects are called so,
+    returns the factor of the peak rate at a step."""
+
+    _drop = _without("name")
+
+    @property
+    def name(self) -> str:
+        return self.target if isinstance(self.target, str) else self.label
+
+
+Schedule = Annotated[
+    Annotated[Constant, Tag("constant")]
+    | Annotated[OneCycle, Tag("one_cycle")]
+    | Annotated[Cosine, Tag("cosine")]
+    | Annotated[Step, Tag("step")]
+    | Annotated[Linear, Tag("linear")]
+    | Annotated[WarmupCosine, Tag("warmup_cosine")]
+    | Annotated[WarmupStableDecay, Tag("warmup_stable_decay")]
+    | Annotated[InverseSqrt, Tag("inverse_sqrt")]
+    | Annotated[Plateau, Tag("plateau")]
+    | Annotated[OwnSchedule, Tag(OWN)],
+    _chosen_by("name"),
+]
 
 
 # -- the rest of a run ----------------------------------------------------------------------------

@@ -44,8 +44,10 @@ def history(folder: Path) -> pl.DataFrame:
 def title_of(folder: Path) -> str:
     """Return the name of a run, its seed, optimiser and schedule."""
     record = RunRecord.read(folder)
-    optim, schedule = record.config["optim"]["name"], record.config["schedule"]["name"]
-    return f"{record.name}, seed {record.config['seed']}: {optim}, schedule {schedule}"
+    names = []
+    for section in (record.config["optim"], record.config["schedule"]):
+        names.append(section.get("name") or section["_target_"].rpartition(".")[2])
+    return f"{record.name}, seed {record.config['seed']}: {names[0]}, schedule {names[1]}"
 
 
 @styled()

@@ -1,4 +1,9 @@
-"""``configure_optimizers``: named groups, explicit decay and a schedule for any LightningModule."""
+"""``configure_optimizers``: named groups, explicit decay and a schedule for any LightningModule.
+
+This is the part of the package that is of use without the rest of it: a module in another
+repository returns what the function gives, and has layer groups with their own rates, a weight
+decay that means what its mode says, several optimisers in one, and states that resume exactly.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,10 +11,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from ablab.config.schema import Optim, OptimBase, Schedule, Section
+from ablab.config.optimisation import optim_faults, schedule_faults
+from ablab.config.schema import Optim, Plateau, Schedule, Section
 from ablab.errors import ConfigError
 from ablab.optim.optimizers import build_optimizer
-from ablab.optim.schedules import GroupScheduler
+from ablab.optim.scheduler import build_scheduler
 
 
 def configure_optimizers(
@@ -20,6 +26,9 @@ def configure_optimizers(
 ) -> dict[str, Any]:
     """Return what a LightningModule's ``configure_optimizers`` returns.
 
+    A ``_target_`` is the dotted path of a class or function that a config may name, or the class or
+    function itself.
+
     Args:
         module: its ``layer_groups()``, if it has them, are the layer groups; else all is one.
         optim: as the section ``optim`` of a config.
@@ -29,23 +38,47 @@ def configure_optimizers(
     Raises:
         ConfigError: the settings are wrong, or do not fit the module.
     """
-    settings = optim if isinstance(optim, OptimBase) else _parsed("optim", Optim, optim)
+    settings: Optim = _parsed("optim", Optim, optim)
     if isinstance(schedule, str):
         schedule = {"name": schedule}
-    shape = schedule if isinstance(schedule, Section) else _parsed("schedule", Schedule, schedule)
+    shape: Schedule = _parsed("schedule", Schedule, schedule)
+    if any(mode == "l2_loss" for mode in _modes(settings)):
+        raise ConfigError(
+            "optim.weight_decay.mode: l2_loss is a term of the loss, which only SupervisedModule "
+            "adds; mode l2 with twice the value has the same gradient"
+        )
     if not 1 <= total_steps < 2**63:
         raise ConfigError(
             f"total_steps: a schedule needs a fit of known length, not {total_steps} steps; set "
             f"max_epochs or max_steps of the Trainer"
         )
     optimizer = build_optimizer(module, settings)
-    scheduler = GroupScheduler(optimizer, shape, int(total_steps))  # type: ignore[arg-type]
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+    scheduler = build_scheduler(optimizer, shape, int(total_steps))
+    applied: dict[str, Any] = {"scheduler": scheduler, "interval": "step"}
+    if isinstance(shape, Plateau):
+        if shape.monitor is None or shape.mode is None:
+            raise ConfigError("schedule.plateau: monitor and mode say which metric it follows")
+        applied |= {"interval": "epoch", "monitor": shape.monitor, "reduce_on_plateau": True}
+    return {"optimizer": optimizer, "lr_scheduler": applied}
 
 
-def _parsed(where: str, kind: Any, values: Mapping[str, Any]) -> Any:
+def _modes(optim: Optim) -> list[str]:
+    own = [rule.weight_decay for rule in optim.rules if rule.weight_decay is not None]
+    return [decay.mode for decay in (optim.weight_decay, *own)]
+
+
+def _parsed(where: str, kind: Any, section: Section | Mapping[str, Any]) -> Any:
+    """Return a section, checked as in a config. Raises ConfigError with a line for each fault."""
+    if isinstance(section, Section):
+        return section
+    values = dict(section)
     try:
-        return TypeAdapter(kind).validate_python(dict(values))
+        parsed = TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         lines = [f"{'.'.join([where, *map(str, e['loc'])])}: {e['msg']}" for e in error.errors()]
         raise ConfigError("\n".join(lines)) from error
+    of = {where: values}
+    faults = optim_faults(values, of) if kind is Optim else schedule_faults(where, values, of)
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return parsed

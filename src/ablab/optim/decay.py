@@ -14,7 +14,13 @@ l2_loss       0       0                  λ Σ θ² added to the loss: gradient 
 l2            λ       0                  torch's ``weight_decay``
 decoupled     0       η · λ              torch's AdamW; fastai's ``true_wd``
 independent   0       (η / η_base) · λ   Loshchilov & Hutter 2019 (arXiv 1711.05101), Algorithm 2
+corrected     0       (η² / η_base) · λ  Defazio 2025 (arXiv 2506.02285): λ_t = λ η_t / η_max
+cautious      0       η · λ, masked      Chen et al. 2025 (arXiv 2510.12402)
 ============  ======  =================  =====================================================
+
+``cautious`` decays the coordinates with u · θ ≥ 0, where the optimiser's own step is θ ← θ - u:
+those that the step moves towards zero or leaves where they are. Mask and decay are of the weights
+before the step: θ ← θ - u - η λ 1[u θ ≥ 0] θ.
 """
 
 import torch
@@ -30,10 +36,12 @@ def l2_coefficient(mode: str, value: float) -> float:
 
 def shrink_factor(mode: str, value: float, lr: float, base_lr: float) -> float:
     """Return the share of θ that is subtracted before the optimiser's own update."""
-    if mode == "decoupled":
+    if mode in ("decoupled", "cautious"):
         return lr * value
     if mode == "independent":
         return (lr / base_lr) * value
+    if mode == "corrected":
+        return (lr * lr / base_lr) * value
     return 0.0
 
 
@@ -49,7 +57,8 @@ def weight_penalty(optimizer: Optimizer) -> Tensor | None:
             continue
         squares = [_own(p).square().sum() for p in group["params"] if p.requires_grad]
         if squares:
-            term = group["decay_value"] * torch.stack(squares).sum()
+            sign = -1 if group.get("maximize") else 1
+            term = sign * group["decay_value"] * torch.stack(squares).sum()
             penalty = term if penalty is None else penalty + term
     return penalty
 

@@ -4,6 +4,8 @@ These are pure functions of the model and the config. Their result is a list tha
 tested, and turned into an optimiser (``ablab.optim.optimizers``).
 """
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,17 +13,21 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ablab.config.schema import (
+    DecayMode,
     FlatSpread,
     GeometricSpread,
     LayerDecaySpread,
     LinearSpread,
     LrSpread,
+    Match,
     MultSpread,
     Optim,
+    OwnSpread,
     Role,
     UniformSpread,
 )
 from ablab.errors import ConfigError
+from ablab.optim.own import call_of
 
 LayerGroups = Mapping[str, Sequence[nn.Module | nn.Parameter]]
 
@@ -39,6 +45,7 @@ class ParameterPlan:
     """How a parameter is optimised.
 
     ``lr`` is the peak rate of its group; ``weight_decay`` is 0.0 if the parameter does not decay.
+    ``rule`` is the number of the rule that claims it, None if no rule does.
     """
 
     name: str
@@ -47,6 +54,8 @@ class ParameterPlan:
     lr: float
     weight_decay: float
     trainable: bool
+    mode: DecayMode = "none"
+    rule: int | None = None
 
 
 def clean_name(name: str) -> str:
@@ -101,6 +110,8 @@ def spread_lrs(lr: float, names: Sequence[str], spread: LrSpread) -> list[float]
                 f"but the model's groups are {list(names)}; each needs one multiplier"
             )
         return [lr * spread.multipliers[name] for name in names]
+    if isinstance(spread, OwnSpread):
+        return _own_rates(spread, lr, names)
     if n == 1:
         return [lr]
     match spread:
@@ -116,32 +127,81 @@ def spread_lrs(lr: float, names: Sequence[str], spread: LrSpread) -> list[float]
             return [lr * factor ** (n - 1 - i) for i in range(n)]
 
 
+def _own_rates(spread: OwnSpread, lr: float, names: Sequence[str]) -> list[float]:
+    rates = call_of(spread)(lr=lr, names=list(names))
+    try:
+        found = [float(rate) for rate in rates]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) != len(names) or not all(math.isfinite(r) and r > 0 for r in found):
+        raise ConfigError(
+            f"optim.lr_spread: {spread.label} should return a positive rate for each of the groups "
+            f"{list(names)} (it returned {rates!r})"
+        )
+    return found
+
+
 def plan_parameters(model: nn.Module, optim: Optim) -> list[ParameterPlan]:
     """Return a plan for each parameter, ordered by group and then as in the model.
 
     Raises:
-        ConfigError: ``layer_groups()`` omits a parameter, holds one twice, or has an empty group.
+        ConfigError: ``layer_groups()`` omits a parameter, holds one twice, or has an empty group;
+            or a rule claims no parameter.
     """
     group_of = _group_of_parameter(model)
-    decay = optim.weight_decay
     groups = list(dict.fromkeys(_layer_groups(model)))
     lrs = dict(zip(groups, spread_lrs(optim.lr, groups, optim.lr_spread), strict=True))
     roles = classify(model)
     plans = []
     for name, parameter in model.named_parameters():
         name = clean_name(name)
-        spared = decay.mode == "none" or roles[name] in decay.skip
+        group, role = group_of[name], roles[name]
+        claims = (
+            number
+            for number, rule in enumerate(optim.rules)
+            if _matches(rule.match, name, role, parameter.ndim, group, groups)
+        )
+        number = next(claims, None)
+        rule = None if number is None else optim.rules[number]
+        decay = (rule and rule.weight_decay) or optim.weight_decay
+        spared = decay.mode == "none" or role in decay.skip
         plans.append(
             ParameterPlan(
                 name,
-                group_of[name],
-                roles[name],
-                lrs[group_of[name]],
+                group,
+                role,
+                lrs[group] * (rule.lr if rule else 1.0),
                 0.0 if spared else float(decay.value),
                 parameter.requires_grad,
+                decay.mode,
+                number,
             )
         )
+    for number, rule in enumerate(optim.rules):
+        if all(plan.rule != number for plan in plans):
+            wanted = ", ".join(f"{k} {v!r}" for k, v in rule.match if v is not None)
+            raise ConfigError(
+                f"optim.rules.{number}: claims no parameter of {type(model).__name__} ({wanted}); "
+                f"of the rules that match one, the first claims it. Its groups are {groups}, its "
+                f"roles {sorted(set(roles.values()))}"
+            )
     return sorted(plans, key=lambda plan: groups.index(plan.group))  # stable
+
+
+def _matches(
+    match: Match, name: str, role: Role, ndim: int, group: str, groups: Sequence[str]
+) -> bool:
+    wanted = match.group
+    if isinstance(wanted, int):
+        if not -len(groups) <= wanted < len(groups):
+            raise ConfigError(f"optim.rules: no layer group {wanted}; there are {list(groups)}")
+        wanted = groups[wanted]
+    return (
+        match.role in (None, role)
+        and match.ndim in (None, ndim)
+        and wanted in (None, group)
+        and (match.name is None or re.search(match.name, name) is not None)
+    )
 
 
 def _layer_groups(model: nn.Module) -> LayerGroups:

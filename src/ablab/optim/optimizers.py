@@ -1,135 +1,133 @@
-"""Optimisers with named groups and an explicit meaning of weight decay.
+"""Build the optimiser of a model: named groups, an explicit decay, the classes of its rules."""
 
-In torch, SGD and RMSprop offer L2 decay only, and Adam keeps its switch to decoupled decay in the
-parameter groups, where loading a checkpoint changes it silently. Here one mix-in handles all modes
-for all optimisers.
-"""
-
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import torch
 from torch import nn
 
-from ablab.config.schema import SGD, Adam, Optim, RMSprop
-from ablab.errors import CheckpointError
-from ablab.optim.decay import l2_coefficient, shrink_factor
-from ablab.optim.groups import clean_name, plan_parameters
+from ablab.config.schema import Optim, OwnOptimizer
+from ablab.errors import ConfigError
+from ablab.optim.explicit_decay import (
+    ExplicitDecay,
+    Several,
+    averages_weights,
+    parts_of,
+    with_explicit_decay,
+)
+from ablab.optim.groups import ParameterPlan, clean_name, plan_parameters
+from ablab.optim.own import built, imported
 
-_FIXED_KEYS = ("name", "decay_mode", "decay_value", "base_lr", "param_names")
-
-
-class ExplicitDecay(torch.optim.Optimizer):
-    """A mix-in for torch optimisers that shrinks the weights inside ``step``, after the closure.
-
-    A pre-step hook would be too early: under Lightning the closure runs forward and backward, so
-    the gradient would be taken at weights that have decayed already.
-    """
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            shrink = shrink_factor(
-                group["decay_mode"], group["decay_value"], group["lr"], group["base_lr"]
-            )
-            learning = [p for p in group["params"] if p.grad is not None] if shrink else []
-            if learning:
-                torch._foreach_mul_(learning, 1 - shrink)  # pyright: ignore[reportPrivateImportUsage]
-        super().step()
-        return loss
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the state.
-
-        Raises:
-            CheckpointError: its groups, or what weight decay means in them, differ from these.
-        """
-        saved, own = state_dict["param_groups"], self.state_dict()["param_groups"]
-        differences = [
-            f"{key} of group {i}: {theirs.get(key)!r} in the checkpoint, {ours[key]!r} now"
-            for i, (theirs, ours) in enumerate(zip(saved, own, strict=False))
-            for key in _FIXED_KEYS
-            if theirs.get(key) != ours[key]
-        ]
-        if len(saved) != len(own):
-            differences.insert(0, f"{len(saved)} groups in the checkpoint, {len(own)} now")
-        if differences:
-            raise CheckpointError("the checkpoint's optimiser differs:\n" + "\n".join(differences))
-        super().load_state_dict(state_dict)
-
-
-class _SGD(ExplicitDecay, torch.optim.SGD): ...
-
-
-class _RMSprop(ExplicitDecay, torch.optim.RMSprop):
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        loss = super().step(closure)
-        if self.defaults["momentum"]:
-            for state in self.state.values():
-                # torch fails later if a schedule has no momentum at the first step
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(state["square_avg"])
-        return loss
-
-
-class _Adam(ExplicitDecay, torch.optim.Adam): ...
+_Place = tuple[int, str, int | None]  # the optimiser, the layer group, and the rule of a parameter
 
 
 def build_optimizer(model: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     """Return an optimiser over every parameter, frozen ones included, so that groups never change.
 
     Each layer group becomes the parameter group ``NAME``, or ``NAME/decay`` and ``NAME/no_decay``
-    if some of its roles do not decay. Groups hold strings and Python floats only, so that their
-    state loads with ``weights_only=True``.
+    if some of its roles do not decay; what a rule claims of it is ``NAME/RULE``. Groups hold
+    strings and Python floats only, so that their state loads with ``weights_only=True``. The
+    optimisers of rules come first, so that the last group is of the run's own optimiser.
 
     Raises:
-        ConfigError: from ``plan_parameters``.
+        ConfigError: from ``plan_parameters``, or an optimiser refuses its arguments or parameters.
     """
-    return _optimizer_of(list(_parameter_groups(model, optim)), optim)
+    settings = [r.optimizer for r in optim.rules]
+    groups = _parameter_groups(model, optim)
+    parts = [
+        _optimizer_of(settings[number] if number < len(settings) else None, found, optim)
+        for number in range(len(settings) + 1)
+        if (found := [group for of, group in groups if of == number])
+    ]
+    return parts[0] if len(parts) == 1 else Several(parts)
 
 
-def _optimizer_of(groups: list[dict[str, Any]], optim: Optim) -> ExplicitDecay:
-    match optim:
-        case SGD(momentum=momentum, nesterov=nesterov):
-            return _SGD(groups, lr=optim.lr, momentum=momentum, nesterov=nesterov)
-        case RMSprop(alpha=alpha, eps=eps, momentum=momentum):
-            return _RMSprop(groups, lr=optim.lr, alpha=alpha, eps=eps, momentum=momentum)
-        case Adam(betas=betas, eps=eps, fused=fused):
-            # With None torch chooses between its loop and its foreach implementation.
-            return _Adam(groups, lr=optim.lr, betas=betas, eps=eps, fused=fused or None)
+def _optimizer_of(
+    own: OwnOptimizer | None, groups: list[dict[str, Any]], optim: Optim
+) -> ExplicitDecay:
+    source = own or optim
+    cls, label = imported(source.target), own.label if own else optim.name
+    if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
+        raise ConfigError(f"optim: {label} is no torch.optim.Optimizer")
+    arguments = {key: _as_tuple(value) for key, value in source.arguments.items()}
+    if _takes_weight_decay(cls):
+        arguments["weight_decay"] = 0.0
+    optimizer = built(with_explicit_decay(cls), f"optim: {label}", groups, lr=optim.lr, **arguments)
+    # A fused one would unscale gradients within its step, after our l2, and leave out a step of
+    # gradients that are not finite, but not its decay. Without this the scaler does both before.
+    optimizer._step_supports_amp_scaling = False
+    if averages_weights(optimizer):
+        optimizer.train()
+    return optimizer
 
 
-def _parameter_groups(model: nn.Module, optim: Optim) -> Iterable[dict[str, Any]]:
+def _takes_weight_decay(cls: type) -> bool:
+    return any("weight_decay" in _parameters(c.__init__) for c in cls.__mro__[:-1])
+
+
+def _parameters(function: Any) -> tuple[str, ...]:
+    code = getattr(function, "__code__", None)
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
+
+
+def _as_tuple(value: Any) -> Any:
+    """Return ``value`` with tuples for lists, as optimisers have their betas."""
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
+
+
+def _parameter_groups(model: nn.Module, optim: Optim) -> list[tuple[int, dict[str, Any]]]:
+    """Return each parameter group with the number of its optimiser, in their order."""
     parameters = {clean_name(name): p for name, p in model.named_parameters()}
-    mode = optim.weight_decay.mode
+    members: dict[_Place, list[ParameterPlan]] = {}
+    for plan in plan_parameters(model, optim):
+        members.setdefault(_place(plan, optim), []).append(plan)
+    labels = _rule_labels(optim)
     result = []
-    for group, members in groupby(plan_parameters(model, optim), key=lambda plan: plan.group):
-        plans = list(members)
-        decayed = [p for p in plans if p.weight_decay > 0]
-        spared = [p for p in plans if p.weight_decay == 0]
-        both = bool(decayed) and bool(spared)
-        for part, suffix in ((decayed, "/decay"), (spared, "/no_decay")):
-            if not part:
-                continue
-            value = part[0].weight_decay
-            result.append(
-                {
-                    "name": f"{group}{suffix}" if both else group,
-                    "params": [(p.name, parameters[p.name]) for p in part],
-                    "lr": part[0].lr,
-                    "base_lr": part[0].lr,
-                    "weight_decay": l2_coefficient(mode, value),
-                    "decay_mode": mode,
-                    "decay_value": value,
-                }
-            )
+    for (number, group, rule), plans in sorted(members.items(), key=lambda item: item[0][0]):
+        name = group if rule is None else f"{group}/{labels[rule]}"
+        for label, part in _decayed_and_spared(name, plans):
+            settings = {
+                "name": label,
+                "params": [(p.name, parameters[p.name]) for p in part],
+                "lr": part[0].lr,
+                "base_lr": part[0].lr,
+                "weight_decay": 0.0,
+                "decay_mode": part[0].mode,
+                "decay_value": part[0].weight_decay,
+            }
+            result.append((number, settings))
     return result
+
+
+def _place(plan: ParameterPlan, optim: Optim) -> _Place:
+    last = len(optim.rules)  # the run's own optimiser comes after those of the rules
+    if plan.rule is None:
+        return last, plan.group, None
+    rule = optim.rules[plan.rule]
+    if rule.optimizer is not None:
+        # Rules with the same optimiser share it.
+        first = next(n for n, r in enumerate(optim.rules) if r.optimizer == rule.optimizer)
+        return first, plan.group, plan.rule
+    is_exception = rule.lr == 1.0 and rule.weight_decay is None  # to the rules after it
+    return last, plan.group, None if is_exception else plan.rule
+
+
+def _rule_labels(optim: Optim) -> list[str]:
+    """Return a name for each rule, with its number where two would be equal."""
+    names = [rule.optimizer.label if rule.optimizer else "rule" for rule in optim.rules]
+    return [f"{n}{i}" if names.count(n) > 1 else n for i, n in enumerate(names)]
+
+
+def _decayed_and_spared(
+    name: str, plans: list[ParameterPlan]
+) -> Iterator[tuple[str, list[ParameterPlan]]]:
+    decayed = [p for p in plans if p.weight_decay > 0]
+    spared = [p for p in plans if p.weight_decay == 0]
+    both = bool(decayed) and bool(spared)
+    for part, suffix in ((decayed, "/decay"), (spared, "/no_decay")):
+        if part:
+            yield f"{name}{suffix}" if both else name, part
 
 
 @dataclass(frozen=True)
@@ -137,6 +135,7 @@ class GroupRow:
     """A parameter group as it is printed; ``frozen`` counts the tensors that do not learn."""
 
     name: str
+    optimizer: str
     parameters: int
     tensors: int
     lr: float
@@ -150,6 +149,7 @@ def describe_groups(optimizer: torch.optim.Optimizer) -> list[GroupRow]:
     return [
         GroupRow(
             group["name"],
+            type(part).__name__,
             sum(p.numel() for p in group["params"]),
             len(group["params"]),
             group["base_lr"],
@@ -157,5 +157,12 @@ def describe_groups(optimizer: torch.optim.Optimizer) -> list[GroupRow]:
             group["decay_mode"],
             sum(not p.requires_grad for p in group["params"]),
         )
-        for group in optimizer.param_groups
+        for part in parts_of(optimizer)
+        for group in part.param_groups
     ]
+
+
+def describe_optimizers(optimizer: torch.optim.Optimizer) -> list[str]:
+    """Return the classes of an optimiser, or of its parts, with their packages."""
+    classes = [type(part) for part in parts_of(optimizer)]
+    return [f"{cls.__module__}.{cls.__qualname__}" for cls in classes]

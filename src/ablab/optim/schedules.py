@@ -1,24 +1,42 @@
-"""Schedules as pure functions of the step, and the scheduler that applies one to every group.
+"""Schedules as pure functions of the step.
 
 ``lr(schedule, step, total_steps, peak)`` is the learning rate of optimiser step ``step`` (0-based)
 of ``total_steps``, for a group whose peak is ``peak``; ratios between groups hold at every step.
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from ablab.config.schema import (
+    Constant,
+    Cosine,
+    InverseSqrt,
+    Linear,
+    OneCycle,
+    OwnSchedule,
+    Plateau,
+    Schedule,
+    Step,
+    WarmupCosine,
+    WarmupStableDecay,
+)
+from ablab.errors import ConfigError
+from ablab.optim.own import call_of
 
-from ablab.config.schema import Constant, Cosine, OneCycle, Schedule, Step
-from ablab.errors import CheckpointError, ConfigError
+Rate = Callable[[int, int, float], float]  # of (step, total_steps, peak)
+
+
+def rate_of(schedule: Schedule) -> Rate:
+    """Return ``lr`` of ``schedule``; a class of the user's is built once."""
+    return _own_rate(schedule) if isinstance(schedule, OwnSchedule) else partial(lr, schedule)
 
 
 def lr(schedule: Schedule, step: int, total_steps: int, peak: float) -> float:
     """Return the learning rate at ``step``; steps past the end get the rate of the last step."""
     step = min(step, total_steps - 1)
     match schedule:
-        case Constant():
+        case Constant() | Plateau():  # a plateau's reductions are not of the step
             return peak
         case OneCycle():
             start = peak / schedule.div_factor
@@ -29,6 +47,63 @@ def lr(schedule: Schedule, step: int, total_steps: int, peak: float) -> float:
             return peak * (ratio + (1 - ratio) * (1 + math.cos(math.pi * fraction)) / 2)
         case Step(milestones=milestones, gamma=gamma):
             return peak * gamma ** sum(step >= m * total_steps for m in milestones)
+        case OwnSchedule():
+            return _own_rate(schedule)(step, total_steps, peak)
+    warmup = _steps(schedule.warmup, total_steps)
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    last = total_steps - 1
+    match schedule:
+        case InverseSqrt():
+            return peak * math.sqrt((warmup + 1) / (step + 1))
+        case Linear(final_ratio=ratio):
+            return peak * _fall("linear", _fraction(step, warmup, last), ratio)
+        case WarmupCosine(final_ratio=ratio):
+            return peak * _fall("cosine", _fraction(step, warmup, last), ratio)
+        case WarmupStableDecay(final_ratio=ratio, shape=shape):
+            first = max(total_steps - _steps(schedule.decay, total_steps), warmup)
+            # The first step of the decay already falls, so that as many steps do as are stated.
+            return peak * _fall(shape, _fraction(step, first - 1, last), ratio)
+
+
+def _steps(length: float, total_steps: int) -> int:
+    """Return the steps of a part of a run that is a share of it (below 1) or a number of steps."""
+    return round(length * total_steps) if length < 1 else int(length)
+
+
+def _fraction(step: int, first: int, last: int) -> float:
+    """Return how far ``step`` is from ``first`` (0) to ``last`` (1)."""
+    return min(max(step - first, 0) / (last - first), 1.0) if last > first else 0.0
+
+
+def _fall(shape: str, fraction: float, ratio: float) -> float:
+    """Return the factor of a fall from 1 to ``ratio`` along ``shape``."""
+    fallen = {
+        "linear": fraction,
+        "sqrt": math.sqrt(fraction),
+        "cosine": (1 - math.cos(math.pi * fraction)) / 2,
+    }[shape]
+    return 1 - (1 - ratio) * fallen
+
+
+def _own_rate(schedule: OwnSchedule) -> Rate:
+    factor_at = call_of(schedule)
+
+    def rate(step: int, total_steps: int, peak: float) -> float:
+        step = min(step, total_steps - 1)
+        returned = factor_at(step=step, total_steps=total_steps)
+        try:
+            factor = float(returned)
+        except (TypeError, ValueError):
+            factor = math.nan
+        if not (math.isfinite(factor) and factor >= 0):
+            raise ConfigError(
+                f"schedule: {schedule.label} should return a factor of the peak rate, 0 or more; "
+                f"at step {step} of {total_steps} it returned {returned!r}"
+            )
+        return peak * factor
+
+    return rate
 
 
 def momentum(schedule: Schedule, step: int, total_steps: int) -> float | None:
@@ -75,75 +150,34 @@ def _cosine(start: float, end: float, fraction: float) -> float:
     return end + (start - end) / 2.0 * (math.cos(math.pi * fraction) + 1)
 
 
-def momentum_of(optimizer: Optimizer) -> float | None:
-    """Return the β₁ of Adam or the momentum of SGD and RMSprop, which all groups share; None for an
-    optimiser built without momentum. A schedule may take momentum to 0 and back."""
-    group = optimizer.param_groups[0]
-    if "betas" in group:
-        return group["betas"][0]
-    return group["momentum"] if optimizer.defaults.get("momentum") else None
+def steps_in_common(schedule: Schedule, before: int, after: int) -> int:
+    """Return how many steps of a run of ``before`` steps have the rates of one of ``after``.
 
-
-class GroupScheduler(LRScheduler):
-    """Set the learning rate of every group, and its momentum if the schedule moves that too.
-
-    Call ``step`` after each optimiser step.
-
-    Raises:
-        ConfigError: ``total_steps`` is not positive, as in a run without an end.
+    Until then it can be continued as that one.
     """
+    rate = rate_of(schedule)
+    for step in range(before):
+        if rate(step, before, 1.0) != rate(step, after, 1.0) or momentum(
+            schedule, step, before
+        ) != momentum(schedule, step, after):
+            return step
+    return before
 
-    def __init__(self, optimizer: Optimizer, schedule: Schedule, total_steps: int) -> None:
-        if total_steps < 1:
-            raise ConfigError(
-                f"schedule.{schedule.name}: needs a run of known length, not {total_steps} steps; "
-                f"set trainer.max_epochs or trainer.max_steps"
-            )
-        self.schedule = schedule
-        self.total_steps = total_steps
-        super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:  # type: ignore[override]
-        self._set_momentum()
-        return [
-            lr(self.schedule, self.last_epoch, self.total_steps, group["base_lr"])
-            for group in self.optimizer.param_groups
-        ]
+def reductions(values: list[float], schedule: Plateau) -> int:
+    """Return how often a plateau has reduced the rate after these validations.
 
-    def _set_momentum(self) -> None:
-        value = momentum(self.schedule, self.last_epoch, self.total_steps)
-        if value is None or momentum_of(self.optimizer) is None:  # plain SGD has none to cycle
-            return
-        for group in self.optimizer.param_groups:
-            if "betas" in group:
-                group["betas"] = (value, *group["betas"][1:])
-            else:
-                group["momentum"] = value
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "schedule": self.schedule.name,
-            "total_steps": self.total_steps,
-            "last_epoch": self.last_epoch,
-            "step_count": self._step_count,
-            "last_lr": list(self._last_lr),
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the state.
-
-        Raises:
-            CheckpointError: it belongs to another schedule, or to one of another length (a constant
-                schedule may change its length).
-        """
-        saved = (state_dict["schedule"], state_dict["total_steps"])
-        same_length = isinstance(self.schedule, Constant) or saved[1] == self.total_steps
-        if saved[0] != self.schedule.name or not same_length:
-            raise CheckpointError(
-                f"the checkpoint's schedule is {saved[0]} over {saved[1]} steps, this run's "
-                f"{self.schedule.name} over {self.total_steps}; a schedule cannot change its "
-                f"length in the middle, so start a new run"
-            )
-        self.last_epoch = state_dict["last_epoch"]
-        self._step_count = state_dict["step_count"]
-        self._last_lr = list(state_dict["last_lr"])
+    As torch's ReduceLROnPlateau with a relative threshold: one more than ``patience`` validations
+    without an improvement on the best reduce it, and the count begins again.
+    """
+    sign = -1.0 if schedule.mode == "max" else 1.0
+    best, waited, reduced = math.inf, 0, 0
+    for value in values:
+        signed = sign * value
+        if best == math.inf or signed < best - schedule.threshold * abs(best):
+            best, waited = signed, 0
+        else:
+            waited += 1
+        if waited > schedule.patience:
+            waited, reduced = 0, reduced + 1
+    return reduced

@@ -100,9 +100,13 @@ class Manifest:
         if entries and entries[-1].step == before_next.steps:
             self._write([*entries[:-1], replace(entries[-1], before=before_next)])
 
-    def reopen_phase(self) -> None:
-        """Let the only phase of a run continue after its end."""
-        self._write([replace(e, before=Progress()) for e in self.entries()])
+    def reopen_phase(self, at: Entry) -> None:
+        """Let the only phase of a run continue from the checkpoint ``at``; remove later ones."""
+        entries = self.entries()
+        kept = entries[: [e.file for e in entries].index(at.file) + 1]
+        self._write([replace(e, before=Progress()) for e in kept])
+        for dropped in entries[len(kept) :]:
+            (self.folder / dropped.file).unlink(missing_ok=True)
 
     def remove(self, file: str) -> None:
         self._write([e for e in self.entries() if e.file != file])
@@ -135,8 +139,12 @@ class Manifest:
     def best(self, monitor: str, mode: Literal["min", "max"]) -> Entry | None:
         return best_of(self.entries(), monitor, mode)
 
-    def newest_that_verifies(self) -> Entry | None:
+    def newest_that_verifies(
+        self, accepts: Callable[[Entry], bool] = lambda entry: True
+    ) -> Entry | None:
         """Return the newest undamaged checkpoint, or None; damaged ones are named in the log.
+
+        Those that ``accepts`` refuses are passed over.
 
         Raises:
             CheckpointError: this user may not read one. It need not be damaged, and a run that went
@@ -149,7 +157,8 @@ class Manifest:
                 if isinstance(error.__cause__, PermissionError):
                     raise
                 log.warning("%s; the one before it is used", error)
-            else:
+                continue
+            if accepts(entry):
                 return entry
         return None
 

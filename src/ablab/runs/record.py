@@ -63,6 +63,8 @@ class RunRecord:
     device: str | None = None
     deterministic: bool | None = None
     parameters: int | None = None
+    # of each phase that has begun: the classes of its optimisers, its schedule, its groups
+    optimizers: dict[str, dict[str, Any]] = field(default_factory=dict)
     data: str | None = None
     data_parts: dict[str, dict[str, Any]] = field(default_factory=dict)  # rows and digest of each
     data_resumes: str | None = None  # where the data go on after a run was killed

@@ -1,7 +1,9 @@
 """Continue a run: with the config and the data it began with, and longer where that is possible.
 
-A schedule other than ``constant`` is a function of the run's whole length: a longer run would have
-had other learning rates from its first step, so it is a new run and no continued one.
+Most schedules are functions of the run's whole length: a longer run would have had other learning
+rates from its first step, so it is a new run and no continued one. With others (``constant``, the
+stable part of ``warmup_stable_decay``) it has the same rates up to a step, and can be continued
+from a checkpoint up to there.
 """
 
 import io
@@ -14,10 +16,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ablab.config.check import check
-from ablab.config.schema import Config, Constant
+from ablab.config.schema import Config
 from ablab.config.written import leaves
 from ablab.errors import RunFolderError, first_line
-from ablab.runs.checkpoints import Manifest
+from ablab.optim.schedules import steps_in_common
+from ablab.runs.checkpoints import Entry, Manifest, load_checkpoint
 from ablab.runs.identity import config_hash, identity
 from ablab.runs.record import CONFIG_FILE, FILE_NAME, RunRecord, is_section
 from ablab.safety.atomic_files import read_file
@@ -98,14 +101,59 @@ def _part(part: dict[str, Any] | None) -> str:
 def refuse_to_lengthen(record: RunRecord, config: Config, epochs: int) -> None:
     """Raise RunFolderError if a run of ``epochs`` epochs would not continue this one."""
     if reason := _reason_against(record, config, epochs):
-        said = [o for o in record.overrides if not o.startswith("trainer.max_epochs=")]
-        new = shlex.join(["python", "train.py", *said, f"trainer.max_epochs={epochs}"])
-        raise RunFolderError(f"trainer.max_epochs: {reason}\na new run: {new}")
+        raise _no_longer(record, epochs, reason)
 
 
-def lengthen(folder: Path, record: RunRecord, epochs: int) -> Config:
-    """Extend the run to ``epochs`` in its record and its list of checkpoints; return its config."""
-    Manifest(folder / "checkpoints").reopen_phase()
+def checkpoint_to_lengthen(
+    folder: Path, record: RunRecord, config: Config, epochs: int
+) -> Entry | None:
+    """Return the newest checkpoint from which the run can be continued to ``epochs``.
+
+    Returns:
+        None if the run has no undamaged checkpoint at all.
+
+    Raises:
+        RunFolderError: up to each of its checkpoints a run of ``epochs`` would have had other
+            learning rates.
+    """
+    manifest = Manifest(folder / "checkpoints")
+    common = 0
+
+    def has_the_same_rates(entry: Entry) -> bool:
+        nonlocal common
+        (state,) = load_checkpoint(manifest.folder / entry.file)["lr_schedulers"]
+        before, now = state["total_steps"], config.trainer["max_epochs"]
+        common = steps_in_common(config.schedule, before, before // now * epochs)
+        return state["last_epoch"] <= common
+
+    entry = manifest.newest_that_verifies(has_the_same_rates)
+    if entry is None and manifest.newest_that_verifies() is not None:
+        since = "the first step" if common <= 1 else f"step {common}"
+        raise _no_longer(
+            record,
+            epochs,
+            f"schedule {config.schedule.name} is a function of the run's length; over {epochs} "
+            f"epochs the learning rates would be others from {since} on, which is before every "
+            f"checkpoint, so the run cannot be continued to there (with schedule=constant it "
+            f"could)",
+        )
+    return entry
+
+
+def _no_longer(record: RunRecord, epochs: int, reason: str) -> RunFolderError:
+    said = [o for o in record.overrides if not o.startswith("trainer.max_epochs=")]
+    new = shlex.join(["python", "train.py", *said, f"trainer.max_epochs={epochs}"])
+    return RunFolderError(f"trainer.max_epochs: {reason}\na new run: {new}")
+
+
+def lengthen(folder: Path, record: RunRecord, epochs: int, resume: Entry | None) -> Config:
+    """Extend the run to ``epochs`` in its record and its list of checkpoints; return its config.
+
+    Args:
+        resume: the checkpoint from which it is continued; those after it are removed.
+    """
+    if resume is not None:
+        Manifest(folder / "checkpoints").reopen_phase(resume)
     record.config["trainer"]["max_epochs"] = epochs
     record.config_hash = config_hash(record.config)
     others = [o for o in record.overrides if not o.startswith("trainer.max_epochs=")]
@@ -125,12 +173,6 @@ def _reason_against(record: RunRecord, config: Config, epochs: int) -> str | Non
         return "it is not what ends this run"
     if epochs < now:
         return f"the run has {now} epochs; it can be continued to more, not to {epochs}"
-    if not isinstance(config.schedule, Constant):
-        return (
-            f"schedule {config.schedule.name} is a function of the run's whole length; over "
-            f"{epochs} epochs instead of {now} the learning rates would be others from the first "
-            f"step on, so the run cannot be continued to there (with schedule=constant it could)"
-        )
     if record.status == "done" and (record.epochs or 0) < now:
         return f"the run stopped early, after epoch {record.epochs} of {now}, and would again"
     return None

@@ -20,10 +20,12 @@ from ablab.runs.checkpoints import AtomicCheckpointIO, Progress
 from ablab.safety.signals import Interruption
 from ablab.trackers import LoggerTracker, Tracker, build_tracker
 from ablab.training import terminal_tables
+from ablab.training.averaged_weights import AveragedWeights
 from ablab.training.checkpointing import RunCheckpoints
 from ablab.training.metrics import build_metric, sizes_for_metrics
 from ablab.training.module import SupervisedModule
 from ablab.training.phases import PhasePlan
+from ablab.training.plateau import PlateauFollowed
 from ablab.training.ranks import launched_by
 from ablab.training.steps import GradientClipping
 from ablab.training.trial import check_fits, own_sizes, refuse_smaller_sizes
@@ -135,7 +137,7 @@ def build_trainer(
     build = instantiate({**_within(folder, of_trainer), **options}, _convert_="all")
     try:
         trainer = build(
-            callbacks=[*callbacks, epoch_lines, checkpoints],
+            callbacks=[*callbacks, PlateauFollowed(), AveragedWeights(), epoch_lines, checkpoints],
             logger=trackers,
             plugins=[AtomicCheckpointIO({checkpoints.folder: checkpoints.retained}), launched_by()],
             default_root_dir=folder,

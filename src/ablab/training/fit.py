@@ -1,14 +1,15 @@
 """The fit of a run: its phases, the test, and what was learned."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ablab import terminal
 from ablab.data.contract import RunDataModule
-from ablab.optim.groups import plan_parameters
+from ablab.optim.optimizers import build_optimizer, describe_groups, describe_optimizers
 from ablab.runs.checkpoints import Entry, Manifest, Progress
 from ablab.runs.find import chosen_checkpoint
 from ablab.training import terminal_tables
@@ -95,7 +96,7 @@ def _train(
     phases = plan_phases(run.config)
     for phase in phases:  # so that a fault of the last one shows before the first is trained
         model.freeze_to(phase.freeze_to, train_norm=phase.train_norm)
-        plan_parameters(model, phase.optim)
+        build_optimizer(model, phase.optim)
     launchers = []  # the launcher of the first phase starts the processes of all phases
     for phase in phases[before.phase :]:
         before = _train_phase(run, data, model, phase, before, path, launchers, lines)
@@ -125,6 +126,7 @@ def _train_phase(
         torch.are_deterministic_algorithms_enabled()
         and not torch.is_deterministic_algorithms_warn_only_enabled()
     )
+    trainer.callbacks.append(_OptimizersRecorded(run, phase))  # pyright: ignore[reportAttributeAccessIssue]
     model.begin_phase(phase, before)
     data.begin_phase(before.epochs, phase.steps.batches_per_execution)
     with run.timed("fit"):
@@ -137,6 +139,23 @@ def _train_phase(
     if trainer.should_stop and trainer.current_epoch < (trainer.max_epochs or 0):
         terminal.say(f"{phase.name}: stopped early, after epoch {trainer.current_epoch}")
     return Progress(before.phase + 1, model.total_steps, model.total_epochs)
+
+
+class _OptimizersRecorded(Callback):
+    """Write into the record of a run what a phase trains with, as it was built."""
+
+    def __init__(self, run: Run, phase: PhasePlan) -> None:
+        self.run, self.phase = run, phase
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        (optimizer,) = trainer.optimizers
+        self.run.record.optimizers[self.phase.name] = {
+            "classes": describe_optimizers(optimizer),
+            "schedule": self.phase.schedule.name,
+            "groups": [asdict(row) for row in describe_groups(optimizer)],
+        }
+        if is_main_process():
+            self.run.record.write(self.run.folder)  # a killed run goes on in a later phase
 
 
 def _choose_checkpoint(run: Run) -> Entry:

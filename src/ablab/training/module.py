@@ -15,7 +15,7 @@ from ablab.data.batches import Executions
 from ablab.errors import CheckpointError, ConfigError
 from ablab.optim.decay import weight_penalty
 from ablab.optim.optimizers import build_optimizer
-from ablab.optim.schedules import GroupScheduler, momentum_of
+from ablab.optim.scheduler import GroupScheduler, build_scheduler, momentum_of
 from ablab.runs.checkpoints import Progress
 from ablab.training.freezing import freeze_to, frozen_batch_norms
 from ablab.training.measured import MeasuredModule
@@ -107,7 +107,7 @@ class SupervisedModule(MeasuredModule):
         optimizer = build_optimizer(self, self.phase.optim)
         if not math.isfinite(self.trainer.estimated_stepping_batches):  # makes the loader
             raise ConfigError("trainer: a schedule needs an end; set trainer.max_epochs")
-        scheduler = GroupScheduler(optimizer, self.phase.schedule, self.steps_of_the_fit())
+        scheduler = build_scheduler(optimizer, self.phase.schedule, self.steps_of_the_fit())
         return {
             "optimizer": optimizer,
             "lr_scheduler": scheduler,

@@ -7,7 +7,7 @@ DDP, which registers gradients when it wraps the model, nothing else would be ri
 
 from dataclasses import dataclass
 
-from ablab.config.schema import Config, Optim, Phase, Schedule
+from ablab.config.schema import Config, Optim, Phase, Plateau, Schedule
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class PhasePlan:
 def plan_phases(config: Config) -> list[PhasePlan]:
     """Return the phases in their order; a config without any has one, over all parameters."""
     if not config.phases:
-        return [PhasePlan("fit", None, 0, True, config.optim, config.schedule, _steps(config))]
+        schedule = _schedule(config, config.schedule)
+        return [PhasePlan("fit", None, 0, True, config.optim, schedule, _steps(config))]
     return [_plan(config, name, phase) for name, phase in config.phases.items()]
 
 
@@ -58,9 +59,20 @@ def _plan(config: Config, name: str, phase: Phase) -> PhasePlan:
         phase.freeze_to,
         phase.train_norm,
         config.optim.model_copy(update=changed),
-        phase.schedule or config.schedule,
+        _schedule(config, phase.schedule or config.schedule),
         _steps(config),
     )
+
+
+def _schedule(config: Config, schedule: Schedule) -> Schedule:
+    """Return the schedule; a plateau without a monitor follows the objective."""
+    if not isinstance(schedule, Plateau):
+        return schedule
+    followed = {
+        "monitor": schedule.monitor or config.monitor,
+        "mode": schedule.mode or config.objective.mode,
+    }
+    return schedule.model_copy(update=followed)
 
 
 def _steps(config: Config) -> StepPlan:

@@ -16,7 +16,12 @@ from ablab.errors import RunFolderError
 from ablab.runs.checkpoints import Manifest, Progress
 from ablab.runs.find import saved_config
 from ablab.runs.record import FILE_NAME, RunRecord
-from ablab.runs.resume import lengthen, refuse_changes, refuse_to_lengthen
+from ablab.runs.resume import (
+    checkpoint_to_lengthen,
+    lengthen,
+    refuse_changes,
+    refuse_to_lengthen,
+)
 from ablab.safety.atomic_files import is_there, remove_leftovers
 from ablab.safety.folder_lock import locked
 from ablab.safety.signals import Interruption
@@ -116,19 +121,23 @@ def _continue_recorded(
     run = Run(folder, config, record, interruption)
     if record.status == "planned":
         return _fit_new(run)
-    resume = Manifest(folder / "checkpoints").newest_that_verifies()
+    resume = (
+        Manifest(folder / "checkpoints").newest_that_verifies()
+        if longer is None
+        else checkpoint_to_lengthen(folder, record, config, longer)
+    )
     if resume is None:
         terminal.say(
             f"continuing {folder} from the beginning: it has no undamaged checkpoint", whole=True
         )
         record.data_parts = {}  # nothing is left of what its former rows have taught
         if longer is not None:
-            run.config = lengthen(folder, record, longer)
+            run.config = lengthen(folder, record, longer, None)
         return _fit_new(run)
     terminal.say(f"continuing {folder} at step {resume.step}", whole=True)
     data = run.read_data()  # here, so that other rows are refused before the run is changed
     if longer is not None:
-        run.config = lengthen(folder, record, longer)
+        run.config = lengthen(folder, record, longer, resume)
         resume = replace(resume, before=Progress())  # its only phase is open again
     with run.recorded():
         return fit(run, data, resume)

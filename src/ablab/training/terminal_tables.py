@@ -19,13 +19,17 @@ from ablab.training.phases import PhasePlan
 @rank_zero_only
 def show_groups(phase: PhasePlan, optimizer: Optimizer) -> None:
     """Print the parameter groups of a phase: their rates, their weight decay, what is frozen."""
-    title = f"{phase.name}: {phase.optim.name}, schedule {phase.schedule.name}"
+    title = f"{phase.name}: {phase.optim.label}, schedule {phase.schedule.name}"
     table = Table(title=as_cell(title), title_justify="left")
-    for column in ("group", "parameters", "lr", "weight decay", "frozen"):  # 80 columns hold them
-        table.add_column(column, justify="left" if column == "group" else "right", no_wrap=True)
-    for row in describe_groups(optimizer):
+    rows = describe_groups(optimizer)
+    several = len({row.optimizer for row in rows}) > 1
+    texts = ("group", "optimiser") if several else ("group",)
+    for column in (*texts, "parameters", "lr", "weight decay", "frozen"):  # 80 columns hold them
+        table.add_column(column, justify="left" if column in texts else "right", no_wrap=True)
+    for row in rows:
         table.add_row(
             as_cell(row.name),
+            *([as_cell(row.optimizer)] if several else []),
             f"{row.parameters:,}",
             f"{row.lr:.3g}",
             f"{row.weight_decay:.3g} {row.mode}" if row.weight_decay else "none",

@@ -119,7 +119,21 @@ REFUSED = {
     "optim.betas=[0.9": ["optim.betas=[0.9: cannot be read as KEY=VALUE"],
     "optim.lr=" + "[" * 1500 + "]" * 1500: ["nested too deeply"],
     # as is usual elsewhere
-    "optim._target_=torch.optim.AdamW": ["optim._target_", "there is", "weight_decay"],
+    "optim._target_=torch.optim.NAdm": ["optim._target_", "'torch.optim.NAdam'"],
+    "optim._target_=torch.optim.LBFGS": ["optim.betas", "optim=own"],
+    "optim={_target_: torch.optim.LBFGS, lr: 1, weight_decay: {mode: none}}": ["closure"],
+    "optim={_target_: torch.nn.Linear, lr: 1, weight_decay: {mode: none}}": ["no Optimizer"],
+    "optim={_target_: torch.optim.NAdam, lr: 1, weight_decay: {mode: none}, beats: [0, 0]}": [
+        "'optim.betas'"
+    ],
+    "optim={_target_: torch.optim.AdamW, lr: 1, weight_decay: 0.1}": ["optim.weight_decay"],
+    "optim.rules=[{match: {role: wait}, lr: 2}]": ["optim.rules.0.match.role", "'weight'"],
+    "optim.rules=[{match: {name: '('}, lr: 2}]": ["optim.rules.0.match.name", "expression"],
+    "optim.rules=[{match: {}, optimizer: {_target_: torch.optim.Muon, lr: 1}}]": ["rules.N.lr"],
+    "optim.lr_spread={_target_: toy.models.Net}": ["optim.lr_spread", "lr, names"],
+    "schedule={_target_: torch.optim.lr_scheduler.StepLR}": ["step, total_steps"],
+    "schedule={name: linear, warmup: 1.5}": ["schedule.warmup", "whole number of steps"],
+    "schedule=plateau": ["schedule", "data.validation_fraction=0.1"],
     "model={_target_: toy.models.Net}": ["model.n_factors", "n_hidden"],
     "trainer.limit_val_batches=0.5": ["trainer.limit_val_batches", "number of batches"],
     # what Lightning takes and ignores, or fails with later

@@ -26,9 +26,21 @@ class Reference:
     def step(self, gradient: Tensor, lr: float) -> None:
         theta, lam = self.theta, self.decay
         g = gradient + {"l2": lam, "l2_loss": 2 * lam}.get(self.mode, 0.0) * theta
-        shrink = {"decoupled": lr * lam, "independent": lr / self.base_lr * lam}
-        theta = theta * (1 - shrink.get(self.mode, 0.0))
+        shrink = {
+            "decoupled": lr * lam,
+            "independent": lr / self.base_lr * lam,
+            "corrected": lr**2 / self.base_lr * lam,
+        }
         self.steps += 1
+        if self.mode == "cautious":
+            update = self._update(theta, g, lr)
+            agree = (update * theta >= 0).to(theta.dtype)
+            self.theta = theta - update - lr * lam * agree * theta
+            return
+        theta = theta * (1 - shrink.get(self.mode, 0.0))
+        self.theta = theta - self._update(theta, g, lr)
+
+    def _update(self, theta: Tensor, g: Tensor, lr: float) -> Tensor:
         zero = torch.zeros_like(theta)
         if self.optimizer == "adam":
             beta1, beta2 = self.betas
@@ -37,12 +49,11 @@ class Reference:
             self.state = {"m": m, "v": v}
             m_hat = m / (1 - beta1**self.steps)
             root = v.sqrt() / (1 - beta2**self.steps) ** 0.5
-            self.theta = theta - lr * m_hat / (root + self.eps)
-            return
+            return lr * m_hat / (root + self.eps)
         if self.optimizer == "rmsprop":
             v = self.alpha * self.state.get("v", zero) + (1 - self.alpha) * g**2
             self.state["v"] = v
             g = g / (v.sqrt() + self.eps)
         b = self.momentum * self.state.get("b", zero) + g
         self.state["b"] = b
-        self.theta = theta - lr * (g + self.momentum * b if self.nesterov else b)
+        return lr * (g + self.momentum * b if self.nesterov else b)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from ablab.config import schema
 from ablab.config.schema import OneCycle, WeightDecay
 from ablab.optim.optimizers import build_optimizer
-from ablab.optim.schedules import GroupScheduler
+from ablab.optim.scheduler import GroupScheduler
 from ablab.training.module import SupervisedModule
 
 pytestmark = [

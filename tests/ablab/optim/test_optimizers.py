@@ -16,7 +16,7 @@ from ablab.optim.decay import weight_penalty
 from ablab.optim.optimizers import build_optimizer, describe_groups
 from tests.ablab.optim.reference import Reference
 
-MODES = ["none", "l2_loss", "l2", "decoupled", "independent"]
+MODES = ["none", "l2_loss", "l2", "decoupled", "independent", "corrected", "cautious"]
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"name": "sgd"},
     "momentum": {"name": "sgd", "momentum": 0.9},

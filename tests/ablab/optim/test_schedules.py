@@ -11,7 +11,8 @@ from ablab.config import schema
 from ablab.config.schema import Constant, Cosine, OneCycle, Schedule, Step, WeightDecay
 from ablab.errors import CheckpointError, ConfigError
 from ablab.optim.optimizers import build_optimizer
-from ablab.optim.schedules import GroupScheduler, lr, momentum, momentum_of
+from ablab.optim.scheduler import GroupScheduler, momentum_of
+from ablab.optim.schedules import lr, momentum
 
 ONE_CYCLE = OneCycle(name="one_cycle")
 LINEAR = OneCycle(name="one_cycle", up="linear")
@@ -177,7 +178,12 @@ def test_a_loaded_schedule_goes_on_bitwise(schedule: Schedule) -> None:
 
 
 def test_another_schedule_or_length_is_refused() -> None:
-    state = GroupScheduler(adam(), ONE_CYCLE, 20).state_dict()
+    optimizer = adam()
+    scheduler = GroupScheduler(optimizer, ONE_CYCLE, 20)
+    for _ in range(2):
+        optimizer.step()
+        scheduler.step()
+    state = scheduler.state_dict()
     for schedule, total in ((ONE_CYCLE, 30), (Constant(name="constant"), 20)):
         with pytest.raises(CheckpointError, match="over 20 steps"):
             GroupScheduler(adam(), schedule, total).load_state_dict(state)

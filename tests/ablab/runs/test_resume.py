@@ -114,7 +114,7 @@ def test_a_run_whose_lengthening_was_stopped_between_its_writes_can_be_continued
     assert (copy / "config.yaml").read_bytes() == (whole / "config.yaml").read_bytes()
 
 
-@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "step"])
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "linear"])
 def test_other_schedules_have_one_length(tmp_path: Path, schedule: str) -> None:
     launch([*CONSTANT, f"schedule={schedule}", "trainer.limit_train_batches=2"], tmp_path)
     before = (tmp_path / "run.json").read_bytes()
@@ -124,6 +124,24 @@ def test_other_schedules_have_one_length(tmp_path: Path, schedule: str) -> None:
     assert command.startswith("a new run: python train.py trainer.accelerator=cpu ")
     assert command.endswith(" trainer.limit_train_batches=2 trainer.max_epochs=4")
     assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_schedule_with_a_stable_part_becomes_longer_from_there(tmp_path: Path) -> None:
+    """Of a finished run that is a checkpoint from before its decay."""
+    stable = [
+        *(*CONSTANT, "schedule=warmup_stable_decay", "schedule.warmup=3", "schedule.decay=0.4"),
+        *("checkpoints.keep=9", "trainer.limit_train_batches=4"),
+    ]
+    launch([*stable, "trainer.max_epochs=4"], tmp_path / "whole")
+    launch(stable, tmp_path / "parts")
+    go_on(tmp_path / "parts", "trainer.max_epochs=4")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert [e.step for e in Manifest(tmp_path / "parts" / "checkpoints").entries()] == [
+        4,
+        8,
+        12,
+        16,
+    ]
 
 
 @pytest.mark.parametrize(

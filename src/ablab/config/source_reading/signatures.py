@@ -92,6 +92,31 @@ def signature_of(target: str) -> Signature:
     return replace(signature, module=module.name, bases=bases)
 
 
+def method_signature(target: str, name: str) -> Signature | None:
+    """Return what a method of the class ``target`` takes; None if neither it nor a base has one.
+
+    Raises:
+        TargetNotFoundError: there is no such module, or nothing of that name in it.
+    """
+    module_name, _, class_name = target.rpartition(".")
+    module, node = definition_of(module_name, class_name)
+    return _method_signature(module, node, name) if isinstance(node, ast.ClassDef) else None
+
+
+def _method_signature(module: Module, node: ast.ClassDef, name: str) -> Signature | None:
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef) and method.name == name:
+            return _function_signature(module, method, is_method=True)
+    for base in node.bases:
+        try:
+            found = _method_signature(*base_class(module, base), name)
+        except TargetNotFoundError:  # The base is computed or compiled.
+            continue
+        if found is not None:
+            return found
+    return None
+
+
 def docstring_of(target: str) -> str:
     """Return the docstring of a class or function, "" if it has none.
 

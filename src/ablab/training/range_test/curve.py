@@ -81,7 +81,7 @@ def find_lr(
         raise ConfigError("lr_find: every parameter of the model is frozen; nothing would learn")
     optimizer = build_optimizer(trial, optim)
     groups = optimizer.param_groups
-    base_lr = groups[-1]["base_lr"]
+    base_lr = groups[-1]["base_lr"]  # of the last layer group: rules come before it
     ratios = [group["base_lr"] / base_lr for group in groups]
     lrs: list[float] = []
     losses: list[float] = []

@@ -31,7 +31,7 @@ def report_curve(curve: LrCurve, config: Config, phase: PhasePlan, folder: Path)
     suggestion = suggest(curve)
     _write_csv(curve, folder / CURVE_FILE)
     of_phase = f", phase {phase.name}" if config.phases else ""
-    title = f"{config.name}{of_phase}: range test with {phase.optim.name}"
+    title = f"{config.name}{of_phase}: range test with {phase.optim.label}"
     plot_curve(curve, suggestion, title, folder / PLOT_FILE)
     end = "diverged" if curve.diverged else "reached the last rate"
     terminal.say(
