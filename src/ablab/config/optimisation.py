@@ -86,7 +86,7 @@ def _optimizer_faults(
     faults = [f"{path}.{key}: {why}" for key, why in _TAKEN.items() if key in node]
     given = {key: value for key, value in node.items() if key not in _TAKEN}
     faults += check_node(path, given, values, (OPTIMIZER,), complete=False)
-    if faults:
+    if any(fault.startswith(f"{path}._target_") for fault in faults):
         return faults
     signature = component_signature(target)
     lacking = sorted(signature.required - set(node) - {"params", "lr"})
