@@ -204,7 +204,11 @@ CASES = [
     ),
     Case("a table that is not there", [*OWN_TABLE, "data.target=y"]),
     Case("a table without its target", [*OWN_TABLE, "data.target=y"], _table("a,b\n1,2\n3,4\n")),
-    Case("words for a target", [*OWN_TABLE, "data.target=y"], _table("a,y\n1,few\n2,many\n")),
+    Case(
+        "classes for an objective of numbers",
+        [*OWN_TABLE, "data.target=y"],
+        _table("a,y\n" + "".join(f"{i % 7}.5,{('few', 'many')[i % 2]}\n" for i in range(40))),
+    ),
     Case(
         "a word among numbers",
         [*OWN_TABLE, "data.target=y"],

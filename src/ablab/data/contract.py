@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
+
+from ablab.errors import DataError
 
 Resumes = Literal["exact in mid-epoch", "from the epoch's start"]
 NOT_FINGERPRINTED = "not fingerprinted"
@@ -125,6 +128,17 @@ class RunDataModule(LightningDataModule):
     def test_table(self) -> dict[str, Sequence[Any]]:
         """Return columns that describe the test rows, in the order of the test part."""
         return {}
+
+    def predict_from(self, path: Path) -> None:
+        """Make the rows of another file those that are predicted, and those of ``test_table``.
+
+        Raises:
+            DataError: it cannot be read, or these data do not come from such a file.
+        """
+        raise DataError(
+            f"data.path: {type(self.own).__name__} reads no new rows; leave it out, and the test "
+            f"part is predicted"
+        )
 
     def class_names(self, n_classes: int) -> list[str]:
         """Return the names of the classes, in the order of a classifier's output columns."""

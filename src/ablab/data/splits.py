@@ -55,6 +55,32 @@ def hold_out(
     return rows[~held], rows[held]
 
 
+def split_fold(
+    labels: Indices,
+    *,
+    n_folds: int,
+    fold: int,
+    validation_fraction: float,
+    seed: int,
+    last: bool = False,
+) -> dict[str, Indices]:
+    """Return the parts of which "test" is number ``fold`` (from 0) of ``n_folds`` equal parts.
+
+    Args:
+        labels: the class of each row; each part has an equal share of every class.
+        n_folds, fold: the test part.
+        validation_fraction: the share of the other rows that becomes "val".
+        seed: draws the parts, and the validation rows.
+        last: take blocks of rows instead of drawing them, and the last rows as "val".
+    """
+    if last:
+        folds = np.arange(len(labels)) * n_folds // len(labels)
+    else:
+        folds = stratified_folds(labels, n_folds, seed) - 1
+    train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+    return with_validation(train, test, validation_fraction, seed, last=last)
+
+
 def stratified_folds(labels: Indices, n_folds: int, seed: int) -> Indices:
     """Return the fold of each row, 1 to ``n_folds``; each has an equal share of every class."""
     random = np.random.default_rng(seed)

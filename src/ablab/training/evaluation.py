@@ -77,18 +77,28 @@ def test_again(config: Config, folder: Path) -> None:
 
 
 def predict(config: Config, folder: Path) -> None:
-    """Write ``predictions.csv``: for each test row the data's own columns and ``prediction``."""
-    model, data = _load_with_same_rows(config, folder)
+    """Write ``predictions.csv``: for each test row the data's own columns and ``prediction``.
+
+    Where ``data.path`` is another file than that of the run, and that one is still there, the rows
+    of the other file are predicted, and written to ``predictions_NAME.csv``.
+    """
+    saved, new = saved_config(folder), config.data.get("path")
+    if new == saved.data.get("path") or not Path(saved.data["path"]).exists():
+        new = None  # The file has been moved, if anything.
+    model, data = _load_with_same_rows(config if new is None else saved, folder)
+    if new is not None:
+        data.predict_from(Path(new))
     batches = evaluator_for(config).predict(model, datamodule=data)
     columns = {**data.test_table(), **data.prediction_columns(torch.cat(batches))}  # type: ignore[arg-type]
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    path = folder / "predictions.csv"
+    path = folder / ("predictions.csv" if new is None else f"predictions_{Path(new).stem}.csv")
     with clear_write_errors(path), atomic_write(path) as file:
         file.write(text.getvalue().encode())
-    terminal.say(f"{len(columns['prediction'])} predictions: {path}", whole=True)
+    rows = len(next(iter(columns.values())))
+    terminal.say(f"{rows} predictions: {path}", whole=True)
 
 
 def test_metrics(config: Config, model: SupervisedModule, data: RunDataModule) -> dict[str, float]:

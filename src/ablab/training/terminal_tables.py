@@ -50,14 +50,15 @@ def show_test(
     """
     every, metrics = metrics, {name: v for name, v in metrics.items() if "/" not in name}
     more = len(every) - len(metrics)
-    caption = f"{more} more numbers stand in run.json, under metrics.test" if more else None
-    table = Table(caption=caption, caption_justify="left")
+    table = Table()
     table.add_column("on the test part")
     for name in metrics:
         table.add_column(as_cell(name), justify="right")
     for label, values in {model: metrics, **baselines}.items():
         table.add_row(as_cell(label), *(f"{values[m]:.4f}" if m in values else "" for m in metrics))
     console().print(table)
+    if more:
+        say(f"{more} more numbers are in run.json, under metrics.test")
 
 
 @rank_zero_only

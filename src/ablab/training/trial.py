@@ -82,7 +82,8 @@ def try_out(config: Config, model: SupervisedModule, data: RunDataModule) -> Non
             f"({first_line(error)})"
         ) from error
     try:
-        with torch.no_grad():
+        # What torch warns of here is an error a line later, or would warn again in training.
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
             loss = model.loss_function(output, target)
             model.evaluation_metrics.update(model.activation(output), target)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:

@@ -44,6 +44,8 @@ class EntityEmbedding(SupervisedModule):
         batch_norm: whether continuous columns and hidden layers are normalised over the batch.
         y_range: ends of a sigmoid on the output, in the units that the loss takes: logs under
             ``SquaredLogError``; None for a linear output.
+        n_classes: number of classes, for logits of them; n_targets: number of columns that are
+            predicted. Without either the output is one number a row.
 
     Raises:
         ConfigError: ``layers`` and ``dropouts`` differ in length, or there is no column.
@@ -59,6 +61,8 @@ class EntityEmbedding(SupervisedModule):
         embedding_size_rule: Literal[2018, "later"] = "later",
         batch_norm: Flag = True,
         y_range: tuple[Number, Number] | None = None,
+        n_classes: Count | None = None,
+        n_targets: Count | None = None,
     ) -> None:
         super().__init__()
         if len(layers) != len(dropouts):
@@ -75,7 +79,8 @@ class EntityEmbedding(SupervisedModule):
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         normalised = batch_norm and n_continuous > 0
         self.continuous_norm = nn.BatchNorm1d(n_continuous) if normalised else nn.Identity()
-        widths = [sum(sizes) + n_continuous, *layers, 1]
+        self.one_number = n_classes is None and n_targets is None
+        widths = [sum(sizes) + n_continuous, *layers, n_classes or n_targets or 1]
         blocks: list[nn.Module] = []
         for index, (before, after) in enumerate(pairwise(widths)):
             if index > 0:
@@ -101,7 +106,11 @@ class EntityEmbedding(SupervisedModule):
         return self.y_range
 
     def forward(self, categories: Tensor, continuous: Tensor) -> Tensor:
-        """categories (B, n_categorical) int64, continuous (B, n_continuous) float32 -> (B,)."""
+        """categories (B, n_categorical) int64, continuous (B, n_continuous) float32 -> (B,).
+
+        Of classes or several targets the output is (B, n_classes) or (B, n_targets).
+        """
         vectors = self.embedding_dropout(self.embed(categories))
         joined = torch.cat([vectors, self.continuous_norm(continuous)], dim=1)
-        return in_range(self.layers(joined).squeeze(1), self.y_range)
+        output = self.layers(joined)
+        return in_range(output.squeeze(1) if self.one_number else output, self.y_range)

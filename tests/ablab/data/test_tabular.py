@@ -220,7 +220,12 @@ def edited(old: str, new: str) -> bytes:
         ("a.csv", GOOD.encode(), {"exclude": ["shp"]}, "data.exclude: .*did you mean 'shop'"),
         ("a.csv", GOOD.encode(), {"categorical": ["y"]}, "data.categorical: 'y' is the target"),
         ("a.csv", GOOD.encode(), {"continuous": ["shop"]}, "'shop': of type String"),
-        ("a.csv", GOOD.encode(), {"target": "shop"}, "'shop': the target is to be a number"),
+        (
+            "a.csv",
+            GOOD.encode(),
+            {"target": "shop", "target_kind": "number"},
+            "target is to be a number",
+        ),
         (
             "a.csv",
             GOOD.encode(),

@@ -98,6 +98,8 @@ def _categories(table: pl.DataFrame, name: str) -> pl.Series:
 
 
 def _index_in(vocabulary: pl.Series, values: pl.Series) -> NDArray[np.int64]:
+    if vocabulary.dtype.is_integer() and values.dtype.is_float():  # of another file; 2.5 is unknown
+        values = values.set(values % 1 != 0, None).cast(vocabulary.dtype)
     numbered = pl.DataFrame({"value": vocabulary, "index": range(1, len(vocabulary) + 1)})
     joined = pl.DataFrame({"value": values}).join(
         numbered, on="value", how="left", maintain_order="left"

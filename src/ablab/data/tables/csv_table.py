@@ -5,27 +5,36 @@ from collections import Counter
 from typing import Literal
 
 import polars as pl
-from polars.exceptions import ComputeError
+from polars.exceptions import ComputeError, PolarsError
 
 from ablab.errors import DataError
 
 Decimal = Literal["point", "comma"]
 
 MISSING = ["", "?", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None"]
+_BOOLEANS = {"true": True, "false": False}
 # What a reader takes for a number: 12, 1.5, 1,5, 1.234,5, 2e-3, 12 %, €12, but no date.
 _LIKE_A_NUMBER = (
     r"^[€$£]? ?[-+]?(\d+|\d*[.,]\d+|\d{1,3}([.,' ]\d{3})+([.,]\d+)?)([eE][-+]?\d+)? ?[%€$£]?$"
 )
 
 
-def parse_csv(text: str, separator: str, missing: list[str], decimal: Decimal) -> pl.DataFrame:
+def parse_csv(
+    text: str,
+    separator: str,
+    missing: list[str],
+    decimal: Decimal,
+    schema: pl.Schema | None = None,
+) -> pl.DataFrame:
     """Return the table with columns of whole numbers, floats, booleans or words.
 
     A column is numeric if all its values are, but for those that stand for a missing one. Blanks
     around a value do not count. A first line ``sep=;``, which Excel writes, names the separator.
+    Columns of ``schema`` get the type that they have there.
 
     Raises:
-        DataError: the names are not unique, or a row has more values than there are names.
+        DataError: the names are not unique, a row has more values than there are names, or a value
+            is not of the type that its column has in ``schema``.
         PolarsError: the text is no CSV file.
     """
     first_line, _, rest = text.partition("\n")
@@ -49,8 +58,49 @@ def parse_csv(text: str, separator: str, missing: list[str], decimal: Decimal) -
         name = name or f"column_{number}"
         if name in columns:
             raise DataError(f"two columns are called '{name}'; rename or remove one of them")
-        columns[name] = _typed(values, decimal)
+        wanted = None if schema is None else schema.get(name)
+        if wanted is None:
+            columns[name] = _typed(values, decimal)
+        elif wanted.is_numeric():
+            columns[name] = _numbers_only(values, _numbers(values, decimal), name)
+        elif wanted == pl.Boolean:
+            read = values.str.to_lowercase().replace_strict(_BOOLEANS, default=None)
+            columns[name] = _numbers_only(values, read.cast(pl.Boolean), name)
+        else:
+            columns[name] = values
+    return with_types(pl.DataFrame(columns), schema or pl.Schema())
+
+
+def with_types(table: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    """Return the table with columns of the types that those of the same name have in ``schema``.
+
+    Raises:
+        DataError: a column cannot have that type.
+    """
+    columns = []
+    for column in table:
+        wanted = schema.get(column.name, column.dtype)
+        if column.dtype.is_float() and wanted.is_integer():  # 2.5 is a number, but no category
+            wanted = wanted if (column.drop_nulls() % 1 == 0).all() else column.dtype
+        try:
+            columns.append(column.cast(wanted))
+        except PolarsError as error:
+            raise DataError(
+                f"column '{column.name}': of type {column.dtype}, which was {wanted} in training"
+            ) from error
     return pl.DataFrame(columns)
+
+
+def _numbers_only(values: pl.Series, read: pl.Series, name: str) -> pl.Series:
+    """Return ``read``. Raise DataError if a value was lost in it."""
+    lost = (read.is_null() & values.is_not_null()).arg_true()
+    if len(lost):
+        kind = "true or false" if read.dtype == pl.Boolean else "a number"
+        raise DataError(
+            f"column '{name}': row {lost[0] + 1} has '{values[lost[0]]}', which is not {kind}, as "
+            f"in the rows that the model has learned from"
+        )
+    return read.alias(name)
 
 
 def other_separator(first_line: str, separator: str) -> str:

@@ -1,35 +1,48 @@
-"""A table of your own, from a CSV or Parquet file."""
+"""A table of your own, from a CSV or Parquet file.
+
+It has over 250 lines since all that can be wrong with a file is refused in one place.
+"""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import polars as pl
+import torch
 from polars.exceptions import NoDataError, PanicException, PolarsError
+from pydantic import Field
 
-from ablab.config.schema import Count, Fraction, Text
+from ablab.config.schema import Count, Fraction, Integer, Text
 from ablab.config.suggestions import suggestion
-from ablab.data.splits import Indices, split_rows
+from ablab.data.batches import TensorLoader
+from ablab.data.splits import Indices, split_fold, split_rows
 from ablab.data.tables.csv_table import (
     MISSING,
     Decimal,
     other_separator,
     parse_csv,
+    with_types,
     word_among_numbers,
 )
-from ablab.data.tables.module import TableDataModule, require_columns
-from ablab.errors import DataError, first_line
+from ablab.data.tables.module import TableDataModule, class_numbers, require_columns
+from ablab.errors import ConfigError, DataError, first_line
 
 
 class Table(TableDataModule):
-    """Predicts a numeric column of a file from its other columns.
+    """Predicts a column of a file, or several, from its other columns.
 
     Args:
         path: a ``.csv`` (UTF-8, names in the first row) or ``.parquet`` file.
-        target: name of the column that is predicted.
+        target: name of the column that is predicted, or a list of the names of columns of numbers.
+        target_kind: ``number`` or ``class``; ``auto``: words and booleans are classes.
         split: ``random`` (drawn by ``split_seed``) or ``last`` (for rows in time order); validation
             rows are held out of the training rows in the same way.
         test_fraction: share of all rows; validation_fraction: share of the rest, 0 for none.
+        folds: instead of ``test_fraction``, the number of equal parts of all rows, of which number
+            ``fold`` (from 0) is the test part. The parts are drawn by ``split_seed``, those of
+            classes with equal shares of each; with ``split=last`` they are blocks of rows.
         categorical, continuous: names of columns; None for those that the other list and
             ``exclude`` leave: words, booleans, and integers with at most ``max_categories``
             different training values are categorical, all other numbers continuous.
@@ -43,7 +56,7 @@ class Table(TableDataModule):
     def __init__(
         self,
         path: Text,
-        target: Text,
+        target: Text | list[Text],
         split: Literal["random", "last"],
         test_fraction: Fraction,
         validation_fraction: Fraction,
@@ -54,6 +67,9 @@ class Table(TableDataModule):
         missing: list[Text] | None = None,
         separator: Text = ",",
         decimal: Literal["point", "comma"] = "point",
+        target_kind: Literal["auto", "number", "class"] = "auto",
+        folds: Annotated[Integer, Field(ge=2)] | None = None,
+        fold: Annotated[Integer, Field(ge=0)] = 0,
     ) -> None:
         super().__init__()
         self.path = Path(path)
@@ -67,56 +83,90 @@ class Table(TableDataModule):
         self.missing = [*MISSING, *(missing or [])]
         self.separator = "\t" if separator == r"\t" else separator  # a shell passes on both
         self.decimal: Decimal = decimal
+        self.target_kind = target_kind
+        self.folds, self.fold = folds, fold
+        if folds is not None and fold >= folds:
+            raise ConfigError(f"data.fold: should be below data.folds={folds} (it is {fold})")
+        if folds is None and fold:
+            raise ConfigError("data.fold: is of no use without data.folds; set data.folds=5, say")
         self.notes: list[str] = []
+        self._new_rows: pl.DataFrame | None = None
 
     def load_table(self) -> tuple[pl.DataFrame, str]:
-        table = self._read()
+        table = self._read(self.path)
         if len(table) == 0:
             raise DataError(f"{self.path}: has no rows")
-        if self.target not in table.columns:
-            raise DataError(
-                f"data.target: {self.path.name} has no column '{self.target}'"
-                f"{suggestion(self.target, table.columns)}"
-                f"{other_separator(self.separator.join(table.columns), self.separator)}"
-            )
+        if not self.targets:
+            raise DataError("data.target: names no column")
+        for target in self.targets:
+            if target not in table.columns:
+                raise DataError(
+                    f"data.target: {self.path.name} has no column '{target}'"
+                    f"{suggestion(target, table.columns)}"
+                    f"{other_separator(self.separator.join(table.columns), self.separator)}"
+                )
         excluded = require_columns(table, self.exclude, self.target, "data.exclude")
         self.table = table.drop(excluded)
-        self._refuse_words_among_numbers([self.target], 0)
+        if self.target_kind != "class":
+            self._refuse_words_among_numbers(self.targets, 0)
         return self.table, str(self.path)
 
-    def _read(self) -> pl.DataFrame:
-        """The file as a table; nothing in it is executed or unpickled."""
-        kind = self.path.suffix.lower()
+    def _read(self, path: Path, schema: pl.Schema | None = None) -> pl.DataFrame:
+        """The file as a table, with columns of the types of ``schema``, or of their values' types.
+
+        Nothing in it is executed or unpickled.
+        """
+        kind = path.suffix.lower()
         if kind not in (".csv", ".parquet"):
             raise DataError(
-                f"data.path: '{self.path.name}' is neither a .csv nor a .parquet file by its name"
+                f"data.path: '{path.name}' is neither a .csv nor a .parquet file by its name"
             )
         if len(self.separator.encode()) != 1:
             raise DataError(f"data.separator: '{self.separator}' is not a single ASCII character")
         try:
             # read here: polars would take stars in a path for a pattern, and fetch a URL
-            content = self.path.read_bytes()
+            content = path.read_bytes()
             if kind == ".parquet":
-                return pl.read_parquet(io.BytesIO(content))
+                table = pl.read_parquet(io.BytesIO(content))
+                return table if schema is None else with_types(table, schema)
             text = content.decode("utf-8-sig")
             if "\n" not in text:  # Excel's CSV for the Macintosh
                 text = text.replace("\r", "\n")
-            return parse_csv(text, self.separator, self.missing, self.decimal)
+            return parse_csv(text, self.separator, self.missing, self.decimal, schema)
         except FileNotFoundError as error:
-            raise DataError(f"data.path: no file {self.path}") from error
+            raise DataError(f"data.path: no file {path}") from error
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{self.path}: is not UTF-8 (byte {error.start:,}); save it with that encoding"
+                f"{path}: is not UTF-8 (byte {error.start:,}); save it with that encoding"
             ) from error
         except NoDataError as error:
-            raise DataError(f"{self.path}: is empty") from error
+            raise DataError(f"{path}: is empty") from error
         except DataError as error:
-            raise DataError(f"{self.path}: {error}") from error
+            raise DataError(f"{path}: {error}") from error
         except (OSError, PolarsError, PanicException) as error:  # the last for damaged Parquet
             told = error.strerror if isinstance(error, OSError) else first_line(error)
-            raise DataError(f"{self.path}: cannot be read: {told}") from error
+            raise DataError(f"{path}: cannot be read: {told}") from error
+
+    def is_class(self, target: pl.Series) -> bool:
+        if self.target_kind == "auto":
+            return super().is_class(target)
+        return self.target_kind == "class"
 
     def split_rows(self, table: pl.DataFrame) -> dict[str, Indices]:
+        if self.folds is not None:
+            if len(table) < 2 * self.folds:
+                raise DataError(f"data.folds: {len(table)} rows are too few for {self.folds} parts")
+            labels = np.zeros(len(table), np.int64)
+            if self.classes is not None:
+                labels, _ = class_numbers(table, self.targets[0])
+            return split_fold(
+                labels,
+                n_folds=self.folds,
+                fold=self.fold,
+                last=self.split == "last",
+                validation_fraction=self.validation_fraction,
+                seed=self.split_seed,
+            )
         return split_rows(
             len(table),
             last=self.split == "last",
@@ -136,7 +186,8 @@ class Table(TableDataModule):
         self._refuse_words_among_numbers(continuous, 0)
         if self.categorical is not None and self.continuous is not None:
             return categorical, continuous
-        rest = [n for n in train.columns if n not in (self.target, *categorical, *continuous)]
+        used = {*self.targets, *categorical, *continuous}
+        rest = [name for name in train.columns if name not in used]
         self._refuse_words_among_numbers(rest, self.max_categories)
         by_values = {name: self._is_categorical(train[name]) for name in rest}
         if self.continuous is None:
@@ -146,7 +197,7 @@ class Table(TableDataModule):
         for name in rest:
             if name in (*categorical, *continuous) and train[name].dtype.is_numeric():
                 self._look_for_an_index(train[name], continuous)
-                if self.table[name].equals(self.table[self.target]):
+                if any(self.table[name].equals(self.table[target]) for target in self.targets):
                     raise DataError(f"column '{name}': is a copy of the target; {_leave_out(name)}")
         return categorical, continuous
 
@@ -195,7 +246,40 @@ class Table(TableDataModule):
         return "; ".join([super().summary(), *self.notes])
 
     def title(self) -> str:
-        return f"{self.path.name}, target {self.target}, split {self.split}"
+        parts = f"split {self.split}"
+        if self.folds is not None:
+            parts = f"fold {self.fold} of {self.folds}, {parts}"
+        return f"{self.path.name}, target {', '.join(self.targets)}, {parts}"
+
+    # -- rows of another file ----------------------------------------------------------------------
+
+    def predict_from(self, path: Path) -> None:
+        """Read other rows, with or without the target, as those that are predicted.
+
+        Raises:
+            DataError: the file cannot be read, or lacks a column that the model needs.
+        """
+        table = self._read(path, self.table.schema)
+        needed = [*self.encoder.vocabularies, *self.encoder.continuous]
+        missing = [name for name in needed if name not in table.columns]
+        if missing:
+            raise DataError(
+                f"data.path: {path.name} lacks the column '{missing[0]}'"
+                f"{suggestion(missing[0], table.columns)}, which the model needs"
+            )
+        if len(table) == 0:
+            raise DataError(f"{path}: has no rows")
+        self._new_rows = table
+        categories, continuous = self.encoder.encode(table)
+        inputs = torch.from_numpy(categories), torch.from_numpy(continuous)
+        self.parts["new"] = (*inputs, torch.zeros(len(table)))  # a prediction needs no target
+
+    def predict_dataloader(self) -> TensorLoader:
+        return self._evaluation_loader("test" if self._new_rows is None else "new")
+
+    def test_table(self) -> dict[str, Sequence[Any]]:
+        table = super().test_table() if self._new_rows is None else self._new_rows.to_dict()
+        return {name: list(column) for name, column in table.items()}
 
 
 def _leave_out(name: str) -> str:
