@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.checks import checked
+from tests.clones import clone_into
 from tests.launch import ROOT
 from tests.lesson5.pages import PAGES, README, Block, blocks_of, commands_of, prints, script_of
 
@@ -116,26 +116,11 @@ def test_the_paths_of_the_tree_exist() -> None:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The repository as a clone has it, with the data that has been fetched before."""
-    folder = tmp_path / "repository"
-    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
-    for path in filter(None, listed.split("\0")):
-        if (ROOT / path).is_file():  # not one that is deleted, and not yet committed as such
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / path, folder / path)
+    folder = clone_into(tmp_path / "repository")
     (ROOT / "data").mkdir(exist_ok=True)
     (folder / "data").symlink_to(ROOT / "data")
-    git("init", "--quiet", cwd=folder)
     (folder / ".git" / "info" / "exclude").write_text("/data\n")
-    git("config", "user.name", "Reader", cwd=folder)
-    git("config", "user.email", "reader@example.org", cwd=folder)
-    git("add", ".", cwd=folder)
-    git("commit", "--quiet", "--message", "A clone", cwd=folder)
     return folder
-
-
-def git(*arguments: str, cwd: Path) -> str:
-    done = subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True)
-    return done.stdout
 
 
 @pytest.mark.slow
