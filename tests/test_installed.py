@@ -1,7 +1,6 @@
 """The engine without the lesson: from a wheel in a new project, and in a clone without it."""
 
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -9,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.clones import clone_into
+
 LESSON = [
     *("src/lesson5", "tests/lesson5", "docs/lesson5", "notebooks"),
     *(f"conf/{group}" for group in ("data", "model", "experiment", "ablation", "interpret")),
@@ -32,16 +32,6 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}"
     return done.stdout
-
-
-def copy_of_the_repository(folder: Path, *, but: list[str] | None = None) -> Path:
-    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
-    left_out = tuple(f"{path}/" for path in but or [])
-    for path in filter(None, listed.split("\0")):
-        if (ROOT / path).is_file() and not path.startswith(left_out):
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / path, folder / path)
-    return folder
 
 
 def wheel_of(source: Path, folder: Path) -> Path:
@@ -67,7 +57,7 @@ def install(wheel: Path, site: Path) -> None:
 
 def test_a_new_project_from_the_wheel_alone(tmp_path: Path) -> None:
     """It trains and its tests pass; with a newer wheel they still do, and nothing was changed."""
-    source = copy_of_the_repository(tmp_path / "source")
+    source = clone_into(tmp_path / "source")
     (tmp_path / "first").mkdir()
     python = environment_with(wheel_of(source, tmp_path / "first"), tmp_path / "environment")
     run(python, "-m", "ablab", "new", "heron", cwd=tmp_path)
@@ -93,7 +83,7 @@ def test_a_new_project_from_the_wheel_alone(tmp_path: Path) -> None:
 def test_the_wheel_holds_the_engine_and_no_lesson(tmp_path: Path) -> None:
     import zipfile
 
-    source = copy_of_the_repository(tmp_path / "source")
+    source = clone_into(tmp_path / "source")
     names = zipfile.ZipFile(wheel_of(source, tmp_path)).namelist()
     assert "ablab/conf/ablab.yaml" in names
     assert "ablab/template/conf/config.yaml" in names
@@ -102,9 +92,15 @@ def test_the_wheel_holds_the_engine_and_no_lesson(tmp_path: Path) -> None:
 
 
 def test_the_engines_tests_pass_in_a_clone_without_the_lesson(tmp_path: Path) -> None:
-    clone = copy_of_the_repository(tmp_path / "clone", but=LESSON)
+    """All are collected, and those of rooms that read configs, packages and records are run.
+
+    The other rooms take minutes, and read nothing of the project but through these.
+    """
+    clone = clone_into(tmp_path / "clone", but=LESSON)
     assert not (clone / "src" / "lesson5").exists()
     path = os.pathsep.join(map(str, (clone / "src", clone)))
-    arguments = ["-q", "-n", "2", "-p", "no:cacheprovider", "tests/ablab"]
-    output = run(sys.executable, "-m", "pytest", *arguments, cwd=clone, PYTHONPATH=path)
+    pytest_here = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    run(*pytest_here, "--collect-only", "tests/ablab", cwd=clone, PYTHONPATH=path)
+    rooms = [f"tests/ablab/{room}" for room in ("command", "config", "report", "runs", "trackers")]
+    output = run(*pytest_here, *rooms, "tests/ablab/test_project.py", cwd=clone, PYTHONPATH=path)
     assert " passed" in output

@@ -1,4 +1,4 @@
-"""What a user can cause and can mend: the message says what, where, and what would be right."""
+"""Errors that a user can fix: the message says what is wrong, where, and what to do."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ class RunFolderError(UserError):
 
 
 class PlanError(UserError):
-    """Not every job of a plan is done; what is done stands."""
+    """Some jobs of a plan are not done; the finished ones are kept."""
 
     exit_status = 1
 

@@ -1,4 +1,4 @@
-"""What an interpretation has found: tables and figures to show, to keep, and to track."""
+"""The result of an interpretation: tables and figures to print, to save and to track."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run shows at the terminal; rank 0 only."""
+"""Print to the terminal, on rank 0 only."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""For a project's own tests: run an experiment for a few steps, in this process."""
+"""Run an experiment for a few steps in this process, for a project's own tests."""
 
 from pathlib import Path
 

@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.checks import checked
+from tests.clones import clone_into
 from tests.launch import ROOT
 from tests.lesson5.pages import PAGES, README, Block, blocks_of, commands_of, prints, script_of
 
@@ -116,30 +116,15 @@ def test_the_paths_of_the_tree_exist() -> None:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The repository as a clone has it, with the data that has been fetched before."""
-    folder = tmp_path / "repository"
-    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
-    for path in filter(None, listed.split("\0")):
-        if (ROOT / path).is_file():  # not one that is deleted, and not yet committed as such
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / path, folder / path)
+    folder = clone_into(tmp_path / "repository")
     (ROOT / "data").mkdir(exist_ok=True)
     (folder / "data").symlink_to(ROOT / "data")
-    git("init", "--quiet", cwd=folder)
     (folder / ".git" / "info" / "exclude").write_text("/data\n")
-    git("config", "user.name", "Reader", cwd=folder)
-    git("config", "user.email", "reader@example.org", cwd=folder)
-    git("add", ".", cwd=folder)
-    git("commit", "--quiet", "--message", "A clone", cwd=folder)
     return folder
 
 
-def git(*arguments: str, cwd: Path) -> str:
-    done = subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True)
-    return done.stdout
-
-
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)  # two cores may have other work
 @pytest.mark.parametrize("page", RUN, ids=name)
 def test_a_reader_who_follows_the_page_gets_there(page: Path, copy: Path) -> None:
     output = ""
@@ -171,7 +156,7 @@ def run(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=200,
+        timeout=600,
         env={**os.environ, "PATH": path, "PYTHONPATH": str(folder / "src")},
         check=False,
     )

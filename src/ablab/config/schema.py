@@ -175,7 +175,7 @@ DecayMode = Literal["none", "l2_loss", "l2", "decoupled", "independent", "cautio
 
 
 class WeightDecay(Section):
-    """What weight decay means (``mode``), how strong it is, and which roles get none (``skip``)."""
+    """The meaning of weight decay (``mode``), its strength, and the roles without it (``skip``)."""
 
     mode: DecayMode
     value: NotNegative = 0.0
@@ -325,7 +325,7 @@ class OneCycle(Section):
 
 
 class Cosine(Section):
-    """From ``lr`` down to ``final_ratio * lr`` over the whole run, along half a cosine."""
+    """A fall from ``lr`` to ``final_ratio * lr`` over the whole run, along half a cosine."""
 
     name: Literal["cosine"]
     final_ratio: Annotated[Number, Field(ge=0, le=1)] = 0.0
@@ -447,7 +447,7 @@ class Phase(Section):
 
 
 class Objective(Section):
-    """What is minimised (``loss``), what is measured, and by which metric runs are compared."""
+    """The loss that is minimised, the metrics, and the metric by which runs are compared."""
 
     loss: Node
     metrics: dict[Name, Node]
@@ -477,7 +477,7 @@ class Loading(Section):
 
 
 class Checkpoints(Section):
-    """When checkpoints are written; the newest ``keep`` and the best one are kept."""
+    """The times at which checkpoints are written; the newest ``keep`` and the best are kept."""
 
     every_n_steps: Count | None = None
     keep: Annotated[Integer, Field(ge=2)] = 2
@@ -537,7 +537,7 @@ class Config(Section):
 
     @property
     def has_validation(self) -> bool:
-        """Whether there may be a validation part, by which checkpoints are chosen.
+        """True if there may be a validation part, by which checkpoints are chosen.
 
         Data that have none, though their config does not say so, are known when they are read.
         """

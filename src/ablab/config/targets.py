@@ -1,4 +1,4 @@
-"""Which classes a config may name by ``_target_``, and what they take."""
+"""Decide which classes a config may name by ``_target_``, and read what they take."""
 
 import difflib
 import os

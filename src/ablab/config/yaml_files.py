@@ -56,7 +56,7 @@ def _refuse_deep(path: Path, text: str, loader: type[yaml.SafeLoader]) -> None:
 
 
 class _Measure:
-    """How many values and levels a node comes to once its aliases are written out."""
+    """Return the number of values and of levels of a node once its aliases are written out."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -174,7 +174,7 @@ class TensorLoader(RowLoader):
 
     @property
     def _permute_at_once(self) -> bool:
-        """Whether to make a permuted copy of the tensors for each epoch.
+        """True if a permuted copy of the tensors is made for each epoch.
 
         It does not pay for large rows, such as images, or for tables that take much memory.
         """

@@ -23,7 +23,7 @@ from ablab.safety.atomic_files import read_file, write_json
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run had done before its current phase: finished phases, optimiser steps, epochs."""
+    """The finished phases, optimiser steps and epochs before the current phase of a run."""
 
     phase: int = 0
     steps: int = 0

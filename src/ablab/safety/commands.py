@@ -1,4 +1,4 @@
-"""What every command but ``train.py`` does around its own work."""
+"""Prepare streams, print errors and set exit statuses, for all commands but ``train.py``."""
 
 import functools
 import os

@@ -13,7 +13,7 @@ from ablab.findings import FOLDER, Findings
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a tracker gets to know of a run before it starts.
+    """The facts of a run that a tracker gets before it starts.
 
     ``config`` is nested and resolved. ``earlier`` holds, by ``name`` of the tracker, the
     ``description`` that an earlier part of the same run left in its record.
@@ -78,7 +78,7 @@ class Tracker(Logger):
 
     @property
     def description(self) -> dict[str, Any]:
-        """What the run record keeps of this tracker; ``mode`` is ``off`` if it tracked nothing."""
+        """This tracker's entry in the run record; its ``mode`` is ``off`` if it tracked nothing."""
         return {}
 
     @property

@@ -111,7 +111,7 @@ def settle_ranks(trainer: Mapping[str, Any]) -> None:
 
 
 def _is_left_over(launcher: _Launcher) -> bool:
-    """Whether srun has started one task, or a shell, in which a run starts its own processes."""
+    """Return whether srun started one task or a shell, where a run starts its own processes."""
     if launcher.name != "srun":
         return False
     in_a_shell = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")  # as Lightning has it
@@ -141,7 +141,7 @@ def _variables_of(launcher: _Launcher, size: int, devices: int) -> tuple[str, ..
 
 
 def _variables_by_hand(devices: int, nodes: int) -> tuple[str, ...]:
-    """Of a process that Lightning has started, or a person as Lightning does."""
+    """Return the checked variables of a process that Lightning, or a person, has started."""
     where = "where LOCAL_RANK is set"
     local = _require("LOCAL_RANK", range(devices), where)
     node = _node(nodes, where)
@@ -153,7 +153,7 @@ def _variables_by_hand(devices: int, nodes: int) -> tuple[str, ...]:
 
 
 def _variables_of_a_machine(devices: int, nodes: int) -> tuple[str, ...]:
-    """Of the first process on one of several machines, which starts the others there."""
+    """Return the checked variables of a machine's first process, which starts the others there."""
     lacking = [n for n in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if not os.environ.get(n)]
     if lacking:
         raise ConfigError(

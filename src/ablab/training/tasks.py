@@ -1,4 +1,4 @@
-"""What each task does: fit, test, predict, or look for a learning rate."""
+"""Carry out a task: fit, test, predict, or look for a learning rate."""
 
 import logging
 import os

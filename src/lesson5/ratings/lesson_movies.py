@@ -64,7 +64,7 @@ WORST = (
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many movies of a list are at the same end of two rankings, and how many by chance.
+    """Count the movies of a list at the same end of two rankings, and those by chance.
 
     ``missed`` are those that the ranking by bias does not have there.
     """

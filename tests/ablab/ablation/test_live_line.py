@@ -13,7 +13,7 @@ SWEEP = [
     "trainer.max_epochs=2",
     "seed=0,1",
     "callbacks.slow._target_=toy.callbacks.Slow",
-    "callbacks.slow.seconds=0.05",
+    "callbacks.slow.seconds=0.03",
 ]
 LIVE = re.compile(r"\[(\d)/2\] seed=(\d)  (starting|epoch \d/2, step \d+)  [\d.]+ s")
 ENDED = re.compile(r"\[(\d)/2\] seed=(\d)  val/rmse [\d.]+  test/rmse [\d.]+  [\d.]+ s")

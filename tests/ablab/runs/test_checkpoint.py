@@ -198,6 +198,7 @@ def write_on_and_on(folder: Path) -> None:
         io.save_checkpoint(content, folder / f"{step}.ckpt")
 
 
+@pytest.mark.slow
 def test_killed_in_mid_write_eight_times_the_newest_listed_is_whole(tmp_path: Path) -> None:
     for attempt in range(8):
         folder = tmp_path / str(attempt)

@@ -87,6 +87,7 @@ def test_a_hostile_environment_changes_nothing(undisturbed: Path, tmp_path: Path
     assert_same_run(only_run(tmp_path), undisturbed)
 
 
+@pytest.mark.slow
 def test_a_closed_standard_output_is_no_file_of_the_run(undisturbed: Path, tmp_path: Path) -> None:
     shell = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", *command(*ONE_EPOCH)]
     assert subprocess.run(shell, cwd=tmp_path, env=environment()).returncode == 0
@@ -172,6 +173,7 @@ def test_a_warning_that_is_made_an_error_is_a_line() -> None:
     assert "DeprecationWarning: use the other one" in str(told)
 
 
+@pytest.mark.slow
 def test_interpretations_are_nobodys_rank_and_need_no_window(undisturbed: Path) -> None:
     done = subprocess.run(
         [command()[0], "-m", "ablab.interpret", "training_curves", str(undisturbed)],

@@ -56,6 +56,7 @@ def test_a_row_cut_short_is_left_out(tmp_path: Path, cut: int) -> None:
     assert path.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_every_whole_row_stands(tmp_path: Path) -> None:
     script = (
         "import itertools, sys\n"

@@ -74,6 +74,7 @@ def test_the_server_gets_nothing_after_wandb_offline(
     assert len(list(run.glob("wandb/offline-run-*/*.wandb"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behaviour", ["refuses", "breaks", "nonsense", "hangs"])
 def test_a_server_that_is_no_use_from_the_start(
     behaviour: Behaviour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: str
@@ -93,6 +94,7 @@ def test_a_server_that_is_no_use_from_the_start(
     assert_secret_nowhere(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_server("dies") as server:
         record, run, shown = run_against(server, tmp_path, monkeypatch, "trainer.max_epochs=100")

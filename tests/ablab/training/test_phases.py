@@ -179,6 +179,7 @@ def test_a_misspelt_phase_is_no_new_phase(tmp_path: Path) -> None:
         launch([*PHASES, "phases.hed.epochs=1"], tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_two_processes_fit_all_phases(tmp_path: Path) -> None:
     """Real DDP on two CPU processes: one folder, every step once, the test on one device."""
     made = train(*PHASES, "trainer=ddp", "trainer.devices=2", "threads=1", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""How many processes and GPUs a job needs, without importing torch."""
+"""Find out how many processes and GPUs a job needs, without importing torch."""
 
 import sys
 from collections.abc import Mapping

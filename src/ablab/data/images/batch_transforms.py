@@ -116,7 +116,7 @@ def crop_boxes(
 
 
 def affine_maps(boxes: Tensor, flipped: Tensor, angles: Tensor, height: int, width: int) -> Tensor:
-    """From a position in the result to one in the image, both -1..1 from edge to edge: (B, 2, 3).
+    """Return the maps from positions in the result to the image, both in -1..1: (B, 2, 3).
 
     Args:
         boxes: top, left, height, width in pixels of what fills the result, (B, 4).

@@ -1,4 +1,4 @@
-"""What data of pictures can show of a row, beside the tensors that a model is given."""
+"""The interface of data whose rows can be shown as pictures."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ class PictureDataModule(TensorDataModule):
     """Rows are pictures with a class each: the target is int64 (N,), from 0."""
 
     def pictures(self, part: str, rows: Sequence[int]) -> NDArray[Any]:
-        """Of ``rows`` of a part: grey (n, H, W) or colour (n, H, W, 3); uint8, or float in 0..1."""
+        """Return ``rows`` of a part, grey (n, H, W) or colour (n, H, W, 3), uint8 or float 0..1."""
         raise NotImplementedError
 
     def picture_names(self, part: str) -> list[str]:

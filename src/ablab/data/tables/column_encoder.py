@@ -14,7 +14,7 @@ UNKNOWN = 0  # index of a missing value, and of one that no training row has
 
 @dataclass(frozen=True)
 class ColumnEncoder:
-    """What the training rows say about each column, and the encoding that follows from it.
+    """The encoding of each column, which follows from the training rows.
 
     Attributes:
         vocabularies: by categorical column, its values in ascending order; the first has index 1.
@@ -31,7 +31,11 @@ class ColumnEncoder:
     def fit(
         cls, train: pl.DataFrame, categorical: list[str], continuous: list[str]
     ) -> "ColumnEncoder":
-        """Raises DataError for a column that says nothing, or is of a kind it cannot be."""
+        """Return the encoder of the training rows.
+
+        Raises:
+            DataError: a column has one value only, or is of a kind that it cannot be.
+        """
         vocabularies = {}
         for name in categorical:
             values = _categories(train, name)
@@ -51,7 +55,7 @@ class ColumnEncoder:
 
     @property
     def n_categories(self) -> list[int]:
-        """Of each categorical column and then of each flag, the unknown one included."""
+        """The numbers of categories, with the unknown one: of the columns, then of the flags."""
         return [len(v) + 1 for v in self.vocabularies.values()] + [3] * len(self.flagged)
 
     @property

@@ -212,7 +212,7 @@ class Table(TableDataModule):
         return not values.dtype.is_numeric()
 
     def _refuse_words_among_numbers(self, names: list[str], max_categories: int) -> None:
-        """Raises DataError, with the row and the cell, if a column has a few words in numbers.
+        """Raise DataError, with the row and the cell, if a column has a few words among numbers.
 
         Whole numbers of at most ``max_categories`` values are categories, of which words may be.
         """

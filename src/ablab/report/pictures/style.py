@@ -1,4 +1,4 @@
-"""What the pictures of a report share: ticks, short names, and SVG."""
+"""The style that the pictures of a report share: ticks, short names, and SVG."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""What ``task=lr_find`` writes and prints: the curve as CSV and PNG, and the settings to use."""
+"""Write the curve of ``task=lr_find`` as CSV and PNG, and print the settings to use."""
 
 import csv
 import io

@@ -18,7 +18,7 @@ class Spirals(TensorDataModule):
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What the model's constructor needs to know of the data."""
+        """The arguments of the model's constructor that the data give."""
         return {"n_inputs": 2, "n_classes": 2}
 
     def setup(self, stage: str) -> None:
