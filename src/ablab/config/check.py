@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ablab.config.combinations import combination_faults
 from ablab.config.nodes import node_faults
@@ -57,6 +57,24 @@ def check(cfg: DictConfig) -> Config:
         raise ConfigError(printable(redacted("\n".join(faults))))
     assert config is not None
     return config
+
+
+def read_section(where: str, kind: Any, values: dict[str, Any]) -> Any:
+    """Return the section ``optim`` or ``schedule``, checked as that of a whole config.
+
+    Raises:
+        ConfigError: the section has faults; each has a line.
+    """
+    within = {where: values}
+    parsed, faults = None, []
+    try:
+        parsed = TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        faults = [_schema_fault({**e, "loc": (where, *e["loc"])}, within) for e in error.errors()]
+    faults += optimisation_faults(within)
+    if faults:
+        raise ConfigError(printable("\n".join(dict.fromkeys(faults))))
+    return parsed
 
 
 def _source_of(fault: str, cfg: DictConfig) -> str | None:

@@ -31,7 +31,7 @@ def optimisation_faults(values: dict[str, Any]) -> list[str]:
     faults: list[str] = []
     optim = values.get("optim")
     if isinstance(optim, dict):
-        faults += optim_faults(optim, values)
+        faults += _optim_faults(optim, values)
     sections = {"schedule": values.get("schedule")}
     phases = values.get("phases")
     for name, phase in phases.items() if isinstance(phases, dict) else ():
@@ -41,11 +41,11 @@ def optimisation_faults(values: dict[str, Any]) -> list[str]:
                 f"phases.{name}.lr_spread", phase.get("lr_spread"), values, _SPREAD
             )
     for path, schedule in sections.items():
-        faults += schedule_faults(path, schedule, values)
+        faults += _function_faults(path, schedule, values, _SCHEDULE)
     return faults
 
 
-def optim_faults(optim: dict[str, Any], values: dict[str, Any]) -> list[str]:
+def _optim_faults(optim: dict[str, Any], values: dict[str, Any]) -> list[str]:
     """Return the faults of the section ``optim``."""
     faults = _function_faults("optim.lr_spread", optim.get("lr_spread"), values, _SPREAD)
     modes = [_mode(optim)]  # of the run's own optimiser
@@ -65,11 +65,6 @@ def optim_faults(optim: dict[str, Any], values: dict[str, Any]) -> list[str]:
             of_own[-1] += " (optim=own has no keys of another optimiser)"
         faults += of_own
     return faults
-
-
-def schedule_faults(path: str, schedule: Any, values: dict[str, Any]) -> list[str]:
-    """Return the faults of a section ``schedule``."""
-    return _function_faults(path, schedule, values, _SCHEDULE)
 
 
 def _mode(section: dict[str, Any]) -> Any:

@@ -8,10 +8,9 @@ decay that means what its mode says, several optimisers in one, and states that 
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from ablab.config.optimisation import optim_faults, schedule_faults
+from ablab.config.check import read_section
 from ablab.config.schema import Optim, Plateau, Schedule, Section
 from ablab.errors import ConfigError
 from ablab.optim.optimizers import build_optimizer
@@ -38,10 +37,9 @@ def configure_optimizers(
     Raises:
         ConfigError: the settings are wrong, or do not fit the module.
     """
-    settings: Optim = _parsed("optim", Optim, optim)
-    if isinstance(schedule, str):
-        schedule = {"name": schedule}
-    shape: Schedule = _parsed("schedule", Schedule, schedule)
+    settings: Optim = _section("optim", Optim, optim)
+    named = {"name": schedule} if isinstance(schedule, str) else schedule
+    shape: Schedule = _section("schedule", Schedule, named)
     if any(mode == "l2_loss" for mode in _modes(settings)):
         raise ConfigError(
             "optim.weight_decay.mode: l2_loss is a term of the loss, which only SupervisedModule "
@@ -67,18 +65,5 @@ def _modes(optim: Optim) -> list[str]:
     return [decay.mode for decay in (optim.weight_decay, *own)]
 
 
-def _parsed(where: str, kind: Any, section: Section | Mapping[str, Any]) -> Any:
-    """Return a section, checked as in a config. Raises ConfigError with a line for each fault."""
-    if isinstance(section, Section):
-        return section
-    values = dict(section)
-    try:
-        parsed = TypeAdapter(kind).validate_python(values)
-    except ValidationError as error:
-        lines = [f"{'.'.join([where, *map(str, e['loc'])])}: {e['msg']}" for e in error.errors()]
-        raise ConfigError("\n".join(lines)) from error
-    of = {where: values}
-    faults = optim_faults(values, of) if kind is Optim else schedule_faults(where, values, of)
-    if faults:
-        raise ConfigError("\n".join(faults))
-    return parsed
+def _section(where: str, kind: Any, given: Section | Mapping[str, Any]) -> Any:
+    return given if isinstance(given, Section) else read_section(where, kind, dict(given))
