@@ -28,6 +28,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ablab.data.batches import TensorLoader
 from ablab.data.images.batch_transforms import RandomLight, RandomWarp
 from ablab.data.images.files import IMAGE_FILES
 from ablab.data.images.folder import ImageFolder
@@ -117,7 +118,9 @@ def _in_memory(
         validation_fraction=0.0,
     ).configure(batch_size=batch_size, split_seed=0)
     data.setup("fit")
-    return data.train_loader([tensor.to(device) for tensor in data.parts["train"]])
+    tensors = [tensor.to(device) for tensor in data.parts["train"]]
+    settings = {"seed": data.order_seed, "augment": data.augmentation()}
+    return TensorLoader(tensors, data.batch_size, **settings)
 
 
 def _files(

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 
 from ablab.data.batches import Augment, RowLoader, refuse_another_order
 from ablab.data.randomness import key_of, seed_generators
-from ablab.errors import DataError
+from ablab.errors import DataError, UserError
 from ablab.safety.signals import end_with_parent
 
 _PLAIN = (type(None), bool, int, float, str, bytes, Tensor)
@@ -79,6 +79,8 @@ class DatasetLoader(RowLoader):
     def __iter__(self) -> Iterator[Any]:
         self.begin_epoch()
         for number, batch in enumerate(self._loader, self.position):
+            if isinstance(batch, UserError):
+                raise batch
             self.position = number + 1
             if self.augment is not None:
                 moved = tuple(tensor.to(self.device, non_blocking=True) for tensor in batch)
@@ -130,7 +132,10 @@ class _Seeded(Dataset[Any]):
         samples = []
         for key, row in keys:
             seed_generators(key)
-            samples.append(self.dataset[row])
+            try:
+                samples.append(self.dataset[row])
+            except UserError as error:  # torch would put a worker's traceback into its message
+                return error
         return self.collate(samples)
 
 

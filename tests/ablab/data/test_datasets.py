@@ -16,7 +16,7 @@ from ablab.data.datasets import DatasetLoader, Reading, StreamLoader
 from ablab.data.fingerprints import of_dataset
 from ablab.data.module import DatasetModule
 from ablab.errors import CheckpointError, DataError
-from toy.samples import NoisyPoints, StatefulStream, Stream
+from toy.samples import NoisyPoints, StatefulStream, Stream, UnsizedStream
 
 Batches = list[list[Tensor]]
 
@@ -152,7 +152,7 @@ def test_a_stream_in_a_worker_gives_the_same() -> None:
 
 
 def test_without_a_length_lightning_is_one_batch_behind() -> None:
-    batches = Executions(stream(StatefulStream(22, with_length=False)), 2)
+    batches = Executions(stream(UnsizedStream(22)), 2)
     iterator = iter(batches)
     next(iterator), next(iterator)  # Lightning trains on the first now
     assert batches.state_dict()["position"] == 2

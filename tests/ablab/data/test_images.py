@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from ablab.data.images import files
 from ablab.data.images.batch_transforms import BatchTransform, RandomWarp
 from ablab.data.images.files import decoded
 from ablab.data.images.folder import ImageFolder
@@ -372,5 +373,25 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     (root / "train" / "bees" / "1.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut short")
     with pytest.raises(DataError, match=r"bees/1\.jpg: is not an image"):
         module(root, tmp_path)
-    with pytest.raises(DataError, match=r"need .* GiB of memory"):
-        decoded([Path("x")] * 1000, 10**6, tmp_path, root=Path())
+
+
+def test_images_that_memory_cannot_hold_give_the_same_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folder(tmp_path / "photos", ["."])
+    warp = {"warp": RandomWarp()}
+    held = module(root, tmp_path, augmentation=warp)
+    monkeypatch.setattr(files, "_available_memory", lambda: 0)
+    read = module(root, tmp_path, augmentation=warp)
+    assert "decoded in each epoch" in " ".join(capsys.readouterr().out.split())
+    assert read.summary() == held.summary()
+    assert read.baselines() == held.baselines()
+    for one, other in ((held.train_loader(), read.train_loader()),) * 2:
+        for batch, again in zip(one, other, strict=True):
+            assert all(map(torch.equal, batch, again))
+    assert np.array_equal(held.pictures("test", [0, 1]), read.pictures("test", [0, 1]))
+    assert set(read.fingerprints()["train"]) == {"rows", "files"}
+    damaged = read.parts["train"].files[0]
+    damaged.write_bytes(b"cut short")
+    with pytest.raises(DataError, match="is not an image that can be decoded"):
+        list(read.train_loader())

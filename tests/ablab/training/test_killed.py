@@ -27,7 +27,6 @@ SAMPLES = [
     *("model=net", "model.dropout=0.2", "objective=classification", "loading.batch_size=16"),
     *("optim.lr=1e-2", "trainer.max_epochs=8"),
 ]
-STREAM = ["data.train._target_=toy.samples.StatefulStream", "+data.train.with_length=true"]
 RUNS = {
     "ratings": ["data.n_ratings=700", "trainer.max_epochs=8", "steps_per_execution=2"],
     "linear": [
@@ -36,9 +35,16 @@ RUNS = {
         "optim.weight_decay.mode=l2",
     ],
     "samples": ["data=samples", *SAMPLES, "loading.workers=2"],
-    "stream with a state": ["data=samples", *SAMPLES, *STREAM, "loading.workers=1"],
+    "stream with a state": [
+        *("data=samples", "data.train._target_=toy.samples.StatefulStream", *SAMPLES),
+        "loading.workers=1",
+    ],
     "stream without a state": [
-        *("data=samples", *SAMPLES, *STREAM, "data.train._target_=toy.samples.Stream"),
+        *("data=samples", "data.train._target_=toy.samples.Stream", *SAMPLES),
+    ],
+    "stream without a length": [
+        *("data=samples", "data.train._target_=toy.samples.UnsizedStream", *SAMPLES),
+        *("trainer.max_steps=152", "schedule=one_cycle", "steps_per_execution=2"),
     ],
     "own loaders": ["data=own_loaders", *SAMPLES, "data.n_rows=300"],
     "net in phases": [*PHASES, "phases.head.epochs=6", "phases.all.epochs=10"],

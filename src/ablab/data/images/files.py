@@ -1,4 +1,4 @@
-"""Image files: found, decoded once, and kept as uint8 for the runs to come."""
+"""Image files: found, decoded once and kept as uint8, or decoded each time they are read."""
 
 import hashlib
 import json
@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
 
 from ablab.errors import DataError
 from ablab.safety.atomic_files import atomic_write
@@ -21,23 +24,28 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 _DECODING = 2  # to be raised when the same file gives other pixels, so that no old cache is read
 
 
-def decoded(files: list[Path], size: int, cache: Path, *, root: Path) -> NDArray[np.uint8]:
+def decoded(
+    files: list[Path], size: int, cache: Path, *, root: Path
+) -> NDArray[np.uint8] | list[Path]:
     """Every image as uint8 (N, 3, size, size): shorter side resized to ``size``, centre cut out.
 
     Kept in ``cache`` under a digest of the files' names, sizes and times, and read from there.
+    Where there is no room in memory for all of them, ``files`` is returned.
 
     Raises:
-        DataError: a file cannot be decoded, there is no room in memory, or no cache can be written.
+        DataError: a file cannot be decoded, or no cache can be written.
     """
     from ablab.terminal import say
 
     needed = 3 * size * size * len(files)
     available = _available_memory()
     if needed > available:
-        raise DataError(
-            f"{len(files):,} images of {size} px need {needed / 2**30:.1f} GiB of memory, "
-            f"{available / 2**30:.1f} can be had; set a smaller data.size"
+        say(
+            f"{len(files):,} images of {size} px need {needed / 2**30:.1f} GiB of memory, and "
+            f"{available / 2**30:.1f} can be had: they are decoded in each epoch, by "
+            f"loading.workers processes"
         )
+        return files
     path = cache / f"{_digest(files, size, root)}.npy"
     images = _read_cache(path, (len(files), 3, size, size))
     if images is not None:
@@ -55,6 +63,20 @@ def decoded(files: list[Path], size: int, cache: Path, *, root: Path) -> NDArray
             f"{path}: cannot be written ({error.strerror}); choose another folder with paths.data=…"
         ) from error
     return images
+
+
+class ImageFiles(Dataset[tuple[Tensor, int]]):
+    """Images that are decoded each time that they are read: (uint8 (3, size, size), label)."""
+
+    def __init__(self, files: list[Path], labels: Tensor, size: int) -> None:
+        self.files, self.labels, self.size = files, labels, size
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        pixels = torch.from_numpy(_decode(self.files[index], self.size))
+        return pixels, int(self.labels[index])
 
 
 def _decode(file: Path, size: int) -> NDArray[np.uint8]:

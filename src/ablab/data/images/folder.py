@@ -1,4 +1,4 @@
-"""Images in memory: decoded once, kept as uint8, changed at random on the model's device."""
+"""Images of classes, in memory where they fit, changed at random on the model's device."""
 
 import unicodedata
 from collections import Counter
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ablab.config.schema import Count, Fraction, Text
 from ablab.data.batches import Augment
 from ablab.data.images.batch_transforms import BatchTransform
-from ablab.data.images.files import decoded, described, list_images, visible
+from ablab.data.images.files import ImageFiles, decoded, described, list_images, visible
 from ablab.data.images.pictures import PictureDataModule
 from ablab.data.splits import hold_out, with_validation
 from ablab.errors import ConfigError, DataError
@@ -25,9 +25,9 @@ from ablab.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class ImageTable:
-    """Images uint8 (N, 3, S, S), labels int64 (N,), a name for each, and the split of the rows."""
+    """Images uint8 (N, 3, S, S) or their files, labels int64 (N,), names, and the split of rows."""
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | list[Path]
     labels: NDArray[np.int64]
     names: list[str]
     classes: list[str]
@@ -88,10 +88,11 @@ class ImageDataModule(PictureDataModule):
                 raise DataError(f"{self.title()}: no training image of {names}")
             if len(rows) == 0:
                 raise DataError(f"{self.title()}: the split leaves no images for {part}")
-            self.parts[part] = (
-                torch.from_numpy(table.images[rows]),
-                torch.from_numpy(table.labels[rows]),
-            )
+            labels = torch.from_numpy(table.labels[rows])
+            if isinstance(table.images, list):
+                self.parts[part] = ImageFiles([table.images[i] for i in rows], labels, self.size)
+            else:
+                self.parts[part] = torch.from_numpy(table.images[rows]), labels
         self.classes = table.classes
         self._names = {part: [table.names[i] for i in rows] for part, rows in table.rows.items()}
 
@@ -100,14 +101,14 @@ class ImageDataModule(PictureDataModule):
         return {"n_classes": len(self.classes)}
 
     def summary(self) -> str:
-        rows = ", ".join(f"{len(labels):,} {part}" for part, (_, labels) in self.parts.items())
-        side = self.parts["train"][0].shape[-1]
+        rows = ", ".join(f"{len(self.labels(part)):,} {part}" for part in self.parts)
+        side = self.pictures("train", [0]).shape[1]
         return f"{self.title()}: {rows} images of {len(self.classes)} classes, {side} px"
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """The share of the class that is most frequent in training."""
-        most = torch.bincount(self.parts["train"][1]).argmax()
-        accuracy = (self.parts["test"][1] == most).float().mean().item()
+        most = torch.bincount(self.labels("train")).argmax()
+        accuracy = (self.labels("test") == most).float().mean().item()
         return {"most frequent class": {"accuracy": accuracy}}
 
     def augmentation(self) -> Augment | None:
@@ -124,11 +125,18 @@ class ImageDataModule(PictureDataModule):
         return images, labels
 
     def test_table(self) -> dict[str, Sequence[Any]]:
-        labels = self.parts["test"][1]
+        labels = self.labels("test")
         return {"image": self._names["test"], "label": [self.classes[i] for i in labels]}
 
+    def labels(self, part: str) -> Tensor:
+        rows = self.parts[part]
+        return rows.labels if isinstance(rows, ImageFiles) else rows[-1]
+
     def pictures(self, part: str, rows: Sequence[int]) -> NDArray[Any]:
-        return self.parts[part][0][rows].movedim(1, -1).numpy()
+        of_part = self.parts[part]
+        in_files = isinstance(of_part, ImageFiles)
+        images = torch.stack([of_part[i][0] for i in rows]) if in_files else of_part[0][rows]
+        return images.movedim(1, -1).numpy()
 
     def picture_names(self, part: str) -> list[str]:
         return self._names[part]

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from ablab.config.schema import Text
 from ablab.config.suggestions import suggestion
-from ablab.data.batches import TensorLoader
-from ablab.data.module import TensorDataModule
+from ablab.data.module import PartsDataModule
 from ablab.errors import UserError
 from ablab.training.module import SupervisedModule, uncompiled
 
@@ -95,7 +94,7 @@ def last_linear(model: nn.Module) -> nn.Linear:
 
 
 @torch.no_grad()
-def outputs(model: SupervisedModule, data: TensorDataModule, part: str) -> Tensor:
+def outputs(model: SupervisedModule, data: PartsDataModule, part: str) -> Tensor:
     """Return the model's output for the rows of a part, (N, …), on the CPU.
 
     It runs in eval mode and in batches of ``data.eval_batch_size``, on the device of its trainer
@@ -107,7 +106,7 @@ def outputs(model: SupervisedModule, data: TensorDataModule, part: str) -> Tenso
     try:
         batches = [
             model(*(tensor.to(device) for tensor in inputs)).cpu()
-            for *inputs, _ in TensorLoader(data.parts[part], data.eval_batch_size)
+            for *inputs, _ in data.batches(part)
         ]
     finally:
         model.to(home)
@@ -115,7 +114,7 @@ def outputs(model: SupervisedModule, data: TensorDataModule, part: str) -> Tenso
 
 
 def activations(
-    model: SupervisedModule, data: TensorDataModule, part: str, layer: Text | None = None
+    model: SupervisedModule, data: PartsDataModule, part: str, layer: Text | None = None
 ) -> Tensor:
     """Return the activations of ``layer`` for the rows of a part, flattened, (N, n_features).
 
@@ -124,8 +123,8 @@ def activations(
             data.
     """
     with recorded(model, layer) as records:
-        outputs(model, data, part)
-    return as_rows(records, len(data.parts[part][-1]), layer)
+        rows = len(outputs(model, data, part))
+    return as_rows(records, rows, layer)
 
 
 def as_rows(records: list[Tensor], n_rows: int, layer: str | None) -> Tensor:

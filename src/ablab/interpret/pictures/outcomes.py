@@ -80,7 +80,7 @@ def outcomes(
     """
     if part not in data.parts:
         raise UserError(f"there is no part '{part}'; the data have {', '.join(data.parts)}")
-    labels = data.parts[part][-1]
+    labels = data.labels(part)
     with recorded(model, layer) as records:
         output = outputs(model, data, part)
     if output.dim() != 2 or output.shape[1] < 2:

@@ -60,7 +60,7 @@ def similar_images(
     train, test = (activations(model, data, part, layer) for part in ("train", "test"))
     pca = PCA.fit(train, components)
     distances, neighbours = nearest(pca.transform(test), pca.transform(train), top)
-    labels = {part: data.parts[part][-1] for part in ("train", "test")}
+    labels = {part: data.labels(part) for part in ("train", "test")}
     same = labels["train"][neighbours] == labels["test"][:, None]
     ranks = pl.DataFrame(
         {
@@ -101,7 +101,7 @@ def nearest(queries: Tensor, rows: Tensor, top: int) -> tuple[Tensor, Tensor]:
 def _chosen(data: PictureDataModule, images: Sequence[int | str] | None) -> list[int]:
     """Return the rows of the test part. Raises UserError for a picture that is not in it."""
     if not images:
-        labels = data.parts["test"][-1].numpy()
+        labels = data.labels("test").numpy()
         return np.unique(labels, return_index=True)[1][:_MOST_QUERIES].tolist()
     names = data.picture_names("test")
     rows = {str(row): row for row in range(len(names))} | {n: row for row, n in enumerate(names)}
@@ -117,7 +117,7 @@ def _chosen(data: PictureDataModule, images: Sequence[int | str] | None) -> list
 def _neighbours_of(
     data: PictureDataModule, chosen: list[int], distances: Tensor, neighbours: Tensor
 ) -> pl.DataFrame:
-    labels = {part: data.parts[part][-1].tolist() for part in ("train", "test")}
+    labels = {part: data.labels(part).tolist() for part in ("train", "test")}
     classes = data.class_names(1 + max(map(max, labels.values())))
     test_names, train_names = (data.picture_names(part) for part in ("test", "train"))
     return pl.DataFrame(

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from ablab.config.schema import Count, Flag, NotNegative, Seed
+from ablab.config.schema import Count, NotNegative, Seed
 
 N_INPUTS, N_CLASSES = 6, 3
 Sample = tuple[Tensor, int]
@@ -43,19 +43,16 @@ class NoisyPoints(Dataset[Sample]):
 class Stream(IterableDataset[Sample]):
     """The same points one after the other, without a state."""
 
-    def __init__(self, n_rows: Count, noise: NotNegative = 0.1, with_length: Flag = True) -> None:
+    def __init__(self, n_rows: Count, noise: NotNegative = 0.1) -> None:
         self.n_rows, self.noise = n_rows, noise
         self.sizes = {"n_inputs": N_INPUTS, "n_classes": N_CLASSES}
-        if with_length:
-            self.__class__ = type(type(self).__name__, (type(self),), {"__len__": _n_rows})
+
+    def __len__(self) -> int:
+        return self.n_rows
 
     def __iter__(self) -> Iterator[Sample]:
         for index in range(self.n_rows):
             yield point(index, self.noise)
-
-
-def _n_rows(stream: Stream) -> int:
-    return stream.n_rows
 
 
 class StatefulStream(Stream):
@@ -74,6 +71,13 @@ class StatefulStream(Stream):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.index = state["index"]
+
+
+class UnsizedStream(StatefulStream):
+    """The same with a state, and without a length."""
+
+    def __len__(self) -> int:
+        raise TypeError("an unsized stream has no length")
 
 
 class OwnLoaders(LightningDataModule):
