@@ -300,9 +300,11 @@ def _end_workers() -> None:
 
     It sends them SIGTERM, which they ignore, and would wait for them.
     """
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()
+    workers = [child for child in multiprocessing.active_children() if child.daemon]
+    if workers:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise an error
+    for worker in workers:
+        worker.kill()
 
 
 def _or_evaluation(seed: int | None) -> int:

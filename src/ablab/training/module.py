@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self, cast
 
 import torch
+from lightning.fabric.utilities.data import sized_len
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import Metric
@@ -106,7 +107,10 @@ class SupervisedModule(MeasuredModule):
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self, self.phase.optim)
         if not math.isfinite(self.trainer.estimated_stepping_batches):  # makes the loader
-            raise ConfigError("trainer: a schedule needs an end; set trainer.max_epochs")
+            raise ConfigError(
+                "trainer: a schedule needs an end; set trainer.max_epochs, or trainer.max_steps "
+                "for data without a length"
+            )
         scheduler = build_scheduler(optimizer, self.phase.schedule, self.steps_of_the_fit())
         return {
             "optimizer": optimizer,
@@ -116,14 +120,15 @@ class SupervisedModule(MeasuredModule):
     def steps_of_the_fit(self) -> int:
         """Return the optimiser steps of this phase, from its beginning to its end."""
         trainer = self.trainer
-        if trainer.max_epochs == -1:
+        if trainer.max_epochs == -1 or not self.steps_of_an_epoch():
             return trainer.max_steps
         steps = self.steps_of_an_epoch() * max(trainer.max_epochs or 1, 1)
         return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
 
     def steps_of_an_epoch(self) -> int:
+        """Return the optimiser steps of an epoch, or 0 where the data have no length."""
         executions = cast(Executions, self.trainer.train_dataloader)
-        return self.phase.steps.steps_in(len(executions.loader))
+        return self.phase.steps.steps_in(sized_len(executions.loader) or 0)
 
     @property
     def total_steps(self) -> int:

@@ -61,6 +61,16 @@ def test_a_run_under_torchrun(undisturbed: Path) -> None:
     assert alone == record.metrics["test"]
 
 
+def test_ranks_read_different_samples(tmp_path: Path) -> None:
+    """Two learn from half batches what one learns from whole ones."""
+    samples = ["data=samples", "data.train.n_rows=256", "model=net", "objective=classification"]
+    workers = [*samples, "loading.workers=1", "hydra.run.dir=shared"]
+    made = torchrun(*workers, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    launch([*RECIPE, *samples, "loading.batch_size=128"], tmp_path / "alone")
+    torch.testing.assert_close(learned(tmp_path / "shared"), learned(tmp_path / "alone"))
+
+
 def test_it_reports_the_loss_of_all_ranks(undisturbed: Path, tmp_path: Path) -> None:
     """And of the whole validation part: as one process does with batches of twice the rows."""
     launch([*RECIPE, "loading.batch_size=128"], tmp_path)
