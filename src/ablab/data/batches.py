@@ -198,6 +198,8 @@ class Executions:
         return -(-len(self.loader) // (self.size or 1))
 
     def __iter__(self) -> Iterator[Any]:
+        if self._handed_out is not None:  # Lightning has read ahead, and begins again to resume
+            self.loader.load_state_dict(self._handed_out)
         batches = iter(self.loader)
         sized = sized_len(self.loader) is not None
         while True:
