@@ -2,17 +2,21 @@
 
 import math
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from torch import nn
 
 from ablab.config import schema
 from ablab.config.schema import Constant, Cosine, OneCycle, Schedule, Step, WeightDecay
 from ablab.errors import CheckpointError, ConfigError
 from ablab.optim.optimizers import build_optimizer
-from ablab.optim.scheduler import GroupScheduler, momentum_of
-from ablab.optim.schedules import lr, momentum
+from ablab.optim.scheduler import GroupScheduler, build_scheduler, momentum_of
+from ablab.optim.schedules import lr, momentum, rate_of, reductions, steps_in_common
 
 ONE_CYCLE = OneCycle(name="one_cycle")
 LINEAR = OneCycle(name="one_cycle", up="linear")
@@ -192,3 +196,95 @@ def test_another_schedule_or_length_is_refused() -> None:
 def test_a_run_without_end_is_refused() -> None:
     with pytest.raises(ConfigError, match="max_epochs"):
         GroupScheduler(adam(), ONE_CYCLE, -1)
+
+
+TABLES: list[tuple[dict[str, object], list[float]]] = [
+    ({"name": "linear"}, [1, 0.75, 0.5, 0.25, 0]),
+    ({"name": "linear", "warmup": 0.4, "final_ratio": 0.5}, [1 / 3, 2 / 3, 1, 0.75, 0.5]),
+    ({"name": "warmup_cosine", "warmup": 0}, [1, 0.8535534, 0.5, 0.1464466, 0]),
+    ({"name": "warmup_cosine", "warmup": 2, "final_ratio": 0.1}, [1 / 3, 2 / 3, 1, 0.55, 0.1]),
+    ({"name": "warmup_stable_decay", "warmup": 1, "decay": 2}, [0.5, 1, 1, 0.5, 0]),
+    (
+        {"name": "warmup_stable_decay", "warmup": 0.2, "decay": 0.8, "shape": "sqrt"},
+        [0.5, 0.5, 1 - math.sqrt(0.5), 1 - math.sqrt(0.75), 0],
+    ),
+    (
+        {"name": "warmup_stable_decay", "warmup": 0, "decay": 2, "shape": "cosine"},
+        [1, 1, 1, 0.5, 0],
+    ),
+    (
+        {"name": "inverse_sqrt", "warmup": 1},
+        [0.5, 1, math.sqrt(2 / 3), math.sqrt(0.5), math.sqrt(0.4)],
+    ),
+    ({"name": "inverse_sqrt", "warmup": 0.8}, [0.2, 0.4, 0.6, 0.8, 1]),
+    ({"name": "plateau"}, [1, 1, 1, 1, 1]),
+    ({"_target_": lambda step, total_steps: step / total_steps}, [0, 0.2, 0.4, 0.6, 0.8]),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), TABLES, ids=lambda v: str(v)[:60])
+def test_literal_table_of_five_steps(values: dict[str, object], expected: list[float]) -> None:
+    schedule = TypeAdapter(Schedule).validate_python(values)
+    found = [lr(schedule, step, 5, 2.0) for step in range(5)]
+    assert found == pytest.approx([2.0 * factor for factor in expected], abs=1e-7)
+    assert [rate_of(schedule)(step, 5, 2.0) for step in range(6)] == [*found, found[-1]]
+
+
+@pytest.mark.parametrize(
+    ("values", "common"),
+    [
+        ({"name": "constant"}, 10),
+        ({"name": "inverse_sqrt", "warmup": 3}, 10),
+        ({"name": "warmup_stable_decay", "warmup": 2, "decay": 0.4}, 6),
+        ({"name": "warmup_stable_decay", "warmup": 0.2, "decay": 0.4}, 0),
+        ({"name": "cosine"}, 1),
+        ({"name": "step", "milestones": [0.5]}, 5),
+    ],
+    ids=str,
+)
+def test_a_longer_run_has_the_same_rates_up_to_a_step(
+    values: dict[str, object], common: int
+) -> None:
+    schedule = TypeAdapter(Schedule).validate_python(values)
+    assert steps_in_common(schedule, 10, 20) == common
+
+
+@given(
+    values=st.lists(st.floats(-2, 2), max_size=30),
+    patience=st.integers(0, 3),
+    mode=st.sampled_from(["min", "max"]),
+)
+def test_a_plateau_reduces_where_torchs_does(
+    values: list[float], patience: int, mode: Literal["min", "max"]
+) -> None:
+    schedule = schema.Plateau(
+        name="plateau", gamma=0.5, patience=patience, threshold=0.0, mode=mode
+    )
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode=mode, factor=0.5, patience=patience, threshold=0.0, eps=0.0
+    )
+    for value in values:
+        reference.step(value)
+    assert 0.5 ** reductions(values, schedule) == optimizer.param_groups[0]["lr"]
+
+
+def test_a_plateaus_state_goes_on() -> None:
+    schedule = schema.Plateau(name="plateau", gamma=0.5, patience=0, mode="max", monitor="val/a")
+    whole, first, second = (build_scheduler(adam(), schedule, 9) for _ in range(3))
+    for scheduler, values in ((whole, [3, 2, 2, 4]), (first, [3, 2])):
+        for value in values:
+            scheduler.step(value)  # type: ignore[arg-type]
+    second.optimizer.load_state_dict(first.optimizer.state_dict())
+    second.load_state_dict(first.state_dict())
+    for value in [2, 4]:
+        second.step(value)  # type: ignore[arg-type]
+    assert settings(second.optimizer) == settings(whole.optimizer)
+    assert settings(whole.optimizer)[1][0] == 3e-2 * 0.25
+
+
+@pytest.mark.parametrize("factor", [-1.0, math.nan, "high"])
+def test_a_factor_that_is_none_is_refused(factor: object) -> None:
+    schedule = schema.OwnSchedule(_target_=lambda step, total_steps: factor)
+    with pytest.raises(ConfigError, match="should return a factor of the peak rate"):
+        build_scheduler(adam(), schedule, 5)

@@ -47,6 +47,11 @@ RUNS = {
         *("trainer.max_steps=152", "schedule=one_cycle", "steps_per_execution=2"),
     ],
     "own loaders": ["data=own_loaders", *SAMPLES, "data.n_rows=300"],
+    "muon and adamw": [
+        *("data=points", "data.n_rows=800", "model=net", "objective=classification"),
+        *("optim=muon", "schedule=warmup_stable_decay", "optim.weight_decay.mode=cautious"),
+        "trainer.max_epochs=8",
+    ],
     "net in phases": [*PHASES, "phases.head.epochs=6", "phases.all.epochs=10"],
 }
 ALWAYS = [
