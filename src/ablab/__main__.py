@@ -1,4 +1,4 @@
-"""The command ``ablab``: a new project, reports, interpretations, data."""
+"""The command ``ablab``: a new project, reports, interpretations, data, exports."""
 
 import importlib
 import sys
@@ -8,6 +8,7 @@ _COMMANDS = {
     "report": ("ablab.report.__main__", "the table of finished runs, or of a plan"),
     "interpret": ("ablab.interpret.__main__", "what a finished run has learned"),
     "data": ("ablab.data.__main__", "list and fetch the data sets of this project"),
+    "export": ("ablab.command.export", "a trained model as tensors, a torch program or ONNX"),
     "slim": ("ablab.runs.slim", "remove from finished runs what only continuing them needs"),
 }
 
