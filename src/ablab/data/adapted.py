@@ -2,6 +2,8 @@
 
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from lightning.fabric.utilities.data import _set_sampler_epoch, sized_len
@@ -73,13 +75,18 @@ class AdaptedDataModule(RunDataModule):
     def has_test(self) -> bool:
         return is_overridden("test_dataloader", self._own)
 
+    @cached_property
+    def _example(self) -> Any:
+        """A training loader to look at ahead of the fit; None where it needs a trainer."""
+        with suppress(Exception):  # The fit raises it again.
+            return self._own.train_dataloader()
+
     @property
     def resumes(self) -> Resumes:
-        loader = self._own.train_dataloader()
-        return "exact in mid-epoch" if _has_state(loader) else "from the epoch's start"
+        return "exact in mid-epoch" if _has_state(self._example) else "from the epoch's start"
 
     def trial_batch(self) -> Any:
-        loader = self._own.train_dataloader()
+        loader = self._example
         if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
             return None
         if loader.batch_size is None or not sized_len(loader.dataset):

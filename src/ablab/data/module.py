@@ -48,7 +48,7 @@ class PartsDataModule(RunDataModule):
     @property
     def resumes(self) -> Resumes:
         train = self.parts["train"]
-        if isinstance(train, IterableDataset) and not has_state(train):
+        if isinstance(train, IterableDataset) and not (has_state(train) and sized_len(train)):
             return "from the epoch's start"
         return "exact in mid-epoch"
 

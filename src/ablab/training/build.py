@@ -36,6 +36,7 @@ def build_data(config: Config) -> RunDataModule:
 
     Raises:
         DataError: they cannot be read.
+        ConfigError: there is no test part, and the run needs one.
     """
     data = as_run_data(instantiate(config.data, _convert_="all"))
     data.configure(
@@ -45,6 +46,10 @@ def build_data(config: Config) -> RunDataModule:
     )
     data.prepare_data()
     data.setup("fit")
+    tests = config.test if config.task == "fit" else config.task in ("test", "predict")
+    if tests and not data.has_test:
+        remedy = "set test=false" if config.task == "fit" else "give the data one"
+        raise ConfigError(f"test: {type(data.own).__name__} has no test part; {remedy}")
     return data
 
 

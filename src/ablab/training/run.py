@@ -63,6 +63,11 @@ class Run:
             self.record.data_resumes = data.resumes
             self.record.baselines = data.baselines()
         terminal.say(summary)
+        if self.config.checkpoints.every_n_steps and data.resumes != "exact in mid-epoch":
+            terminal.say(
+                f"Checkpoints are written at epoch ends only: {type(data.own).__name__} cannot "
+                f"go on within an epoch."
+            )
         return data
 
     @contextmanager

@@ -1,0 +1,109 @@
+"""Any LightningDataModule as data of a run."""
+
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from ablab.data.adapted import EpochLoader, as_run_data
+from ablab.errors import ConfigError
+from tests.checks import checked
+from toy.samples import NoisyPoints, OwnLoaders
+
+
+def epochs(number: int, loader: EpochLoader) -> list[list[torch.Tensor]]:
+    return [[batch[0] for batch in loader] for _ in range(number)]
+
+
+def loader(epoch: int = 0) -> EpochLoader:
+    return EpochLoader(DataLoader(NoisyPoints(20), 4, shuffle=True), seed=3, epoch=epoch)
+
+
+def test_what_a_loader_draws_is_a_function_of_seed_and_epoch() -> None:
+    first, second = epochs(2, loader())
+    torch.rand(3)  # others draw in between
+    (again,) = epochs(1, loader(epoch=1))
+    assert all(map(torch.equal, second, again))
+    assert not all(map(torch.equal, first, second))
+
+
+def test_a_loader_without_a_state_goes_on_with_the_next_epoch() -> None:
+    whole, rest = loader(), loader()
+    epochs(1, whole)
+    rest.load_state_dict(whole.state_dict())
+    assert all(map(torch.equal, *(epochs(1, each)[0] for each in (whole, rest))))
+
+
+class Counting:
+    """A loader with a state of its own."""
+
+    at = 0
+
+    def __len__(self) -> int:
+        return 6
+
+    def __iter__(self) -> Any:
+        start, self.at = self.at, 0
+        for number in range(start, 6):
+            self.at = number + 1
+            yield torch.rand(1) * 0 + number
+        self.at = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"at": self.at}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.at = state["at"]
+
+
+def test_a_loader_with_a_state_goes_on_in_mid_epoch() -> None:
+    whole = EpochLoader(Counting(), seed=1, epoch=0)
+    list(islice(whole, 2))
+    rest = EpochLoader(Counting(), seed=1, epoch=0)
+    rest.load_state_dict(whole.state_dict())
+    assert [int(batch) for batch in rest] == [2, 3, 4, 5]
+    assert [int(batch) for batch in rest] == [0, 1, 2, 3, 4, 5]
+    assert rest.state_dict()["epoch"] == 1
+
+
+def test_what_a_module_has_is_used_and_what_it_lacks_has_a_default() -> None:
+    own = OwnLoaders()
+    data = as_run_data(own)
+    data.setup("fit")
+    assert data.own is own
+    assert data.sizes == {"n_inputs": 6, "n_classes": 3}
+    assert data.summary() == "OwnLoaders"
+    assert data.resumes == "from the epoch's start"
+    assert data.has_validation
+    assert data.has_test
+    assert len(data.trial_batch()[0]) == 2
+    assert data.fingerprints() == {"data": {"fingerprint": "not fingerprinted"}}
+
+
+class Several(LightningDataModule):
+    def train_dataloader(self) -> Any:
+        return {"a": DataLoader(NoisyPoints(8), 4), "b": DataLoader(NoisyPoints(4), 4)}
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+def test_several_loaders_are_for_a_lightning_module_only() -> None:
+    data = as_run_data(Several())
+    data.begin_phase(0, None)
+    assert list(data.train_dataloader()) == ["a", "b"]
+    assert not data.has_validation
+    data.begin_phase(0, 1)
+    with pytest.raises(ConfigError, match="several training loaders, which a SupervisedModule"):
+        data.train_dataloader()
+
+
+def test_how_data_are_read_is_no_part_of_the_identity_of_a_run() -> None:
+    from ablab.runs.identity import config_hash
+
+    one, other, third = (
+        config_hash(checked(["data=samples", "model=net", *more]).model_dump(mode="json"))
+        for more in ([], ["loading.workers=3", "loading.pin_memory=true"], ["loading.batch_size=8"])
+    )
+    assert one == other != third
