@@ -171,7 +171,7 @@ class LoggerTracker(Tracker):
             ):
                 return
         self._late = True
-        self._fault(TimeoutError(f"no answer in {seconds:.0f} s"))
+        self._fault(TimeoutError(f"no answer in {seconds:.0f} s"), "does not wait for it")
 
     def _work(self) -> None:
         while (action := self._calls.get()) is not None:
@@ -188,9 +188,9 @@ class LoggerTracker(Tracker):
             self._lost += 1
             self._fault(error.__cause__ or error)  # Hydra's own says only what it was building
 
-    def _fault(self, error: BaseException) -> None:
+    def _fault(self, error: BaseException, consequence: str = "goes on without it") -> None:
         """Log one line for the first error; the run record keeps it."""
         cause = redacted(f"{type(error).__name__}: {first_line(error)}")
         if "error" not in self._description:
-            log.warning("logger.%s failed (%s); the run goes on without it", self.name, cause)
+            log.warning("logger.%s failed (%s); the run %s", self.name, cause, consequence)
         self._description.setdefault("error", cause)

@@ -145,7 +145,7 @@ def test_what_cannot_log_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("default")
 def test_a_killed_run_goes_on_in_each_of_its_trackers(tmp_path: Path) -> None:
     """It is killed a few steps after a checkpoint; event files and MLflow have each step once."""
@@ -155,12 +155,12 @@ def test_a_killed_run_goes_on_in_each_of_its_trackers(tmp_path: Path) -> None:
     overrides = [*TINY, chosen, *LEARNED, "trainer.log_every_n_steps=1", "trainer.max_epochs=4"]
     slow = "callbacks.slow={_target_: toy.callbacks.Slow, seconds: 0.05}"
     with start(*overrides, slow, f"hydra.run.dir={tmp_path}", cwd=tmp_path.parent) as process:
-        wait_for(manifest.exists, 120)
+        wait_for(manifest.exists, 240)
         rows = len(history(tmp_path))
         wait_for(lambda: len(history(tmp_path)) > rows + 10)
         process.kill()
     with start("task=fit", f"run={tmp_path}", cwd=tmp_path.parent) as process:
-        process.wait(120)
+        process.wait(240)
     assert process.returncode == 0, process.output()
     assert_whole(scalars(tmp_path), tmp_path)
     if not installed:
