@@ -42,10 +42,6 @@ RUNS = {
     "stream without a state": [
         *("data=samples", "data.train._target_=toy.samples.Stream", *SAMPLES),
     ],
-    "stream without a length": [
-        *("data=samples", "data.train._target_=toy.samples.UnsizedStream", *SAMPLES),
-        *("trainer.max_steps=152", "schedule=one_cycle", "steps_per_execution=2"),
-    ],
     "own loaders": ["data=own_loaders", *SAMPLES, "data.n_rows=300"],
     "muon and adamw": [
         *("data=points", "data.n_rows=800", "model=net", "objective=classification"),
