@@ -49,12 +49,15 @@ class DigitsDataModule(PictureDataModule):
         """Fill ``parts``. Raises DataError if the split leaves no training or no test rows."""
         if self.parts:
             return
-        (self.images, self.labels), self.source = self.load_digits()
-        self.rows = self.split_rows(self.labels)
+        (self.images, self.digit_labels), self.source = self.load_digits()
+        self.rows = self.split_rows(self.digit_labels)
         if len(self.rows["train"]) == 0 or len(self.rows["test"]) == 0:
             raise DataError(f"{self.title()}: the split leaves no training or no test rows")
         for part, rows in self.rows.items():
-            self.parts[part] = flat_pixels(self.images[rows]), torch.from_numpy(self.labels[rows])
+            self.parts[part] = (
+                flat_pixels(self.images[rows]),
+                torch.from_numpy(self.digit_labels[rows]),
+            )
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -65,14 +68,14 @@ class DigitsDataModule(PictureDataModule):
         return f"{self.title()}: {rows} digits (from {self.source})"
 
     def baselines(self) -> dict[str, dict[str, float]]:
-        train, test = self.labels[self.rows["train"]], self.labels[self.rows["test"]]
+        train, test = self.digit_labels[self.rows["train"]], self.digit_labels[self.rows["test"]]
         most_frequent = np.bincount(train, minlength=CLASSES).argmax()
         return {"most frequent class": {"accuracy": float(np.mean(test == most_frequent))}}
 
     def test_table(self) -> dict[str, Sequence[Any]]:
         """Return the number of each test row in ``images``, and its label."""
         test = self.rows["test"]
-        return {"row": test.tolist(), "label": self.labels[test].tolist()}
+        return {"row": test.tolist(), "label": self.digit_labels[test].tolist()}
 
     def pictures(self, part: str, rows: Sequence[int]) -> Images:
         return self.images[self.rows[part][rows]]

@@ -72,7 +72,7 @@ def test_folds_partition_the_rows_and_validation_comes_out_of_training(tmp_path:
         whole = ready(MNIST5K(**options, validation_fraction=0.0))
         chosen = ready(MNIST5K(**options, validation_fraction=0.25))
         assert np.array_equal(whole.rows["test"], chosen.rows["test"])
-        assert np.bincount(whole.labels[whole.rows["test"]]).tolist() == [2] * 10
+        assert np.bincount(whole.digit_labels[whole.rows["test"]]).tolist() == [2] * 10
         fitted = np.concatenate([chosen.rows["train"], chosen.rows["val"]])
         assert np.array_equal(np.sort(fitted), whole.rows["train"])
         assert (len(chosen.rows["train"]), len(chosen.rows["val"])) == (60, 20)
