@@ -16,7 +16,7 @@ from pydantic import Field
 
 from ablab.config.schema import Count, Fraction, Integer, Text
 from ablab.config.suggestions import suggestion
-from ablab.data.batches import TensorLoader
+from ablab.data.module import Loader
 from ablab.data.splits import Indices, split_fold, split_rows
 from ablab.data.tables.csv_table import (
     MISSING,
@@ -274,8 +274,8 @@ class Table(TableDataModule):
         inputs = torch.from_numpy(categories), torch.from_numpy(continuous)
         self.parts["new"] = (*inputs, torch.zeros(len(table)))  # a prediction needs no target
 
-    def predict_dataloader(self) -> TensorLoader:
-        return self._evaluation_loader("test" if self._new_rows is None else "new")
+    def predict_dataloader(self) -> Loader:
+        return self.batches("test" if self._new_rows is None else "new")
 
     def test_table(self) -> dict[str, Sequence[Any]]:
         table = super().test_table() if self._new_rows is None else self._new_rows.to_dict()
