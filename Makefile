@@ -19,7 +19,8 @@ setup: .venv/ready  ## .venv with the tested versions
 test: setup  ## the test suite: offline, no data needed
 	$(BIN)/python -m pytest -n auto
 
-test-slow: setup  ## what learns from real data
+test-slow: setup  ## what learns from real data, is killed, or comes from other packages
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[foreign]"
 	$(BIN)/python -m pytest -m slow -n auto
 
 notebooks: setup  ## execute all of notebooks/ in place; MovieLens and digits are fetched once

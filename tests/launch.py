@@ -19,6 +19,7 @@ from tests import forked
 
 ROOT = Path(__file__).resolve().parents[1]
 TOY = ROOT / "tests" / "toy"
+FOREIGN = ROOT / "tests" / "foreign"
 TINY = [
     "trainer.accelerator=cpu",
     "trainer.max_epochs=3",
