@@ -25,6 +25,7 @@ from ablab.command.import_torchmetrics import import_torchmetrics
 from ablab.command.overrides import (
     config_of_run,
     force_overrides,
+    keys_set_by,
     name_experiment,
     only_shows,
     options_first,
@@ -35,6 +36,8 @@ from ablab.command.user_errors import as_user_error
 from ablab.config.check import check
 from ablab.config.hydra_nodes import check_hydra
 from ablab.config.loggers import refuse_missing_packages
+from ablab.config.metric_names import monitored
+from ablab.config.model_faults import refuse_unused
 from ablab.config.schema import Config
 from ablab.config.yaml_files import check_yaml
 from ablab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
@@ -138,6 +141,7 @@ def register_resolvers() -> None:
         "run_name", lambda run, number: number if run is None else Path(run).name, replace=True
     )
     OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("monitored", monitored, replace=True)
 
 
 class JobFailed(BaseException):
@@ -185,13 +189,14 @@ def _checked(cfg: DictConfig, overrides: list[str]) -> Config:
         cfg = config_of_run(cfg, overrides)
     if "ablation" in cfg:
         raise ConfigError("ablation: a plan is many runs: python train.py -m ablation=NAME")
+    experiment = HydraConfig.get().runtime.choices.get("experiment")
     try:
         config = check(cfg)
     except ConfigError as error:
-        experiment = HydraConfig.get().runtime.choices.get("experiment")
         raise ConfigError(name_experiment(str(error), experiment)) from error
     refuse_new_phases(cfg, overrides)
     refuse_missing_packages(config)
+    refuse_unused(config, keys_set_by(overrides, experiment))
     return config
 
 

@@ -1,6 +1,7 @@
 """Prepare the command line for Hydra, and refuse arguments that cannot be meant as written."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
@@ -116,6 +117,13 @@ def name_experiment(faults: str, experiment: str | None) -> str:
             line = f"{key}: unknown key, which experiment={experiment} sets; leave it out: ~{key}"
         lines.append(line)
     return "\n".join(lines)
+
+
+def keys_set_by(overrides: Sequence[str], experiment: str | None) -> list[str]:
+    """Return the keys that command-line overrides and the file of an experiment set."""
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    file = project.current().config_files("experiment").get(str(experiment))
+    return keys if file is None else [*keys, *map(str, OmegaConf.load(file))]
 
 
 def refuse_new_phases(cfg: DictConfig, overrides: list[str]) -> None:

@@ -14,6 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ablab.config.combinations import combination_faults
+from ablab.config.model_faults import model_faults
+from ablab.config.models import model_class
 from ablab.config.nodes import node_faults
 from ablab.config.optimisation import optimisation_faults
 from ablab.config.schema import OWN, Config, Own
@@ -37,6 +39,8 @@ def check(cfg: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         faults = _values_for_sections(cfg) or [f"{error.full_key or 'config'}: {first_line(error)}"]
         raise ConfigError(printable(redacted("\n".join(faults)))) from error
+    if (model := model_class(values.get("model"))) and model.has_own_optimizers:
+        values |= dict.fromkeys(("optim", "schedule"))  # so the record claims nothing of them
     if unusable := list(_unusable(values)):
         raise ConfigError(printable(redacted("\n".join(unusable))))
     settings = list(leaves(values))
@@ -48,7 +52,7 @@ def check(cfg: DictConfig) -> Config:
         faults += [_schema_fault(e, values) for e in error.errors()]
     faults += [*node_faults(values), *optimisation_faults(values)]
     if config is not None and not faults:
-        faults += combination_faults(config)
+        faults += [*model_faults(config), *combination_faults(config)]
     faults = list(dict.fromkeys(filter(None, faults)))
     places = {fault.partition(":")[0] for fault in faults}
     faults = [fault for fault in faults if _source_of(fault, cfg) not in places]

@@ -58,31 +58,10 @@ _NOT_OF_THE_TRAINER = {
 def combination_faults(config: Config) -> list[str]:
     """Return a line for each setting that another one rules out."""
     faults = []
-    metrics = list(config.objective.metrics)
-    if config.objective.metric not in metrics:
-        faults.append(
-            f"objective.metric: no metric '{config.objective.metric}'"
-            f"{suggestion(config.objective.metric, metrics)}"
-        )
-    if "loss" in metrics:
-        faults.append("objective.metrics.loss: this is the name of objective.loss; choose another")
-    stages = ["val"] if config.has_validation else []
-    monitors = ["train/loss", *(f"{s}/{m}" for s in stages for m in ["loss", *metrics])]
-    for name, node in config.callbacks.items():
-        monitor = (node or {}).get("monitor")
-        if monitor is None or monitor in monitors:
-            continue
-        if monitor.startswith("val/") and not stages:
-            faults.append(
-                f"callbacks.{name}.monitor: '{monitor}' is never measured, since "
-                f"data.validation_fraction=0 leaves no validation part; set it to 0.1, say"
-            )
-        else:
-            faults.append(
-                f"callbacks.{name}.monitor: no metric '{monitor}'{suggestion(monitor, monitors)}"
-            )
+    if config.objective.loss is not None:  # else only the run shows what the module logs
+        faults += _metric_faults(config)
+        faults += _plateau_faults(config)
     faults += logger_faults(config)
-    faults += _plateau_faults(config, monitors)
     for key, instead in _NOT_OF_THE_TRAINER.items():
         if config.trainer.get(key) is not None:
             faults.append(f"trainer.{key}: is not for a config to set; {instead}")
@@ -109,14 +88,14 @@ def combination_faults(config: Config) -> list[str]:
     return faults
 
 
-def _plateau_faults(config: Config, monitors: list[str]) -> list[str]:
+def _plateau_faults(config: Config) -> list[str]:
     """Return the faults of schedules that follow a metric which is not measured."""
     sections = {f"phases.{name}.schedule": p.schedule for name, p in config.phases.items()}
     faults = []
     for path, schedule in {"schedule": config.schedule, **sections}.items():
         if not isinstance(schedule, Plateau):
             continue
-        measured = [name for name in monitors if name.startswith("val/")]
+        measured = [name for name in _monitors(config) if name.startswith("val/")]
         if not measured:
             faults.append(
                 f"{path}: plateau follows a metric of the validation part, and there is none; set "
@@ -127,6 +106,41 @@ def _plateau_faults(config: Config, monitors: list[str]) -> list[str]:
             faults.append(f"{path}.monitor: no metric '{schedule.monitor}'{close}")
         elif schedule.monitor not in (None, config.monitor) and schedule.mode is None:
             faults.append(f"{path}.mode: is required with a monitor that is not the objective")
+    return faults
+
+
+def _monitors(config: Config) -> list[str]:
+    """Return the names under which a SupervisedModule reports what it measures."""
+    stages = ["val"] if config.has_validation else []
+    metrics = ["loss", *config.objective.metrics]
+    return ["train/loss", *(f"{stage}/{name}" for stage in stages for name in metrics)]
+
+
+def _metric_faults(config: Config) -> list[str]:
+    """Return a line for each name of a metric that the objective does not have."""
+    metrics = list(config.objective.metrics)
+    faults = []
+    if config.objective.metric not in metrics:
+        faults.append(
+            f"objective.metric: no metric '{config.objective.metric}'"
+            f"{suggestion(config.objective.metric, metrics)}"
+        )
+    if "loss" in metrics:
+        faults.append("objective.metrics.loss: this is the name of objective.loss; choose another")
+    monitors = _monitors(config)
+    for name, node in config.callbacks.items():
+        monitor = (node or {}).get("monitor")
+        if monitor is None or monitor in monitors:
+            continue
+        if monitor.startswith("val/") and not config.has_validation:
+            faults.append(
+                f"callbacks.{name}.monitor: '{monitor}' is never measured, since "
+                f"data.validation_fraction=0 leaves no validation part; set it to 0.1, say"
+            )
+        else:
+            faults.append(
+                f"callbacks.{name}.monitor: no metric '{monitor}'{suggestion(monitor, monitors)}"
+            )
     return faults
 
 

@@ -13,7 +13,7 @@ from ablab.config.targets import component_signature
 
 NODES = {
     "data": "lightning.pytorch.core.datamodule.LightningDataModule",
-    "model": "ablab.training.module.SupervisedModule",
+    "model": "lightning.pytorch.core.module.LightningModule",
     "trainer": "lightning.pytorch.trainer.trainer.Trainer",
 }
 MODULE, METRIC = "torch.nn.modules.module.Module", "torchmetrics.metric.Metric"

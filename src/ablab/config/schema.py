@@ -25,6 +25,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from ablab.config.metric_names import monitored
+
 Integer = Annotated[int, Strict()]
 Number = Annotated[float, Strict(), AllowInfNan(False)]
 Flag = Annotated[bool, Strict()]
@@ -447,10 +449,14 @@ class Phase(Section):
 
 
 class Objective(Section):
-    """The loss that is minimised, the metrics, and the metric by which runs are compared."""
+    """The loss that is minimised, the metrics, and the metric by which runs are compared.
 
-    loss: Node
-    metrics: dict[Name, Node]
+    A module with its own steps has its loss and its metrics itself, and ``metric`` is then the name
+    under which it logs one.
+    """
+
+    loss: Node | None = None
+    metrics: dict[Name, Node] = {}
     metric: Text
     mode: Literal["min", "max"]
 
@@ -524,8 +530,8 @@ class Config(Section):
     data: Node
     model: Node
     objective: Objective
-    optim: Optim
-    schedule: Schedule
+    optim: Optim | None  # None: the model's class configures its own optimisers
+    schedule: Schedule | None
     phases: dict[Name, Phase] = {}
     trainer: Node
     checkpoints: Checkpoints
@@ -548,6 +554,9 @@ class Config(Section):
     def monitor(self) -> str | None:
         """The metric by which checkpoints are chosen; None without a validation part.
 
-        It is measured on the validation part only, so the test part chooses nothing.
+        It is measured on the validation part, so the test part chooses nothing. A module with its
+        own steps may name one of its training metrics.
         """
-        return f"val/{self.objective.metric}" if self.has_validation else None
+        has_own_loss = self.objective.loss is None
+        measured = self.has_validation or has_own_loss
+        return monitored(self.objective.model_dump()) if measured else None

@@ -44,10 +44,13 @@ def history(folder: Path) -> pl.DataFrame:
 def title_of(folder: Path) -> str:
     """Return the name of a run, its seed, optimiser and schedule."""
     record = RunRecord.read(folder)
+    title = f"{record.name}, seed {record.config['seed']}"
+    if record.config["optim"] is None:
+        return f"{title}: optimisers of the model's own"
     names = []
     for section in (record.config["optim"], record.config["schedule"]):
         names.append(section.get("name") or section["_target_"].rpartition(".")[2])
-    return f"{record.name}, seed {record.config['seed']}: {names[0]}, schedule {names[1]}"
+    return f"{title}: {names[0]}, schedule {names[1]}"
 
 
 @styled()

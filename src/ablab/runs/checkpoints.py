@@ -18,6 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ablab.errors import CheckpointError
 from ablab.runs.checkpoint_files import read_tensors, verify, write_checkpoint
+from ablab.runs.plain_values import other_values
 from ablab.safety.atomic_files import read_file, write_json
 
 
@@ -214,6 +215,12 @@ class AtomicCheckpointIO(CheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         path = Path(path)
+        if other := next(other_values(checkpoint), None):
+            raise CheckpointError(
+                f"{path}: the checkpoint would hold a {other[1]} at {other[0]}; a module, callback "
+                f"or scheduler may keep tensors and plain values only, since a checkpoint that "
+                f"holds more runs code when it is read"
+            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             sha256 = write_checkpoint(checkpoint, path)

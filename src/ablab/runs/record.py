@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from ablab.config.metric_names import monitored
 from ablab.config.schema import NAME
 from ablab.errors import RankError, RunFolderError
 from ablab.project import git_state
@@ -60,6 +61,7 @@ class RunRecord:
     error: dict[str, str] | None = None
     git: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)  # class, whose steps and optimisers it has
     device: str | None = None
     deterministic: bool | None = None
     parameters: int | None = None
@@ -97,6 +99,11 @@ class RunRecord:
             seeds={"seed": config["seed"], **config["seeds"]},
             plan=plan or {},
         )
+
+    @property
+    def monitor(self) -> str:
+        """The logged name of the objective's metric."""
+        return monitored(self.config["objective"])
 
     def begin(self) -> None:
         """Mark the run as running, in this process and at this commit."""

@@ -121,6 +121,8 @@ def checkpoint_to_lengthen(
 
     def has_the_same_rates(entry: Entry) -> bool:
         nonlocal common
+        if config.schedule is None:  # and the module has configured none of its own
+            return True
         (state,) = load_checkpoint(manifest.folder / entry.file)["lr_schedulers"]
         before, now = state["total_steps"], config.trainer["max_epochs"]
         common = steps_in_common(config.schedule, before, before // now * epochs)
@@ -175,4 +177,6 @@ def _reason_against(record: RunRecord, config: Config, epochs: int) -> str | Non
         return f"the run has {now} epochs; it can be continued to more, not to {epochs}"
     if record.status == "done" and (record.epochs or 0) < now:
         return f"the run stopped early, after epoch {record.epochs} of {now}, and would again"
+    if any(phase.get("schedulers") for phase in record.optimizers.values()):
+        return "the model configures schedulers of its own, which may depend on the run's length"
     return None

@@ -6,24 +6,26 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.accelerators import AcceleratorRegistry, CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.profilers import Profiler
 
 from ablab.config.schema import Config
 from ablab.config.suggestions import suggestion
+from ablab.config.targets import component_signature
 from ablab.data.adapted import as_run_data
 from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, first_line
-from ablab.runs.checkpoints import AtomicCheckpointIO, Progress
+from ablab.runs.checkpoints import AtomicCheckpointIO
 from ablab.safety.signals import Interruption
 from ablab.trackers import LoggerTracker, Tracker, build_tracker
-from ablab.training import terminal_tables
 from ablab.training.averaged_weights import AveragedWeights
 from ablab.training.checkpointing import RunCheckpoints
+from ablab.training.logged import OnRunAxis, Position
 from ablab.training.metrics import build_metric, sizes_for_metrics
 from ablab.training.module import SupervisedModule
+from ablab.training.own_steps import OwnSteps
 from ablab.training.phases import PhasePlan
 from ablab.training.plateau import PlateauFollowed
 from ablab.training.ranks import launched_by
@@ -53,8 +55,10 @@ def build_data(config: Config) -> RunDataModule:
     return data
 
 
-def build_model(config: Config, data: RunDataModule) -> SupervisedModule:
+def build_model(config: Config, data: RunDataModule) -> LightningModule:
     """Return the model, with the sizes of the data and weights drawn from ``seeds.init``.
+
+    A module with its own steps gets only the sizes that it takes.
 
     Raises:
         ConfigError: model, data and objective do not fit together.
@@ -65,9 +69,14 @@ def build_model(config: Config, data: RunDataModule) -> SupervisedModule:
     own = own_sizes(config, data)
     refuse_smaller_sizes(own, data.sizes)
     sizes = {key: value for key, value in data.sizes.items() if key not in own}
-    check_fits(config, sizes)
-    model: SupervisedModule = instantiate({**config.model}, **sizes, _convert_="all")
     objective = config.objective
+    if objective.loss is None:
+        taken = component_signature(config.model["_target_"]).types
+        sizes = {key: value for key, value in sizes.items() if key in taken}
+    check_fits(config, sizes)
+    model: LightningModule = instantiate({**config.model}, **sizes, _convert_="all")
+    if not isinstance(model, SupervisedModule):
+        return model
     loss = instantiate(objective.loss, _convert_="all")
     offered = sizes_for_metrics(data.sizes)
     metrics = {name: build_metric(name, m, offered) for name, m in objective.metrics.items()}
@@ -101,11 +110,14 @@ def build_trainer(
     trackers: list[Tracker],
     interruption: Interruption,
     phase: PhasePlan,
-    before: Progress,
-    epoch_lines: terminal_tables.EpochLines,
+    position: Position,
+    ours: list[Callback],
     data: RunDataModule,
 ) -> Trainer:
     """Return the Trainer of one phase.
+
+    Args:
+        ours: callbacks of the engine; ``OwnSteps`` among them if the module has its own steps.
 
     Raises:
         ConfigError: Lightning refuses a setting.
@@ -118,7 +130,7 @@ def build_trainer(
         monitor=config.monitor,
         mode=config.objective.mode,
         interruption=interruption,
-        before=before,
+        before=position.before,
         in_mid_epoch=data.resumes == "exact in mid-epoch",
     )
     nodes = [_within(folder, node) for node in config.callbacks.values() if node]
@@ -133,17 +145,21 @@ def build_trainer(
         options["limit_val_batches"] = 0
     # The lines of epochs are the progress bar, unless the user has named one.
     options["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in callbacks)
-    if clip := config.trainer.get("gradient_clip_val"):
+    own_steps = any(isinstance(callback, OwnSteps) for callback in ours)
+    clip = None if own_steps else config.trainer.get("gradient_clip_val")
+    if clip:
         algorithm = config.trainer.get("gradient_clip_algorithm") or "norm"
         callbacks.append(GradientClipping(clip, algorithm))
     # Trainer refuses these for a module that takes its optimiser steps itself, as ours does.
     taken_over = {"accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"}
-    of_trainer = {key: value for key, value in config.trainer.items() if key not in taken_over}
+    of_trainer = {
+        key: value for key, value in config.trainer.items() if own_steps or key not in taken_over
+    }
     build = instantiate({**_within(folder, of_trainer), **options}, _convert_="all")
     try:
         trainer = build(
-            callbacks=[*callbacks, PlateauFollowed(), AveragedWeights(), epoch_lines, checkpoints],
-            logger=trackers,
+            callbacks=[*ours, *callbacks, PlateauFollowed(), AveragedWeights(), checkpoints],
+            logger=[OnRunAxis(tracker, position) for tracker in trackers],
             plugins=[AtomicCheckpointIO({checkpoints.folder: checkpoints.retained}), launched_by()],
             default_root_dir=folder,
         )
@@ -155,6 +171,7 @@ def build_trainer(
         TypeError,
     ) as error:
         raise ConfigError(f"trainer: {first_line(error)}") from error
+    position.trainer = trainer
     if not isinstance(trainer.profiler, Profiler):  # pyright: ignore[reportAttributeAccessIssue]
         raise ConfigError(
             "trainer.profiler: should be 'simple', 'advanced', 'pytorch', or a Profiler's _target_"

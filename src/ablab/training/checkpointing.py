@@ -7,24 +7,55 @@ from typing import Any, Literal
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from ablab.errors import RunFolderError
+from ablab.errors import ConfigError, RunFolderError
 from ablab.runs.checkpoints import Entry, Progress, best_of
+from ablab.runs.plain_values import leave_out_arguments
 from ablab.safety.atomic_files import remove_leftovers
 from ablab.safety.signals import Interruption
+from ablab.training.logged import write_logged
+from ablab.training.module import SupervisedModule
 
 
-def epoch_metrics(trainer: Trainer, validated_at: int) -> dict[str, float]:
-    """Return the metrics of the epoch that ends.
+class EpochMetrics:
+    """The metrics of an epoch that ends: the latest value of all that was logged in it.
 
-    Left out are the loss since the last report and validation metrics of an earlier step.
+    Left out are validation metrics of an earlier step, the loss that a ``SupervisedModule`` reports
+    within an epoch, and ``loss_step`` and ``loss_epoch`` where ``loss`` is the latter.
     """
-    current = trainer.global_step == validated_at
-    return {
-        name: float(value)
-        for name, value in trainer.callback_metrics.items()
-        if name != "train/loss" and (current or not name.startswith("val/"))
-    }
+
+    def __init__(self) -> None:
+        self._of_training: set[str] = set()
+        self._of_validation: set[str] = set()
+        self._validated_at = -1
+
+    def begin_validation(self, trainer: Trainer) -> None:
+        self._of_training |= trainer.callback_metrics.keys() - self._of_validation
+
+    def end_validation(self, trainer: Trainer) -> None:
+        self._of_validation |= trainer.callback_metrics.keys() - self._of_training
+        self._validated_at = trainer.global_step
+
+    def is_validated(self, trainer: Trainer) -> bool:
+        """Return whether the module was validated after the present step."""
+        return trainer.global_step == self._validated_at
+
+    def of_validation(self, trainer: Trainer) -> dict[str, float]:
+        """Return those that a validation has logged."""
+        logged = trainer.callback_metrics
+        return {name: float(v) for name, v in logged.items() if name in self._of_validation}
+
+    def read(self, trainer: Trainer) -> dict[str, float]:
+        """Return the metrics, by the names under which they were logged."""
+        logged = trainer.callback_metrics
+        forks = ((f"{name}_step", f"{name}_epoch") for name in logged)
+        others = {name for fork in forks if logged.keys() >= set(fork) for name in fork}
+        if not self.is_validated(trainer):
+            others |= self._of_validation
+        if isinstance(trainer.lightning_module, SupervisedModule):
+            others.add("train/loss")
+        return {name: float(value) for name, value in logged.items() if name not in others}
 
 
 class RunCheckpoints(Checkpoint):
@@ -56,7 +87,7 @@ class RunCheckpoints(Checkpoint):
         self.before = before
         self.in_mid_epoch = in_mid_epoch
         self._metrics: dict[str, float] = {}
-        self._validated_at = -1
+        self._epoch_metrics = EpochMetrics()
         if getattr(rank_zero_only, "rank", 0) == 0:  # no other rank writes
             _prepare(folder)
 
@@ -81,22 +112,40 @@ class RunCheckpoints(Checkpoint):
         self.interruption.raise_if_requested()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._save(trainer, epoch_metrics(trainer, self._validated_at))
+        metrics = self._epoch_metrics.read(trainer)
+        if self.monitor not in metrics and self._expects_monitor(trainer, pl_module):
+            raise ConfigError(
+                f"objective.metric: {type(pl_module).__name__} has not logged '{self.monitor}'; it "
+                f"has logged {', '.join(metrics) or 'nothing'}"
+            )
+        self._save(trainer, metrics)
         if not trainer.should_stop:  # otherwise the run stops when it has closed the phase
             self.interruption.raise_if_requested()
 
+    def _expects_monitor(self, trainer: Trainer, module: LightningModule) -> bool:
+        """Return whether a module with its own steps should have logged the metric by now."""
+        if self.monitor is None or isinstance(module, SupervisedModule):
+            return False
+        validates = trainer.limit_val_batches and is_overridden("validation_step", module)
+        return self._epoch_metrics.is_validated(trainer) or not validates
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._epoch_metrics.begin_validation(trainer)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._validated_at = trainer.global_step
+        self._epoch_metrics.end_validation(trainer)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint["metrics"] = self._metrics
         checkpoint["before"] = asdict(self.before)
+        leave_out_arguments(checkpoint)
 
     def _save(self, trainer: Trainer, metrics: dict[str, float]) -> None:
         if trainer.world_size > 1 and self.interruption.requested is not None:
             return  # saving waits for all ranks, and they may be at different steps
+        write_logged(trainer)
         self._metrics = metrics
         step = self.before.steps + trainer.global_step
         trainer.save_checkpoint(self.folder / f"step={step:08d}.ckpt")

@@ -1,6 +1,7 @@
 """The fit of a run on a terminal: a row for each epoch, and below them how far the run is."""
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -14,13 +15,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ablab.config.metric_names import monitored
 from ablab.config.schema import Config
 from ablab.config.source_reading.signatures import signature_of
 from ablab.safety.printable import in_a_line
 from ablab.safety.streams import is_live_terminal
 from ablab.terminal import console
 from ablab.training.module import SupervisedModule
-from ablab.training.phases import PhasePlan, plan_phases
+from ablab.training.phases import PhasePlan, plan_phases, steps_of_a_fit, steps_of_an_epoch
 from ablab.training.ranks import is_main_process
 from ablab.training.terminal_tables import EpochLines
 
@@ -38,7 +40,7 @@ def epoch_lines(config: Config) -> AbstractContextManager[EpochLines]:
     has_own = any(_PROGRESS_BAR in signature_of(node["_target_"]).bases for node in nodes)
     wanted = config.trainer.get("enable_progress_bar") is not False and not has_own
     if wanted and is_main_process() and is_live_terminal():
-        return EpochTable(plan_phases(config), f"val/{config.objective.metric}")
+        return EpochTable(plan_phases(config), monitored(config.objective.model_dump()))
     return nullcontext(EpochLines())
 
 
@@ -81,12 +83,16 @@ class EpochTable(EpochLines):
             handler.setStream(stream)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, SupervisedModule)
         super().on_train_start(trainer, pl_module)
-        before = pl_module.before
+        before = self._position.before
         later = sum(phase.epochs or 0 for phase in self._phases[before.phase + 1 :])
-        self._steps = before.steps + pl_module.steps_of_the_fit()
-        self._steps += later * pl_module.steps_of_an_epoch()
+        # How many steps a module takes in a batch is not known if it takes them itself.
+        counts_steps = isinstance(pl_module, SupervisedModule) or pl_module.automatic_optimization
+        self._unit = "steps" if counts_steps else "batches"
+        of_an_epoch = steps_of_an_epoch(trainer, self._phase.steps)
+        self._before = before.steps if counts_steps else before.epochs * of_an_epoch
+        self._steps = self._before + steps_of_a_fit(trainer, self._phase.steps)
+        self._steps += later * of_an_epoch if later else 0
         self._epochs = None
         if trainer.max_epochs not in (None, -1):
             self._epochs = before.epochs + trainer.max_epochs + later
@@ -97,9 +103,8 @@ class EpochTable(EpochLines):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(pl_module, SupervisedModule)
         if self._measured_from is None:  # the first step is slower: it may compile kernels
-            self._measured_from = time.monotonic(), pl_module.total_steps
+            self._measured_from = time.monotonic(), self._taken(trainer)
         self._draw_if_due(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -117,15 +122,15 @@ class EpochTable(EpochLines):
         super().on_validation_end(trainer, pl_module)
         self._validating = False
         if not trainer.sanity_checking and not trainer.is_last_batch:  # else the epoch's row has it
-            values = {k: float(v) for k, v in trainer.callback_metrics.items() if k[:4] == "val/"}
+            values = self._metrics.of_validation(trainer)
             values = {name: value for name, value in values.items() if name.count("/") < 2}
             self._add_row(trainer, pl_module, "", values, "")
 
     def show(
-        self, trainer: Trainer, module: SupervisedModule, values: dict[str, float], seconds: float
+        self, trainer: Trainer, module: LightningModule, values: dict[str, float], seconds: float
     ) -> None:
         self._draw(trainer, module)
-        epoch = self._of_epochs(module.total_epochs)
+        epoch = self._of_epochs(self._position.epochs)
         self._add_row(trainer, module, epoch, values, f"{seconds:.1f}")
 
     # -- rows ------------------------------------------------------------------------------------
@@ -138,12 +143,11 @@ class EpochTable(EpochLines):
         values: dict[str, float],
         seconds: str,
     ) -> None:
-        assert isinstance(module, SupervisedModule)
         if not self._columns:
             self._columns = self._fitting(_names(trainer, module, values))
             for heads in zip(*map(_heads, self._columns), strict=True):
                 self._print(heads, bold=True)
-        cells = {"epoch": epoch, "step": f"{module.total_steps:,}", "seconds": seconds}
+        cells = {"epoch": epoch, "step": f"{self._position.steps:,}", "seconds": seconds}
         cells |= {name: _number(value) for name, value in values.items()}
         self._print([cells.get(name, "") for name in self._columns])
 
@@ -178,16 +182,16 @@ class EpochTable(EpochLines):
             self._draw(trainer, module)
 
     def _draw(self, trainer: Trainer, module: LightningModule) -> None:
-        assert isinstance(module, SupervisedModule)
         self._drawn = time.monotonic()
-        step, steps = module.total_steps, f"{self._steps:,}"
-        phase = f"{module.phase.name}: " if len(self._phases) > 1 else ""
+        known = math.isfinite(self._steps)
+        step, steps = self._taken(trainer), f"{self._steps:,.0f}"
+        phase = f"{self._phase.name}: " if len(self._phases) > 1 else ""
         ended = trainer.current_epoch == trainer.max_epochs
-        label = f"{phase}epoch {self._of_epochs(module.total_epochs + (not ended))}"
-        loss = module.running_loss.latest
+        label = f"{phase}epoch {self._of_epochs(self._position.epochs + (not ended))}"
+        loss = module.running_loss.latest if isinstance(module, SupervisedModule) else None
         left = self._seconds_left(trainer, step)
         after = [
-            f"{step:>{len(steps)},} of {steps} steps",
+            f"{step:>{len(steps)},} of {steps} {self._unit}" if known else f"{step:,} {self._unit}",
             "" if loss is None else f"loss {_number(loss)}",
             "validating" if self._validating else "" if left is None else f"{about(left)} left",
         ]
@@ -200,9 +204,15 @@ class EpochTable(EpochLines):
         line.add_column(ratio=1)
         for _ in texts:
             line.add_column(no_wrap=True)
-        bar = ProgressBar(total=self._steps, completed=step)
+        bar = ProgressBar(total=self._steps if known else None, completed=step)
         line.add_row(Text(in_a_line(label)), bar, *map(Text, texts))
         self._live.update(line, refresh=True)
+
+    def _taken(self, trainer: Trainer) -> int:
+        """Return how many steps or batches of the run are done."""
+        if self._unit == "steps":
+            return self._position.steps
+        return int(self._before) + trainer.fit_loop.total_batch_idx + 1
 
     def _of_epochs(self, number: int) -> str:
         return f"{number}" if self._epochs is None else f"{number}/{self._epochs}"
@@ -213,7 +223,7 @@ class EpochTable(EpochLines):
             return None
         began, first = self._measured_from
         taken = time.monotonic() - began
-        if taken < _MEASURED or step == first:
+        if taken < _MEASURED or step == first or not math.isfinite(self._steps):
             return None
         left = taken / (step - first) * (self._steps - step)
         timers = [c for c in trainer.callbacks if isinstance(c, Timer)]  # pyright: ignore[reportAttributeAccessIssue]
@@ -230,8 +240,10 @@ def about(seconds: float) -> str:
     return f"about {seconds / 3600:.1f} h"
 
 
-def _names(trainer: Trainer, module: SupervisedModule, values: dict[str, float]) -> list[str]:
+def _names(trainer: Trainer, module: LightningModule, values: dict[str, float]) -> list[str]:
     """Return the columns of numbers, also of those that are not measured after each epoch."""
+    if not isinstance(module, SupervisedModule):
+        return list(values)
     validated = ["loss", *module.metric_names] if trainer.limit_val_batches else []
     validated = [name for name in validated if name not in module.several]
     return list(

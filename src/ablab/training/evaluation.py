@@ -4,15 +4,18 @@ import csv
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from ablab import terminal
+from ablab.config.metric_names import without_stage
 from ablab.config.schema import Config
 from ablab.data.contract import RunDataModule
-from ablab.errors import CheckpointError
+from ablab.errors import CheckpointError, ConfigError
 from ablab.runs.checkpoint_files import load_state
 from ablab.runs.checkpoints import Entry, load_checkpoint
 from ablab.runs.find import chosen_checkpoint, clear_write_errors, newest_run, saved_config
@@ -22,9 +25,11 @@ from ablab.safety.atomic_files import atomic_write
 from ablab.training import terminal_tables
 from ablab.training.build import build_data, build_model
 from ablab.training.module import SupervisedModule
+from ablab.training.predictions import columns_of
+from ablab.training.randomness import reseed_all
 
 
-def load(folder: Path | str) -> tuple[SupervisedModule, RunDataModule]:
+def load(folder: Path | str) -> tuple[LightningModule, RunDataModule]:
     """Load the model (best checkpoint, in eval mode, on the CPU) and the data of a run.
 
     Args:
@@ -38,29 +43,32 @@ def load(folder: Path | str) -> tuple[SupervisedModule, RunDataModule]:
     return _load(saved_config(folder), folder)
 
 
-def _load(config: Config, folder: Path) -> tuple[SupervisedModule, RunDataModule]:
+def _load(config: Config, folder: Path) -> tuple[LightningModule, RunDataModule]:
     data = build_data(config)
     model = build_model(config, data)
     load_weights(model, config, folder, chosen_checkpoint(config, folder))
     return model.eval(), data
 
 
-def load_weights(model: SupervisedModule, config: Config, folder: Path, entry: Entry) -> None:
+def load_weights(model: LightningModule, config: Config, folder: Path, entry: Entry) -> None:
     """Load a checkpoint of a run into its model.
 
     Raises:
         CheckpointError: it is damaged, or not of this model.
     """
-    state = load_checkpoint(folder / "checkpoints" / entry.file).get("state_dict")
+    checkpoint = load_checkpoint(folder / "checkpoints" / entry.file)
     if str(config.trainer.get("precision")) in ("64", "64-true"):
         model.double()  # first, since loading rounds to the model's precision
+    if not isinstance(model, SupervisedModule) and "loops" in checkpoint:  # it is whole
+        model.on_load_checkpoint(checkpoint)
     try:
-        load_state(model, state, finite=model.error_if_nonfinite != "none")
+        finite = config.error_if_nonfinite != "none"
+        load_state(model, checkpoint.get("state_dict"), finite=finite)
     except CheckpointError as error:
         raise CheckpointError(f"{entry.file}: {error}") from error
 
 
-def _load_with_same_rows(config: Config, folder: Path) -> tuple[SupervisedModule, RunDataModule]:
+def _load_with_same_rows(config: Config, folder: Path) -> tuple[LightningModule, RunDataModule]:
     """Load as ``load`` does; raise RunFolderError if the rows are not those of the run."""
     model, data = _load(config, folder)
     refuse_other_data(RunRecord.read(folder).data_parts, data.fingerprints())
@@ -88,8 +96,17 @@ def predict(config: Config, folder: Path) -> None:
     model, data = _load_with_same_rows(config if new is None else saved, folder)
     if new is not None:
         data.predict_from(Path(new))
-    batches = evaluator_for(config).predict(model, datamodule=data)
-    columns = {**data.test_table(), **data.prediction_columns(torch.cat(batches))}  # type: ignore[arg-type]
+    if not is_overridden("predict_step", model):
+        raise ConfigError(
+            f"task: {type(model).__name__} has no predict_step, so it predicts nothing"
+        )
+    reseed_all(model.device, config.seeds.order)
+    batches: Any = evaluator_for(config).predict(model, datamodule=data)
+    if isinstance(model, SupervisedModule):
+        predicted = data.prediction_columns(torch.cat(batches))
+    else:
+        predicted = columns_of(type(model).__name__, batches)
+    columns = {**data.test_table(), **predicted}
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
@@ -97,15 +114,15 @@ def predict(config: Config, folder: Path) -> None:
     path = folder / ("predictions.csv" if new is None else f"predictions_{Path(new).stem}.csv")
     with clear_write_errors(path), atomic_write(path) as file:
         file.write(text.getvalue().encode())
-    rows = len(next(iter(columns.values())))
-    terminal.say(f"{rows} predictions: {path}", whole=True)
+    terminal.say(f"{len(next(iter(predicted.values())))} predictions: {path}", whole=True)
 
 
-def test_metrics(config: Config, model: SupervisedModule, data: RunDataModule) -> dict[str, float]:
-    """Return the loss and metrics of the test part, by name."""
+def test_metrics(config: Config, model: LightningModule, data: RunDataModule) -> dict[str, float]:
+    """Return what a test of the test part logs, by name without its stage."""
     evaluator = evaluator_for(config)
+    reseed_all(model.device, config.seeds.order)  # a module may draw in its test_step
     evaluator.test(model, datamodule=data, verbose=False)
-    return {k.removeprefix("test/"): float(v) for k, v in evaluator.callback_metrics.items()}
+    return {without_stage(k): float(v) for k, v in evaluator.callback_metrics.items()}
 
 
 def evaluator_for(config: Config) -> Trainer:

@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from ablab import terminal
+from ablab.config.metric_names import without_stage
 from ablab.data.contract import RunDataModule
+from ablab.errors import ConfigError, first_line
 from ablab.optim.optimizers import build_optimizer, describe_groups, describe_optimizers
 from ablab.runs.checkpoints import Entry, Manifest, Progress
 from ablab.runs.find import chosen_checkpoint
@@ -17,7 +21,14 @@ from ablab.training.build import build_model, build_trainer
 from ablab.training.epoch_table import epoch_lines
 from ablab.training.evaluation import load_weights, test_metrics
 from ablab.training.interpretations import build_steps, interpret
+from ablab.training.logged import LoggedSums, Position
 from ablab.training.module import SupervisedModule
+from ablab.training.own_steps import (
+    OwnSteps,
+    begin_own_phase,
+    describe_model,
+    describe_own_optimizers,
+)
 from ablab.training.phases import PhasePlan, plan_phases
 from ablab.training.ranks import is_main_process, raise_cause
 from ablab.training.run import Run
@@ -43,10 +54,15 @@ def fit(run: Run, data: RunDataModule, resume: Entry | None) -> float | None:
     with run.timed("build"):
         model = build_model(config, data)
         record.parameters = sum(p.numel() for p in model.parameters())
-        record.directions = model.metric_directions
-        if resume is None:
-            model.load_pretrained()
-        try_out(config, model, data)
+        if isinstance(model, SupervisedModule):
+            record.directions = model.metric_directions
+            if resume is None:
+                model.load_pretrained()
+            try_out(config, model, data)
+        else:
+            metric = without_stage(config.objective.metric)
+            record.directions = {metric: config.objective.mode}
+            record.model = describe_model(model, config)
         steps = build_steps(config.interpret, model, data)
     run.attach_trackers(from_step=0 if resume is None else resume.step)
     if not data.has_validation:
@@ -67,7 +83,9 @@ def fit(run: Run, data: RunDataModule, resume: Entry | None) -> float | None:
     record.steps, record.epochs = reached.steps, reached.epochs
     chosen = _choose_checkpoint(run)
     load_weights(model, config, run.folder, chosen)
-    if config.test:
+    if config.test and not is_overridden("test_step", model):
+        terminal.say(f"{type(model).__name__} has no test_step, so nothing is tested.")
+    elif config.test:
         with run.timed("test"):
             record.metrics["test"] = test_metrics(config, model, data)
         terminal_tables.show_test(type(model).__name__, record.metrics["test"], record.baselines)
@@ -84,7 +102,7 @@ def fit(run: Run, data: RunDataModule, resume: Entry | None) -> float | None:
 def _train(
     run: Run,
     data: RunDataModule,
-    model: SupervisedModule,
+    model: LightningModule,
     resume: Entry | None,
     lines: terminal_tables.EpochLines,
 ) -> Progress:
@@ -95,10 +113,12 @@ def _train(
         path = run.folder / "checkpoints" / resume.file
     phases = plan_phases(run.config)
     for phase in phases:  # so that a fault of the last one shows before the first is trained
-        model.freeze_to(phase.freeze_to, train_norm=phase.train_norm)
-        build_optimizer(model, phase.optim)
+        _prepare(model, phase, phases)
+        if phase.optim is not None:
+            build_optimizer(model, phase.optim)
     launchers = []  # the launcher of the first phase starts the processes of all phases
     for phase in phases[before.phase :]:
+        _prepare(model, phase, phases)
         before = _train_phase(run, data, model, phase, before, path, launchers, lines)
         path = None
         if is_main_process():
@@ -110,7 +130,7 @@ def _train(
 def _train_phase(
     run: Run,
     data: RunDataModule,
-    model: SupervisedModule,
+    model: LightningModule,
     phase: PhasePlan,
     before: Progress,
     path: Path | None,
@@ -118,27 +138,44 @@ def _train_phase(
     lines: terminal_tables.EpochLines,
 ) -> Progress:
     """Train one phase, from the checkpoint at ``path`` if there is one."""
+    position = Position(before)
+    lines.begin_phase(phase, position)
+    ours: list[Callback] = [_OptimizersRecorded(run, phase), LoggedSums(), lines]
+    config, batches = run.config, phase.steps.batches_per_execution
+    if isinstance(model, SupervisedModule):
+        model.begin_phase(phase, before)
+    else:
+        batches = None
+        ours.insert(0, OwnSteps(config.seeds.order, config.error_if_nonfinite, position))
     trainer = build_trainer(
-        run.config, run.folder, run.trackers, run.interruption, phase, before, lines, data
+        config, run.folder, run.trackers, run.interruption, phase, position, ours, data
     )
     run.record.device = _device(trainer)
     run.record.deterministic = (
         torch.are_deterministic_algorithms_enabled()
         and not torch.is_deterministic_algorithms_warn_only_enabled()
     )
-    trainer.callbacks.append(_OptimizersRecorded(run, phase))  # pyright: ignore[reportAttributeAccessIssue]
-    model.begin_phase(phase, before)
-    data.begin_phase(before.epochs, phase.steps.batches_per_execution)
+    data.begin_phase(before.epochs, batches)
     with run.timed("fit"):
         launchers.append(trainer.strategy.launcher)
         try:
             with watched_fit(run, trainer):
                 trainer.fit(model, datamodule=data, ckpt_path=path)
+        except MisconfigurationException as error:
+            raise ConfigError(f"{type(model).__name__}: {first_line(error)}") from error
         except BaseException as error:
             raise_cause(error, launchers, run.interruption, run.folder)
     if trainer.should_stop and trainer.current_epoch < (trainer.max_epochs or 0):
         terminal.say(f"{phase.name}: stopped early, after epoch {trainer.current_epoch}")
-    return Progress(before.phase + 1, model.total_steps, model.total_epochs)
+    return Progress(before.phase + 1, position.steps, position.epochs)
+
+
+def _prepare(model: LightningModule, phase: PhasePlan, phases: list[PhasePlan]) -> None:
+    """Freeze as ``phase`` says."""
+    if isinstance(model, SupervisedModule):
+        model.freeze_to(phase.freeze_to, train_norm=phase.train_norm)
+    else:
+        begin_own_phase(model, phase, freezes=any(other.freeze_to for other in phases))
 
 
 class _OptimizersRecorded(Callback):
@@ -148,12 +185,17 @@ class _OptimizersRecorded(Callback):
         self.run, self.phase = run, phase
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        (optimizer,) = trainer.optimizers
-        self.run.record.optimizers[self.phase.name] = {
-            "classes": describe_optimizers(optimizer),
-            "schedule": self.phase.schedule.name,
-            "groups": [asdict(row) for row in describe_groups(optimizer)],
-        }
+        recorded = self.run.record.optimizers
+        if self.phase.optim is None:  # a continued phase has other rates by now
+            recorded.setdefault(self.phase.name, describe_own_optimizers(trainer))
+        else:
+            (optimizer,) = trainer.optimizers
+            assert self.phase.schedule is not None
+            recorded[self.phase.name] = {
+                "classes": describe_optimizers(optimizer),
+                "schedule": self.phase.schedule.name,
+                "groups": [asdict(row) for row in describe_groups(optimizer)],
+            }
         if is_main_process():
             self.run.record.write(self.run.folder)  # a killed run goes on in a later phase
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch import LightningModule
 
 from ablab import terminal
 from ablab.config.schema import Node
@@ -24,7 +25,6 @@ from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, UserError
 from ablab.findings import FOLDER, Findings
 from ablab.trackers import Tracker
-from ablab.training.module import SupervisedModule
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ Step = Callable[..., Findings]
 
 
 def build_steps(
-    nodes: Mapping[str, Node | None], model: SupervisedModule, data: RunDataModule
+    nodes: Mapping[str, Node | None], model: LightningModule, data: RunDataModule
 ) -> dict[str, Step]:
     """Return the steps of a config, by name.
 
@@ -56,7 +56,7 @@ def build_steps(
 
 def interpret(
     steps: Mapping[str, Step],
-    model: SupervisedModule,
+    model: LightningModule,
     data: RunDataModule,
     folder: Path,
     trackers: Iterable[Tracker],
@@ -101,7 +101,7 @@ def _of_validation(step: Step) -> Step:
     return functools.partial(step, part="val") if can else step
 
 
-def reason_against(step: Step, model: SupervisedModule, data: RunDataModule) -> str | None:
+def reason_against(step: Step, model: LightningModule, data: RunDataModule) -> str | None:
     """Return why ``step`` cannot be used with this model or these data, or None if it can."""
     function = step.func if isinstance(step, functools.partial) else step
     try:
@@ -115,7 +115,7 @@ def reason_against(step: Step, model: SupervisedModule, data: RunDataModule) -> 
     return None
 
 
-def run_step(step: Step, model: SupervisedModule, data: RunDataModule, folder: Path) -> Findings:
+def run_step(step: Step, model: LightningModule, data: RunDataModule, folder: Path) -> Findings:
     """Return the findings of ``step``; it gets the arguments that it has parameters for."""
     if (
         model.dtype != torch.float32

@@ -6,27 +6,28 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self, cast
 
 import torch
-from lightning.fabric.utilities.data import sized_len
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from ablab.config.schema import NonFiniteCheck
-from ablab.data.batches import Executions
 from ablab.errors import CheckpointError, ConfigError
 from ablab.optim.decay import weight_penalty
 from ablab.optim.optimizers import build_optimizer
 from ablab.optim.scheduler import GroupScheduler, build_scheduler, momentum_of
 from ablab.runs.checkpoints import Progress
 from ablab.training.freezing import freeze_to, frozen_batch_norms
+from ablab.training.logged import report_at
 from ablab.training.measured import MeasuredModule
 from ablab.training.nonfinite import (
     NonFiniteLossError,
     describe_loss,
+    named_in_groups,
     refuse_nonfinite_gradients,
     refuse_nonfinite_state,
 )
-from ablab.training.phases import PhasePlan
+from ablab.training.phases import PhasePlan, steps_of_a_fit
+from ablab.training.randomness import reseed_torch
 from ablab.training.running_loss import RunningLoss
 from ablab.training.sharding import FullySharded, shard
 from ablab.training.steps import StepTaker, step_taker, without_autocast, without_communication
@@ -111,24 +112,12 @@ class SupervisedModule(MeasuredModule):
                 "trainer: a schedule needs an end; set trainer.max_epochs, or trainer.max_steps "
                 "for data without a length"
             )
-        scheduler = build_scheduler(optimizer, self.phase.schedule, self.steps_of_the_fit())
+        steps = int(steps_of_a_fit(self.trainer, self.phase.steps))
+        scheduler = build_scheduler(optimizer, self.phase.schedule, steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": scheduler,
         }
-
-    def steps_of_the_fit(self) -> int:
-        """Return the optimiser steps of this phase, from its beginning to its end."""
-        trainer = self.trainer
-        if trainer.max_epochs == -1 or not self.steps_of_an_epoch():
-            return trainer.max_steps
-        steps = self.steps_of_an_epoch() * max(trainer.max_epochs or 1, 1)
-        return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
-
-    def steps_of_an_epoch(self) -> int:
-        """Return the optimiser steps of an epoch, or 0 where the data have no length."""
-        executions = cast(Executions, self.trainer.train_dataloader)
-        return self.phase.steps.steps_in(sized_len(executions.loader) or 0)
 
     @property
     def total_steps(self) -> int:
@@ -169,7 +158,7 @@ class SupervisedModule(MeasuredModule):
                     self._backward(batch, number, step, steps)
             loss = self._backward(of_step[-1], first + len(of_step) - 1, step, steps)
             if self.error_if_nonfinite == "gradients":
-                refuse_nonfinite_gradients(steps.optimizer, step, loss)
+                refuse_nonfinite_gradients(named_in_groups(steps.optimizer), step, loss)
             if every and step % every == 0:
                 with self._losses_described(step):
                     mean = self.running_loss.close_window()
@@ -206,7 +195,7 @@ class SupervisedModule(MeasuredModule):
         try:
             yield
         except NonFiniteLossError as error:
-            raise describe_loss(error, self._optimizer, step) from error
+            raise describe_loss(error, named_in_groups(self._optimizer), step) from error
 
     @property
     def _optimizer(self) -> Optimizer:
@@ -214,10 +203,7 @@ class SupervisedModule(MeasuredModule):
 
     def _reseed(self, batch_idx: int) -> None:
         """Make dropout a function of (seed, epoch, batch, rank): a resumed run repeats it."""
-        key = hash((self.order_seed, self.total_epochs, batch_idx, self.global_rank)) % 2**63
-        torch.default_generator.manual_seed(key)
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(key)
+        reseed_torch(self.device, self.order_seed, self.total_epochs, batch_idx, self.global_rank)
 
     def _pace(self) -> dict[str, float]:
         """Learning rate of each group, and the momentum (Adam's β₁) that they share."""
@@ -243,15 +229,15 @@ class SupervisedModule(MeasuredModule):
         shown = {name: value for name, value in values.items() if not name.startswith(hidden)}
         self.log_dict(shown, logger=False, prog_bar=True)
         values = {"epoch": float(self.total_epochs), **values}
-        for logger in self.loggers:
-            logger.log_metrics(values, step=self.total_steps if step is None else step)
+        report_at(self.loggers, values, self.total_steps if step is None else step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raises TrainingError for a state that is not finite."""
         with self._losses_described(self.total_steps):
             checkpoint["train_loss"] = self.running_loss.state_dict()
         if self.error_if_nonfinite != "none":
-            refuse_nonfinite_state(self, self._optimizer, self.total_steps)
+            named = named_in_groups(self._optimizer)
+            refuse_nonfinite_state(self, named, self.trainer.optimizers, self.total_steps)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raises CheckpointError for one in which the optimiser steps are counted elsewhere."""

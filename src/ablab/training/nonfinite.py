@@ -6,7 +6,7 @@ wait for a GPU. ``none`` checks nothing.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ _REMEDY = (
     "cannot take"
 )
 _SHOWN = 5  # parameters named in a message
+Named = Sequence[tuple[str, Tensor]]  # parameters, with what a message calls each
 
 
 class NonFiniteLossError(Exception):
@@ -31,11 +32,20 @@ class NonFiniteLossError(Exception):
         self.step, self.value = step, value
 
 
-def describe_loss(error: NonFiniteLossError, optimizer: Optimizer, now: int) -> TrainingError:
+def named_in_groups(optimizer: Optimizer) -> Named:
+    """Return the parameters of an optimiser whose groups have names: ``lin1.weight of group …``."""
+    return [
+        (f"{name} of group {group['name']}", parameter)
+        for group in optimizer.param_groups
+        for name, parameter in zip(group["param_names"], group["params"], strict=True)
+    ]
+
+
+def describe_loss(error: NonFiniteLossError, named: Named, now: int) -> TrainingError:
     """Return an error that names the loss and what it has made non-finite by step ``now``."""
     lines = [f"the training loss is {error.value} at step {error.step}; {_REMEDY}"]
-    parameters = list(_nonfinite(optimizer, gradients=False))
-    gradients = list(_nonfinite(optimizer, gradients=True))
+    parameters = list(_nonfinite(named, gradients=False))
+    gradients = list(_nonfinite(named, gradients=True))
     for kind, found in (("parameters", parameters), ("gradients", gradients)):
         if found:
             lines.append(f"{kind} that are not finite at step {now}: {_listed(found)}")
@@ -43,14 +53,9 @@ def describe_loss(error: NonFiniteLossError, optimizer: Optimizer, now: int) -> 
     return TrainingError("\n".join(lines))
 
 
-def refuse_nonfinite_gradients(optimizer: Optimizer, step: int, loss: Tensor) -> None:
+def refuse_nonfinite_gradients(named: Named, step: int, loss: Tensor) -> None:
     """Raise TrainingError, on all ranks, if taking ``step`` would make a parameter non-finite."""
-    gradients = [
-        _values(p.grad)
-        for group in optimizer.param_groups
-        for p in group["params"]
-        if p.grad is not None
-    ]
+    gradients = [_values(p.grad) for _, p in named if p.grad is not None]
     gradients = [values for values in gradients if values.numel()]
     norm = float(torch.nn.utils.get_total_norm(gradients, math.inf))
     norms, losses = zip(*gather([norm, float(loss)]), strict=True)
@@ -58,20 +63,23 @@ def refuse_nonfinite_gradients(optimizer: Optimizer, step: int, loss: Tensor) ->
         loss_told = next((x for x in losses if not math.isfinite(x)), sum(losses) / len(losses))
         raise TrainingError(
             f"step {step} has gradients that are not finite: "
-            f"{_listed(list(_nonfinite(optimizer, gradients=True)))}; "
+            f"{_listed(list(_nonfinite(named, gradients=True)))}; "
             f"its loss is {loss_told:g}\nthe step was not taken; {_REMEDY}"
         )
 
 
-def refuse_nonfinite_state(module: nn.Module, optimizer: Optimizer, step: int) -> None:
+def refuse_nonfinite_state(
+    module: nn.Module, named: Named, optimizers: Iterable[Optimizer], step: int
+) -> None:
     """Raise TrainingError, on all ranks, if a checkpoint would hold a number that is not finite.
 
     Checked are parameters and the optimiser's state, and buffers for nan (a mask may be infinite).
     """
-    kept = [t for state in optimizer.state.values() for t in state.values() if _is_real(t)]
+    states = [state for optimizer in optimizers for state in optimizer.state.values()]
+    kept = [t for state in states for t in state.values() if _is_real(t)]
     nan = [n for n, b in module.named_buffers() if _is_real(b) and bool(b.isnan().any())]
     told = None
-    if found := list(_nonfinite(optimizer, gradients=False)):
+    if found := list(_nonfinite(named, gradients=False)):
         told = f"parameters: {_listed(found)}"
     elif not all(map(_is_finite, kept)):
         told = "the optimiser's state"
@@ -82,23 +90,20 @@ def refuse_nonfinite_state(module: nn.Module, optimizer: Optimizer, step: int) -
         raise TrainingError(f"after step {step} there are numbers that are not finite in {told}")
 
 
-def _nonfinite(optimizer: Optimizer, *, gradients: bool) -> Iterator[tuple[str, str, Tensor]]:
-    """Yield group, name and values of each parameter, or gradient, that is not finite."""
-    for group in optimizer.param_groups:
-        for name, parameter in zip(group["param_names"], group["params"], strict=True):
-            tensor = parameter.grad if gradients else parameter.detach()
-            if tensor is not None and not _is_finite(values := _values(tensor)):
-                yield group["name"], name, values
+def _nonfinite(named: Named, *, gradients: bool) -> Iterator[tuple[str, Tensor]]:
+    """Yield name and values of each parameter, or gradient, that is not finite."""
+    for name, parameter in named:
+        tensor = parameter.grad if gradients else parameter.detach()
+        if tensor is not None and not _is_finite(values := _values(tensor)):
+            yield name, values
 
 
-def _listed(found: list[tuple[str, str, Tensor]]) -> str:
+def _listed(found: list[tuple[str, Tensor]]) -> str:
     """Return ``lin1.weight of group hidden (nan, in 3 of 40), …``."""
     shown = []
-    for group, name, values in found[:_SHOWN]:
+    for name, values in found[:_SHOWN]:
         bad = values[~values.isfinite()]
-        shown.append(
-            f"{name} of group {group} ({bad[0].item()}, in {len(bad):,} of {values.numel():,})"
-        )
+        shown.append(f"{name} ({bad[0].item()}, in {len(bad):,} of {values.numel():,})")
     more = len(found) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 

@@ -5,9 +5,15 @@ step. That is what ``freeze_to`` means in fastai; it keeps the schedule's groups
 DDP, which registers gradients when it wraps the model, nothing else would be right.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Any
+
+from lightning.fabric.utilities.data import sized_len
+from lightning.pytorch import Trainer
 
 from ablab.config.schema import Config, Optim, Phase, Plateau, Schedule
+from ablab.data.batches import Executions
 
 
 @dataclass(frozen=True)
@@ -24,9 +30,29 @@ class StepPlan:
     def batches_per_execution(self) -> int:
         return self.steps_per_execution * self.batches_per_step
 
-    def steps_in(self, batches: int) -> int:
+    def steps_in(self, batches: float) -> float:
         """Return the steps of an epoch of ``batches``; its last step may have fewer batches."""
-        return -(-batches // self.batches_per_step)
+        return batches if batches == math.inf else -(-batches // self.batches_per_step)
+
+
+def steps_of_an_epoch(trainer: Trainer, plan: StepPlan) -> float:
+    """Return the optimiser steps of an epoch; infinite for data without a known length.
+
+    Of a module that takes its optimiser steps itself, it is the number of batches.
+    """
+    loader: Any = trainer.train_dataloader
+    if not isinstance(loader, Executions):
+        return plan.steps_in(trainer.num_training_batches)
+    batches = sized_len(loader.loader)
+    return math.inf if batches is None else plan.steps_in(batches)
+
+
+def steps_of_a_fit(trainer: Trainer, plan: StepPlan) -> float:
+    """Return the optimiser steps of a fit from its beginning to its end."""
+    steps = steps_of_an_epoch(trainer, plan) * max(trainer.max_epochs or 1, 1)
+    if trainer.max_epochs == -1:
+        steps = math.inf
+    return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
 
 
 @dataclass(frozen=True)
@@ -37,8 +63,8 @@ class PhasePlan:
     epochs: int | None
     freeze_to: int
     train_norm: bool
-    optim: Optim
-    schedule: Schedule
+    optim: Optim | None
+    schedule: Schedule | None
     steps: StepPlan = StepPlan()
 
 
@@ -58,13 +84,13 @@ def _plan(config: Config, name: str, phase: Phase) -> PhasePlan:
         phase.epochs,
         phase.freeze_to,
         phase.train_norm,
-        config.optim.model_copy(update=changed),
+        config.optim and config.optim.model_copy(update=changed),
         _schedule(config, phase.schedule or config.schedule),
         _steps(config),
     )
 
 
-def _schedule(config: Config, schedule: Schedule) -> Schedule:
+def _schedule(config: Config, schedule: Schedule | None) -> Schedule | None:
     """Return the schedule; a plateau without a monitor follows the objective."""
     if not isinstance(schedule, Plateau):
         return schedule

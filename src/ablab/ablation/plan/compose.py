@@ -12,9 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 from ablab import project
 from ablab.ablation.plan.command_line import CommandLine
 from ablab.ablation.plan.plan import Plan, Point, as_list, check_axes, expand
-from ablab.command.overrides import refuse_new_phases
+from ablab.command.overrides import keys_set_by, refuse_new_phases
 from ablab.config.check import check
 from ablab.config.loggers import refuse_missing_packages
+from ablab.config.model_faults import refuse_unused
 from ablab.config.schema import Config
 from ablab.config.suggestions import suggestion
 from ablab.config.written import shown
@@ -73,6 +74,10 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
         try:
             config = check(_composed(point, command_line, compose, composed))
             refuse_missing_packages(config)
+            changed = [f"{key}={value}" for key, value in point.changes]
+            given = [str(override.input_line) for override in command_line.plain]
+            experiment = next((o for o in [*given, *changed] if o.startswith("experiment=")), "=")
+            refuse_unused(config, keys_set_by([*changed, *given], experiment.partition("=")[2]))
         except ConfigError as error:
             for fault in str(error).splitlines():
                 faults.setdefault(fault, []).append(point.label)
@@ -82,7 +87,8 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
         if any(_agrees(values, entry) for entry in plan.exclude):
             continue
         job = _job(point, config, command_line)
-        unmeasured -= _measured(config)
+        own_metrics = config.objective.loss is None  # which only its runs show
+        unmeasured -= unmeasured if own_metrics else _measured(config)
         first = jobs.setdefault(job.config_hash, job)
         name = str(point.variant) if point.settings == first.settings else point.label
         if name not in (str(first.variant), *first.same_as) and point.seed in (None, first.seed):

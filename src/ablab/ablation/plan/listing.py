@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ablab.ablation.plan.estimate import Estimate
 from ablab.ablation.plan.folder import JobFolder, State
+from ablab.config.metric_names import without_stage
 from ablab.config.written import label_of
 from ablab.errors import RunFolderError
 from ablab.report.write import console
@@ -122,9 +123,10 @@ def describe(record: RunRecord) -> str:
 def outcome(record: RunRecord, error: BaseException | None = None) -> str:
     """Describe how a job ended: the objective if it is done, the error if it failed."""
     if record.status == "done":
-        name = record.objective["metric"]
-        values = {f"val/{name}": record.metrics.get("chosen", {}).get(f"val/{name}")}
-        values[f"test/{name}"] = record.metrics.get("test", {}).get(name)
+        name = record.monitor
+        values = {name: record.metrics.get("chosen", {}).get(name)}
+        short = without_stage(name)
+        values[f"test/{short}"] = record.metrics.get("test", {}).get(short)
         measured = "  ".join(f"{k} {v:.4f}" for k, v in values.items() if v is not None)
         return f"{measured}  {duration(record.seconds.get('total', 0.0))}"
     if record.status == "failed" and record.error:

@@ -22,6 +22,7 @@ from ablab.ablation.search.listing import show_end, show_progress, show_start
 from ablab.ablation.search.space import split_space
 from ablab.ablation.search.study import FrozenTrial, SearchStudy
 from ablab.ablation.search.trial_configs import TrialConfigs, about
+from ablab.config.metric_names import monitored
 from ablab.config.schema import Config, Count, FolderName, Section, Seed
 from ablab.errors import ConfigError, PlanError, RunFolderError, UserError
 from ablab.report.write import console, write_reports
@@ -87,7 +88,9 @@ def run_search(
     with locked(folder.path):
         study = SearchStudy(folder.path, config.objective, space)
         study.agree(about(config, space))
-        search = Search(settings, trials, study, folder, launch, f"val/{config.objective.metric}")
+        search = Search(
+            settings, trials, study, folder, launch, monitored(config.objective.model_dump())
+        )
         try:
             with Interruption():
                 search.run()

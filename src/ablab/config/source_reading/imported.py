@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_origin
 
 from ablab.config.source_reading.annotations import type_of
 from ablab.config.source_reading.definitions import Module, TargetNotFoundError
-from ablab.config.source_reading.signatures import Signature
+from ablab.config.source_reading.signatures import LIBRARIES, Signature
 from ablab.errors import first_line
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -51,6 +51,12 @@ def imported_signature(target: str) -> Signature:
         bases=frozenset(f"{c.__module__}.{c.__qualname__}" for c in found.__mro__)
         if is_class
         else frozenset(),
+        methods=frozenset(
+            name
+            for c in (found.__mro__ if is_class else ())
+            if not c.__module__.startswith(LIBRARIES)
+            for name in vars(c)
+        ),
         annotations={name: (Module("", False, []), node) for name, node in written.items()},
     )
 

@@ -22,6 +22,7 @@ from ablab.config.source_reading.definitions import (
     source_package,
 )
 
+LIBRARIES = ("lightning.", "torch.")  # whose classes define every hook, most of them to do nothing
 _HARMLESS = {"final", "runtime_checkable"}  # decorators that leave a class as it is
 
 
@@ -36,6 +37,7 @@ class Signature:
     module: str = ""  # the module of its definition, through re-exports
     returns: str = ""  # a function's return annotation, as written
     bases: frozenset[str] = frozenset()  # "module.Class" of the class and all of its ancestors
+    methods: frozenset[str] = frozenset()  # what a class and its ancestors define (see methods_in)
     is_complete: bool = True  # False: a decorator or a computed base may change all of this
     annotations: dict[str, tuple[Module, ast.expr]] = field(
         default_factory=dict, repr=False, compare=False
@@ -84,7 +86,8 @@ def signature_of(target: str) -> Signature:
     module, node = definition_of(module_name, name)
     if isinstance(node, ast.ClassDef):
         signature, bases = _class_signature(module, node), _ancestors(module, node)
-        signature = replace(signature, is_complete=_is_readable(module, node))
+        methods, readable = methods_in(module, node), _is_readable(module, node)
+        signature = replace(signature, methods=methods, is_complete=readable)
     else:
         signature, bases = _function_signature(module, node, is_method=False), frozenset[str]()
         returns = ast.unparse(node.returns) if node.returns else ""
@@ -171,6 +174,29 @@ def _ancestors(module: Module, node: ast.ClassDef) -> frozenset[str]:
     for base in node.bases:
         try:
             found |= _ancestors(*base_class(module, base))
+        except TargetNotFoundError:  # The base is computed or compiled.
+            continue
+    return frozenset(found)
+
+
+def methods_in(module: Module, node: ast.ClassDef) -> frozenset[str]:
+    """Return the names that a class and its ancestors define, but not those of the libraries.
+
+    ``automatic_optimization`` is among them if a method sets that attribute to False.
+    """
+    if module.name.startswith(LIBRARIES):
+        return frozenset()
+    found = {m.name for m in node.body if isinstance(m, ast.FunctionDef)}
+    for inner in ast.walk(node):
+        match inner:
+            case ast.Assign(
+                targets=[ast.Attribute(attr="automatic_optimization")],
+                value=ast.Constant(value=False),
+            ):
+                found.add("automatic_optimization")
+    for base in node.bases:
+        try:
+            found |= methods_in(*base_class(module, base))
         except TargetNotFoundError:  # The base is computed or compiled.
             continue
     return frozenset(found)

@@ -55,9 +55,9 @@ def notes_of(table: ReportTable) -> list[str]:
 def _of_the_best_epoch(comparison: Comparison) -> list[str]:
     """Return a note that a validation metric is that of the checkpoint chosen by validation."""
     records = [job.record for job in comparison.jobs if job.record and job.status == "done"]
-    if not records or not any(metric.startswith("val/") for metric in comparison.metrics):
+    by = dict.fromkeys(record.monitor for record in records)
+    if not any(metric in by or metric.startswith("val/") for metric in comparison.metrics):
         return []
-    by = dict.fromkeys(f"val/{record.objective['metric']}" for record in records)
     epochs = sorted({record.epochs for record in records if record.epochs is not None})
     note = f"val/…: of each run's best epoch by {' or '.join(by)}"
     if len(epochs) > 1:

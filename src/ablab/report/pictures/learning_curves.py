@@ -43,9 +43,7 @@ def learning_curves(table: ReportTable) -> Picture | None:
     rows = [table.rows[index] for index in among]
     histories = {row.variant: [_history(job) for job in jobs[row.variant]] for row in rows}
     columns = {column for runs in histories.values() for run in runs for column in run}
-    objectives = dict.fromkeys(
-        f"val/{job.record.objective['metric']}" for job in table.comparison.jobs if job.record
-    )
+    objectives = dict.fromkeys(job.record.monitor for job in table.comparison.jobs if job.record)
     column = next((name for name in (*objectives, _TRAINING) if name in columns), None)
     if column is None:
         return None

@@ -188,7 +188,7 @@ def metric_names(records: Iterable[RunRecord]) -> list[str]:
     objectives: dict[str, None] = {}
     for record in records:
         names |= {f"test/{n}": None for n in record.metrics.get("test", {}) if "/" not in n}
-        objective = f"val/{record.objective['metric']}"
+        objective = record.monitor
         if objective in record.metrics.get("chosen", {}):
             objectives[objective] = None
     names.pop("test/loss", None)

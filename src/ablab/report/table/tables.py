@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ablab.config.metric_names import without_stage
 from ablab.report.table.baseline import pair_with_baselines
 from ablab.report.table.comparison import Comparison
 from ablab.report.table.paired import Interval, PairedDifference, paired_difference
@@ -58,7 +59,7 @@ def directions(comparison: Comparison) -> dict[str, str]:
     found: dict[str, str] = {}
     records = [job.record for job in comparison.jobs if job.record is not None]
     for metric in comparison.metrics:
-        said = {_direction(record, metric.partition("/")[2]) for record in records} - {None}
+        said = {_direction(record, without_stage(metric)) for record in records} - {None}
         if len(said) == 1:
             found[metric] = str(said.pop())
     return found

@@ -1,0 +1,105 @@
+"""Settings that the class of the model rules out: it has its own steps, or its own optimisers."""
+
+from collections.abc import Iterator, Sequence
+
+from ablab.config.models import ModelClass, model_class
+from ablab.config.schema import Config
+from ablab.errors import ConfigError
+
+_OF_OPTIMIZERS = ("optim", "schedule")
+
+
+def model_faults(config: Config) -> list[str]:
+    """Return a line for each setting that does not go with the class of the model."""
+    model = model_class(config.model)
+    if model is None:
+        return []
+    faults = list(_phase_faults(config, model))
+    if config.optim is None and not model.has_own_optimizers:
+        faults.append(f"optim: is required, since {model.name} configures no optimisers of its own")
+    if config.schedule is None and not model.has_own_optimizers:
+        faults.append("schedule: is required; schedule=constant keeps the learning rate")
+    if not model.is_supervised:
+        return [*faults, *_faults_of_own_steps(config, model)]
+    if config.objective.loss is None:
+        faults.append(
+            f"objective.loss: is required, since {model.name} is a SupervisedModule and computes "
+            f"none itself; choose objective=classification, objective=regression or your own"
+        )
+    return faults
+
+
+def refuse_manual(config: Config) -> None:
+    """Raise ConfigError for settings of optimiser steps that the model takes itself.
+
+    The class has said so only when it was built: its source does not tell.
+    """
+    model = model_class(config.model)
+    assert model is not None
+    if faults := list(_faults_of_manual(config, model)):
+        raise ConfigError("\n".join(faults))
+
+
+def _faults_of_own_steps(config: Config, model: ModelClass) -> Iterator[str]:
+    if config.objective.loss is not None or config.objective.metrics:
+        yield (
+            f"objective: {model.name} computes its loss and its metrics itself; leave out loss and "
+            f"metrics: objective=logged objective.metric=val/NAME objective.mode=min"
+        )
+    needs = f"needs a SupervisedModule, and {model.name} has its own steps"
+    if config.steps_per_execution > 1:
+        yield f"steps_per_execution: {needs}; set it to 1"
+    if config.task == "lr_find":
+        yield f"task: lr_find {needs}; compare rates with a plan instead"
+    strategy = config.trainer.get("strategy")
+    if isinstance(strategy, dict) and strategy.get("_target_", "").startswith("ablab."):
+        yield f"trainer.strategy: sharding {needs}; take trainer=ddp"
+    if config.optim is not None and config.optim.weight_decay.mode == "l2_loss":
+        yield (
+            f"optim.weight_decay.mode: l2_loss {needs}, since it is a part of the loss; mode l2 "
+            f"with twice the value has the same gradient"
+        )
+    if model.is_manual:
+        yield from _faults_of_manual(config, model)
+
+
+def _faults_of_manual(config: Config, model: ModelClass) -> Iterator[str]:
+    if config.optim is not None:
+        yield (
+            f"model: {model.name} takes its optimiser steps itself (automatic_optimization is "
+            f"False), so it must define configure_optimizers"
+        )
+    for key, most in (("accumulate_grad_batches", 1), ("gradient_clip_val", 0)):
+        if (config.trainer.get(key) or 0) > most:
+            yield (
+                f"trainer.{key}: {model.name} takes its optimiser steps itself; do this in its "
+                f"training_step"
+            )
+
+
+def _phase_faults(config: Config, model: ModelClass) -> Iterator[str]:
+    for name, phase in config.phases.items():
+        if phase.freeze_to != 0 and not model.has_layer_groups:
+            yield (
+                f"phases.{name}.freeze_to: {model.name} has no method layer_groups, so all its "
+                f"layers are one group; define it, or leave freeze_to out"
+            )
+        for key in ("lr", "lr_spread", "schedule"):
+            if getattr(phase, key) is not None and config.optim is None:
+                yield f"phases.{name}.{key}: {_unused(model)}"
+
+
+def refuse_unused(config: Config, keys: Sequence[str]) -> None:
+    """Raise ConfigError if one of ``keys``, which the user has set, sets optimisers that are not
+    used, since the model's class configures its own."""
+    unused = [key for key in dict.fromkeys(keys) if key.partition(".")[0] in _OF_OPTIMIZERS]
+    model = model_class(config.model)
+    if model is not None and model.has_own_optimizers and unused:
+        raise ConfigError("\n".join(f"{key}: {_unused(model)}" for key in unused))
+
+
+def _unused(model: ModelClass) -> str:
+    return (
+        f"is not used, since {model.name} configures its own optimisers; set an argument of the "
+        f"model instead (model.NAME=…), or remove its configure_optimizers"
+    )
