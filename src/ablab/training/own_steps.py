@@ -66,10 +66,28 @@ class OwnSteps(Callback):
         self._position = position
         self.losses = RunningLoss(error_if_nonfinite=check != "none")
         self._loss = torch.zeros(())  # the latest, for a message
+        self._measured: dict[str, float] = {}  # in the epoch from whose end the fit continues
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._frozen = list(frozen_batch_norms(pl_module))
+        self._follow_plateaus(trainer, pl_module)
         self._reported = self._position.steps
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._measured = checkpoint.get("of_the_epoch", {})
+
+    def _follow_plateaus(self, trainer: Trainer, module: LightningModule) -> None:
+        """Lower the rates that follow a plateau, if the fit continues from the end of an epoch.
+
+        Lightning does it after the checkpoint of the epoch, and leaves it out of a continued fit.
+        """
+        for config in trainer.lr_scheduler_configs:
+            due = config.interval == "epoch" and trainer.current_epoch % config.frequency == 0
+            if config.reduce_on_plateau and due and config.monitor in self._measured:
+                module.lr_scheduler_step(config.scheduler, self._measured[config.monitor])
+        self._measured = {}
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -120,6 +138,10 @@ class OwnSteps(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._check_losses(pl_module)
+        plateaus = any(config.reduce_on_plateau for config in trainer.lr_scheduler_configs)
+        if plateaus and trainer.is_last_batch:
+            measured = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            checkpoint["of_the_epoch"] = measured
         if self._check != "none":
             refuse_nonfinite_state(
                 pl_module,

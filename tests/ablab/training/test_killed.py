@@ -48,6 +48,16 @@ RUNS = {
         *("optim=muon", "schedule=warmup_stable_decay", "optim.weight_decay.mode=cautious"),
         "trainer.max_epochs=8",
     ],
+    "own steps": [
+        *(
+            "data=points",
+            "data.n_rows=800",
+            "model=gan",
+            "objective=logged",
+            "trainer.max_epochs=8",
+        ),
+        *("objective.metric=val/distance", "objective.mode=min"),
+    ],
     "net in phases": [*PHASES, "phases.head.epochs=6", "phases.all.epochs=10"],
 }
 ALWAYS = [

@@ -32,7 +32,8 @@ class SignalAt(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        here = pl_module.total_steps == self.step and self.rank in (None, trainer.global_rank)
+        step = getattr(pl_module, "total_steps", trainer.global_step)
+        here = step == self.step and self.rank in (None, trainer.global_rank)
         if here and _is_due(self.flag):
             os.kill(os.getpid(), self.number)
 

@@ -1,0 +1,125 @@
+"""LightningModules that are no SupervisedModule run as they are, and are recorded as they are."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+import ablab
+from ablab.errors import CheckpointError, ConfigError, TrainingError
+from ablab.runs.record import RunRecord
+from ablab.safety.signals import RunInterrupted
+from tests.checks import assert_same_run, checked
+from tests.launch import launch
+from toy.own_steps import GAN
+
+POINTS = ["data=points", "data.n_rows=400", "trainer.accelerator=cpu", "logger=csv", "threads=1"]
+OF_GAN = [
+    *(*POINTS, "model=gan", "objective=logged", "objective.metric=val/distance"),
+    *("objective.mode=min", "trainer.max_epochs=2", "trainer.log_every_n_steps=2"),
+]
+OF_CLASSIFIER = [
+    *(*POINTS, "model=classifier", "objective=logged"),
+    *("objective.metric=val_loss", "objective.mode=min", "trainer.max_epochs=2"),
+]
+WITH_PLATEAU = "model=with_plateau"
+STEPS = 5 * 2 * 2  # batches, optimisers, epochs
+
+
+@pytest.fixture(scope="module")
+def gan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "gan"
+    launch(OF_GAN, folder)
+    return folder
+
+
+def test_the_record_names_what_the_module_has_configured_and_logged(gan: Path) -> None:
+    record = RunRecord.read(gan)
+    assert record.config["optim"] is record.config["schedule"] is None
+    used = record.optimizers["fit"]
+    assert used["classes"] == ["torch.optim.adam.Adam", "torch.optim.rmsprop.RMSprop"]
+    assert used["groups"][0]["betas"] == [0.5, 0.9]
+    assert used["schedulers"][0]["class"] == "torch.optim.lr_scheduler.ExponentialLR"
+    assert record.steps == STEPS
+    assert record.metrics["last"].keys() == {"train/critic", "val/distance"}
+    assert record.metrics["test"].keys() == record.directions.keys() == {"distance"}
+
+
+def test_what_it_logs_is_on_the_axis_of_optimiser_steps(gan: Path) -> None:
+    rows = list(csv.DictReader((gan / "metrics.csv").open()))
+    assert [int(row["step"]) for row in rows if row["train/critic_step"]] == [4, 8, 12, 16, 20]
+    assert [int(row["step"]) for row in rows if row["val/distance"]] == [10, 20]
+
+
+def test_it_is_loaded_and_predicts_what_it_returns(gan: Path) -> None:
+    model, _ = ablab.load(gan)
+    assert isinstance(model, GAN)
+    launch(["task=predict", f"run={gan}"], gan)
+    (head, *rows) = list(csv.reader((gan / "predictions.csv").open()))
+    assert head[:2] == ["score", "drawn_0"]
+    assert len(rows) == 80
+
+
+@pytest.mark.parametrize("overrides", [[], [WITH_PLATEAU]], ids=["ours", "own plateau"])
+@pytest.mark.parametrize("step", [3, 5])
+def test_stopped_and_continued_it_is_the_undisturbed_run(
+    overrides: list[str], step: int, tmp_path: Path
+) -> None:
+    settings = [*OF_CLASSIFIER, *overrides, "trainer.log_every_n_steps=1"]
+    launch(settings, tmp_path / "whole")
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", f"callbacks.stop.step={step}"]
+    with pytest.raises(RunInterrupted):
+        launch([*settings, *stop], tmp_path / "stopped")
+    launch(["task=fit", f"run={tmp_path / 'stopped'}"], tmp_path / "stopped")
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_layer_groups_can_be_frozen_and_take_the_optimiser_of_the_config(tmp_path: Path) -> None:
+    phases = "+phases.head={epochs: 1, freeze_to: -1, lr: 1e-2}"
+    launch([*OF_CLASSIFIER, "trainer.max_epochs=null", phases, "test=false"], tmp_path)
+    record = RunRecord.read(tmp_path)
+    assert [(g["name"], g["frozen"]) for g in record.optimizers["head"]["groups"]] == [
+        ("body", 2),
+        ("head", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fault"),
+    [
+        ([*OF_GAN, "steps_per_execution=2"], "steps_per_execution: needs a SupervisedModule"),
+        ([*OF_GAN, "task=lr_find"], "task: lr_find needs"),
+        ([*OF_GAN, "trainer.gradient_clip_val=1.0"], "do this in its training_step"),
+        ([*OF_GAN, "objective=regression"], "computes its loss and its metrics itself"),
+        ([*OF_CLASSIFIER, "optim.weight_decay.mode=l2_loss"], "l2_loss needs"),
+        ([*OF_GAN, "+phases.a={epochs: 1, lr: 0.1}"], r"phases\.a\.lr: is not used"),
+        ([*OF_GAN, "+phases.a={epochs: 1, freeze_to: 1}"], "has no method layer_groups"),
+        (
+            ["objective=logged", "objective.metric=x", "objective.mode=min"],
+            "objective.loss: is req",
+        ),
+    ],
+)
+def test_what_does_not_go_with_the_class_is_refused(overrides: list[str], fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        checked(overrides)
+
+
+def test_settings_of_optimisers_that_are_not_used_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"optim\.lr: is not used, since GAN"):
+        launch([*OF_GAN, "optim.lr=0.1"], tmp_path)
+
+
+def test_a_metric_that_is_never_logged_is_named_after_an_epoch(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has not logged 'val/acc'; it has logged .*val_loss"):
+        launch([*OF_CLASSIFIER, "objective.metric=val/acc"], tmp_path)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_when_it_is_written(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"torch\.nn.*ReLU at module"):
+        launch([*OF_CLASSIFIER, "model=stateful"], tmp_path)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="the training loss is"):
+        launch([*OF_GAN, "model.lr=1e30"], tmp_path)
