@@ -103,7 +103,8 @@ class RunRecord:
     @property
     def monitor(self) -> str:
         """The logged name of the objective's metric."""
-        return monitored(self.config["objective"])
+        has_loss = {"loss": {}}  # in records of versions that knew no module without one here
+        return monitored({**has_loss, **self.config.get("objective", {}), **self.objective})
 
     def begin(self) -> None:
         """Mark the run as running, in this process and at this commit."""

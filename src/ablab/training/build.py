@@ -145,7 +145,7 @@ def build_trainer(
         options["limit_val_batches"] = 0
     # The lines of epochs are the progress bar, unless the user has named one.
     options["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in callbacks)
-    own_steps = any(isinstance(callback, OwnSteps) for callback in ours)
+    own_steps = [callback for callback in ours if isinstance(callback, OwnSteps)]
     clip = None if own_steps else config.trainer.get("gradient_clip_val")
     if clip:
         algorithm = config.trainer.get("gradient_clip_algorithm") or "norm"
@@ -155,10 +155,12 @@ def build_trainer(
     of_trainer = {
         key: value for key, value in config.trainer.items() if own_steps or key not in taken_over
     }
+    others = [c for c in ours if not isinstance(c, OwnSteps)]  # below the user's progress bar
+    others = [PlateauFollowed(), AveragedWeights(), *others]
     build = instantiate({**_within(folder, of_trainer), **options}, _convert_="all")
     try:
         trainer = build(
-            callbacks=[*ours, *callbacks, PlateauFollowed(), AveragedWeights(), checkpoints],
+            callbacks=[*own_steps, *callbacks, *others, checkpoints],
             logger=[OnRunAxis(tracker, position) for tracker in trackers],
             plugins=[AtomicCheckpointIO({checkpoints.folder: checkpoints.retained}), launched_by()],
             default_root_dir=folder,

@@ -108,6 +108,7 @@ class EpochTable(EpochLines):
         self._draw_if_due(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_start(trainer, pl_module)
         if not trainer.sanity_checking:
             self._validating = True
             self._draw_if_due(trainer, pl_module)

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from ablab.errors import CheckpointError
-from ablab.runs.checkpoint_files import read_tensors
-from ablab.runs.checkpoints import AtomicCheckpointIO, Manifest, load_checkpoint
+from ablab.runs.checkpoint_files import read_tensors, write_checkpoint
+from ablab.runs.checkpoints import AtomicCheckpointIO, Entry, Manifest, load_checkpoint
 from tests.forked import forkserver
 from tests.launch import wait_for
 from tests.permissions import permissions_that_hold
@@ -99,9 +99,8 @@ def test_a_malicious_checkpoint_does_not_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "evil.ckpt"
-    AtomicCheckpointIO().save_checkpoint(
-        {"global_step": 1, "epoch": 0, "payload": Malicious()}, path
-    )
+    sha256 = write_checkpoint({"payload": Malicious()}, path)  # a run refuses to write it
+    Manifest(tmp_path).add(Entry("evil.ckpt", sha256, step=1, epoch=0, metrics={}))
     with pytest.raises(CheckpointError, match="plain values"):
         load_checkpoint(path)
     assert not (tmp_path / "executed").exists()

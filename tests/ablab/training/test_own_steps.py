@@ -1,12 +1,12 @@
 """LightningModules that are no SupervisedModule run as they are, and are recorded as they are."""
 
-import csv
 from pathlib import Path
 
 import pytest
 
 import ablab
 from ablab.errors import CheckpointError, ConfigError, TrainingError
+from ablab.runs.history import read_history
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import RunInterrupted
 from tests.checks import assert_same_run, checked
@@ -46,7 +46,7 @@ def test_the_record_names_what_the_module_has_configured_and_logged(gan: Path) -
 
 
 def test_what_it_logs_is_on_the_axis_of_optimiser_steps(gan: Path) -> None:
-    rows = list(csv.DictReader((gan / "metrics.csv").open()))
+    _, rows = read_history(gan / "metrics.csv")
     assert [int(row["step"]) for row in rows if row["train/critic_step"]] == [4, 8, 12, 16, 20]
     assert [int(row["step"]) for row in rows if row["val/distance"]] == [10, 20]
 
@@ -55,8 +55,8 @@ def test_it_is_loaded_and_predicts_what_it_returns(gan: Path) -> None:
     model, _ = ablab.load(gan)
     assert isinstance(model, GAN)
     launch(["task=predict", f"run={gan}"], gan)
-    (head, *rows) = list(csv.reader((gan / "predictions.csv").open()))
-    assert head[:2] == ["score", "drawn_0"]
+    head, *rows = (gan / "predictions.csv").read_text().splitlines()
+    assert head.startswith("score,drawn_0,")
     assert len(rows) == 80
 
 
