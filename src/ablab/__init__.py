@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningDataModule
+    from lightning.pytorch import LightningDataModule, LightningModule
 
     from ablab.data.module import DatasetModule, TensorDataModule
     from ablab.errors import UserError
@@ -32,7 +32,7 @@ _PLACES = {  # imported when they are first asked for: most import torch
 }
 
 
-def load(run_folder: Path | str) -> "tuple[SupervisedModule, LightningDataModule]":
+def load(run_folder: Path | str) -> "tuple[LightningModule, LightningDataModule]":
     """Load the model (best checkpoint, in eval mode, on the CPU) and the data of a finished run.
 
     Args:

@@ -97,6 +97,8 @@ def _program(model: "LightningModule", data: "RunDataModule", form: str) -> Any:
     import torch
     from torch.utils import _pytree
 
+    activation: Any = getattr(model, "activation", None)
+
     class Predicting(torch.nn.Module):
         """The model and the activation of its loss."""
 
@@ -105,7 +107,8 @@ def _program(model: "LightningModule", data: "RunDataModule", form: str) -> Any:
             self.model = model
 
         def forward(self, *inputs: Any) -> Any:
-            return getattr(model, "activation", lambda output: output)(self.model(*inputs))
+            output = self.model(*inputs)
+            return activation(output) if callable(activation) else output
 
     inputs = _example_inputs(model, data)
     rows = torch.export.Dim("rows")

@@ -99,10 +99,10 @@ class Own(Section):
 def _without(key: str) -> Any:
     """Return a validator that drops ``key``, which a file may have set before a ``_target_``."""
 
-    def drop(cls: type, value: Any) -> Any:
+    def drop(value: Any) -> Any:
         return {k: v for k, v in value.items() if k != key} if isinstance(value, dict) else value
 
-    return model_validator(mode="before")(classmethod(drop))
+    return model_validator(mode="before")(drop)
 
 
 # -- learning rates over layer groups (input -> output); ``optim.lr`` is the last group's ---------
@@ -297,7 +297,7 @@ class AnyOptimizer(Own, OptimBase):
     def name(self) -> str:
         return Own.label.fget(self)  # type: ignore[attr-defined]
 
-    label = OptimBase.label
+    label = OptimBase.label  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 Optim = Annotated[

@@ -117,6 +117,10 @@ class RunDataModule(LightningDataModule):
         """Keep interpretations in the block from the test part, where that is possible."""
         yield
 
+    def train_loader(self) -> Any:
+        """Return the training batches outside of a fit."""
+        raise NotImplementedError
+
     def summary(self) -> str:
         """Return one line: the data, its split, and the rows of each part."""
         return type(self.own).__name__

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 
 from ablab.data.batches import Augment, RowLoader, refuse_another_order
 from ablab.data.randomness import key_of, seed_generators
-from ablab.errors import DataError, UserError
+from ablab.errors import CheckpointError, DataError, UserError
 from ablab.safety.signals import end_with_parent
 
 _PLAIN = (type(None), bool, int, float, str, bytes, Tensor)
@@ -221,8 +221,19 @@ class StreamLoader:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load the position; without a state of the data set, the start of its epoch."""
+        """Load the position; without a state of the data set, the start of its epoch.
+
+        Raises:
+            CheckpointError: the order differs, or a data set without a length was in mid-epoch:
+                Lightning reads ahead in it, and a continued run would lose its last steps.
+        """
         refuse_another_order(self._identity(), state)
+        if state["position"] and sized_len(self) is None:
+            name = type(self.dataset).__name__
+            raise CheckpointError(
+                f"{name}: has no length, so a run cannot be continued in the middle of an epoch; "
+                f"give it a __len__ for the next run, and begin this one again"
+            )
         self.epoch, self.ended = state["epoch"], False
         self.position = state["position"] if self.exact else 0
         self.state = state["state"]
@@ -252,6 +263,7 @@ class _Batches(IterableDataset[Any]):
             dataset.load_state_dict(self.state)
         source = iter(dataset)
         rows: list[Any] = []
+        index = 0
         for index in count(self.position * self.batch_size * self.world_size):
             seed_generators(key_of(self.seed, self.epoch, index))
             try:

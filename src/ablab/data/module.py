@@ -67,7 +67,7 @@ class PartsDataModule(RunDataModule):
             self._start("train", train)  # before it is read
             samples = list(islice(iter(train), 2))
         else:
-            samples = [train[index] for index in range(min(2, _rows(train)))]
+            samples = [train[index] for index in range(min(2, _rows(train) or 0))]
         return self.collate_fn(samples) if samples else None
 
     @contextmanager

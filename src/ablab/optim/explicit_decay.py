@@ -68,8 +68,8 @@ class ExplicitDecay(Optimizer):
 
 def _add_to_gradients(learning: Sequence[Tensor], l2: float) -> Callable[[], None]:
     """Add l2 · θ to the gradients, as torch's ``weight_decay`` does; return what puts them back."""
-    gradients = [p.grad for p in learning]
-    added = torch._foreach_add(gradients, learning, alpha=l2)  # pyright: ignore[reportPrivateImportUsage]
+    gradients = [p.grad for p in learning if p.grad is not None]
+    added = torch._foreach_add(gradients, list(learning), alpha=l2)  # pyright: ignore[reportPrivateImportUsage]
     for parameter, gradient in zip(learning, added, strict=True):
         parameter.grad = gradient
 

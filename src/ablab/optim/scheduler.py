@@ -41,8 +41,9 @@ def build_scheduler(optimizer: Optimizer, schedule: Schedule, total_steps: int) 
     Raises:
         ConfigError: ``total_steps`` is not positive, as in a run without an end.
     """
-    kind = PlateauScheduler if isinstance(schedule, Plateau) else GroupScheduler
-    return kind(optimizer, schedule, total_steps)
+    if isinstance(schedule, Plateau):
+        return PlateauScheduler(optimizer, schedule, total_steps)
+    return GroupScheduler(optimizer, schedule, total_steps)
 
 
 class GroupScheduler(LRScheduler):
@@ -110,7 +111,7 @@ class GroupScheduler(LRScheduler):
             self._apply()
 
     def _apply(self) -> None:
-        self._last_lr = self.get_lr()
+        self._last_lr = list(self.get_lr())
         for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
             group["lr"] = rate
 

@@ -119,13 +119,15 @@ def checkpoint_to_lengthen(
     manifest = Manifest(folder / "checkpoints")
     common = 0
 
+    schedule = config.schedule
+    if schedule is None:  # and the module has configured none of its own
+        return manifest.newest_that_verifies()
+
     def has_the_same_rates(entry: Entry) -> bool:
         nonlocal common
-        if config.schedule is None:  # and the module has configured none of its own
-            return True
         (state,) = load_checkpoint(manifest.folder / entry.file)["lr_schedulers"]
         before, now = state["total_steps"], config.trainer["max_epochs"]
-        common = steps_in_common(config.schedule, before, before // now * epochs)
+        common = steps_in_common(schedule, before, before // now * epochs)
         return state["last_epoch"] <= common
 
     entry = manifest.newest_that_verifies(has_the_same_rates)
@@ -134,7 +136,7 @@ def checkpoint_to_lengthen(
         raise _no_longer(
             record,
             epochs,
-            f"schedule {config.schedule.name} is a function of the run's length; over {epochs} "
+            f"schedule {schedule.name} is a function of the run's length; over {epochs} "
             f"epochs the learning rates would be others from {since} on, which is before every "
             f"checkpoint, so the run cannot be continued to there (with schedule=constant it "
             f"could)",

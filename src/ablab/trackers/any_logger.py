@@ -9,7 +9,9 @@ from typing import Any
 
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.loggers.logger import DummyExperiment
+from lightning.pytorch.loggers.logger import (
+    DummyExperiment,  # pyright: ignore[reportPrivateImportUsage]
+)
 from lightning.pytorch.utilities import rank_zero_only
 
 from ablab.config.targets import component_signature

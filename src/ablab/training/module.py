@@ -106,14 +106,17 @@ class SupervisedModule(MeasuredModule):
             shard(self, self.trainer.strategy.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self, self.phase.optim)
+        optim, schedule = self.phase.optim, self.phase.schedule
+        assert optim is not None
+        assert schedule is not None
+        optimizer = build_optimizer(self, optim)
         if not math.isfinite(self.trainer.estimated_stepping_batches):  # makes the loader
             raise ConfigError(
                 "trainer: a schedule needs an end; set trainer.max_epochs, or trainer.max_steps "
                 "for data without a length"
             )
         steps = int(steps_of_a_fit(self.trainer, self.phase.steps))
-        scheduler = build_scheduler(optimizer, self.phase.schedule, steps)
+        scheduler = build_scheduler(optimizer, schedule, steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": scheduler,

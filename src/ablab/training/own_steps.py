@@ -197,7 +197,7 @@ def describe_model(module: LightningModule, config: Config) -> dict[str, Any]:
     groups: Any = getattr(module, "layer_groups", None)
     own = config.optim is None
     optimizers = "its own, so optim and schedule are not used" if own else "of optim and schedule"
-    layers = list(groups()) if callable(groups) else ["all"]
+    layers: list[Any] = [*groups()] if callable(groups) else ["all"]  # type: ignore[misc]
     terminal.say(
         f"{type(module).__name__} has its own steps: its metrics are those that it logs, its "
         f"optimisers are {optimizers}{'' if callable(groups) else ', its layers are one group'}; a "

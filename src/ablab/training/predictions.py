@@ -29,7 +29,7 @@ def columns_of(model: str, batches: Sequence[Any]) -> dict[str, list[Any]]:
                 f"returns {_described(parts[0])}; return tensors (rows,) or (rows, columns), or a "
                 f"dictionary of them"
             )
-        values = torch.cat(parts).cpu()
+        values = torch.cat([part for part in parts if part is not None]).cpu()
         if values.dim() == 1:
             columns[name] = values.tolist()
         else:

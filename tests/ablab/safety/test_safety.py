@@ -439,15 +439,15 @@ def test_a_metric_that_would_hide_something_else_is_refused(name: str, tmp_path:
 def test_what_others_have_named_does_nothing_to_a_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_job(tmp_path / "a", TITLE, {f"optim.{TITLE}": 1}, 0, {TITLE: 0.9, "[/a]": 1.0})
+    write_job(tmp_path / "a", TITLE, {f"optim.{TITLE}": 1}, 0, {TITLE: 0.9, "[b]": 1.0})
     write_job(tmp_path / "b", TITLE, {f"optim.{TITLE}": TITLE}, 0, {TITLE: 0.8})
-    terminal_tables.show_test(TITLE, {TITLE: 0.5, "[/a]": 1.0}, {TITLE: {TITLE: 0.25}})
+    terminal_tables.show_test(TITLE, {TITLE: 0.5, "[b]": 1.0}, {TITLE: {TITLE: 0.25}})
     report(["diff", str(tmp_path / "a"), str(tmp_path / "b")])
     for form in ("terminal", "csv", "markdown", "latex"):
         report([str(tmp_path), "--format", form])
     logged = logging.LogRecord("x", 40, "", 0, "of %s", (TITLE,), None)
     shown = capsys.readouterr().out + RedactingFormatter().format(logged)
-    assert shown.count("[/a]") > 3
+    assert shown.count("[b]") > 3
     assert r"\x1b" in shown
     for character in "\x1b\x07\u202e":
         assert character not in shown

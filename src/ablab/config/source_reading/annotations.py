@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Union, get_origin
 
 from pydantic import Strict
 
@@ -28,7 +28,9 @@ def type_of(annotation: ast.expr | None) -> Any:
         case ast.Constant(value=str(text)):
             return type_of(ast.parse(text, mode="eval").body)
         case ast.Name(id=name):
-            return _SCALARS.get(name, getattr(schema, name, Any))
+            ours = getattr(schema, name, Any)
+            is_type = get_origin(ours) in (Annotated, Literal)  # and not what it has imported
+            return _SCALARS.get(name, ours if is_type else Any)
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return _union([type_of(left), type_of(right)])
         case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):

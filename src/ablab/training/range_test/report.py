@@ -28,10 +28,11 @@ def report_curve(curve: LrCurve, config: Config, phase: PhasePlan, folder: Path)
     Raises:
         ConfigError: the curve suggests nothing; the files are written all the same.
     """
-    suggestion = suggest(curve)
+    suggestion, optim = suggest(curve), phase.optim
+    assert optim is not None
     _write_csv(curve, folder / CURVE_FILE)
     of_phase = f", phase {phase.name}" if config.phases else ""
-    title = f"{config.name}{of_phase}: range test with {phase.optim.label}"
+    title = f"{config.name}{of_phase}: range test with {optim.label}"
     plot_curve(curve, suggestion, title, folder / PLOT_FILE)
     end = "diverged" if curve.diverged else "reached the last rate"
     terminal.say(
@@ -54,7 +55,7 @@ def report_curve(curve: LrCurve, config: Config, phase: PhasePlan, folder: Path)
     lr_key = f"phases.{phase.name}.lr" if own and own.lr is not None else "optim.lr"
     spread = f"phases.{phase.name}" if own and own.lr_spread is not None else "optim"
     keys = (lr_key, f"{spread}.lr_spread.first")
-    settings = " ".join(settings_for(phase.optim, curve.base_lr, suggestion, keys))
+    settings = " ".join(settings_for(optim, curve.base_lr, suggestion, keys))
     terminal.say(
         f"suggested rate of the last layer group: {suggestion:.2g} (a first guess); set {settings}"
     )
