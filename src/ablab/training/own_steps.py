@@ -67,10 +67,10 @@ class OwnSteps(Callback):
         self.losses = RunningLoss(error_if_nonfinite=check != "none")
         self._loss = torch.zeros(())  # the latest, for a message
         self._measured: dict[str, float] = {}  # in the epoch from whose end the fit continues
+        self._is_skipped = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._frozen = list(frozen_batch_norms(pl_module))
-        self._follow_plateaus(trainer, pl_module)
         self._reported = self._position.steps
 
     def on_load_checkpoint(
@@ -78,16 +78,24 @@ class OwnSteps(Callback):
     ) -> None:
         self._measured = checkpoint.get("of_the_epoch", {})
 
-    def _follow_plateaus(self, trainer: Trainer, module: LightningModule) -> None:
-        """Lower the rates that follow a plateau, if the fit continues from the end of an epoch.
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._is_skipped = trainer.fit_loop.restarting
 
-        Lightning does it after the checkpoint of the epoch, and leaves it out of a continued fit.
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell schedulers that follow a metric what the epoch before has measured.
+
+        Lightning does it after the checkpoint of an epoch. It leaves it out where a fit continues
+        from there, and in an epoch in whose middle a fit has continued.
         """
+        measured = trainer.callback_metrics if self._is_skipped else self._measured
+        progress = trainer.fit_loop.epoch_loop.scheduler_progress
         for config in trainer.lr_scheduler_configs:
             due = config.interval == "epoch" and trainer.current_epoch % config.frequency == 0
-            if config.reduce_on_plateau and due and config.monitor in self._measured:
-                module.lr_scheduler_step(config.scheduler, self._measured[config.monitor])
-        self._measured = {}
+            if config.reduce_on_plateau and due and config.monitor in measured:
+                progress.increment_ready()
+                pl_module.lr_scheduler_step(config.scheduler, measured[config.monitor])
+                progress.increment_completed()
+        self._measured, self._is_skipped = {}, False
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int

@@ -65,7 +65,7 @@ def test_it_is_loaded_and_predicts_what_it_returns(gan: Path) -> None:
 def test_stopped_and_continued_it_is_the_undisturbed_run(
     overrides: list[str], step: int, tmp_path: Path
 ) -> None:
-    settings = [*OF_CLASSIFIER, *overrides, "trainer.log_every_n_steps=1"]
+    settings = [*OF_CLASSIFIER, *overrides, "trainer.log_every_n_steps=1", "trainer.max_epochs=4"]
     launch(settings, tmp_path / "whole")
     stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", f"callbacks.stop.step={step}"]
     with pytest.raises(RunInterrupted):
