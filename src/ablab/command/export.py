@@ -142,8 +142,9 @@ def _example_inputs(model: "LightningModule", data: "RunDataModule") -> tuple[An
     example, batch = model.example_input_array, data.trial_batch()
     if example is not None:
         return example if isinstance(example, tuple) else (example,)
-    if hasattr(model, "split_batch") and batch is not None:
-        return tuple(model.split_batch(batch)[0])
+    split: Any = getattr(model, "split_batch", None)
+    if split is not None and batch is not None:
+        return tuple(split(batch)[0])
     if isinstance(batch, list | tuple):
         return tuple(batch[:-1])
     raise UserError(
