@@ -11,7 +11,10 @@ _UNUSABLE_CALLBACKS = {  # and the reason
     f"{_CALLBACKS}.{name}": reason
     for name, reason in {
         "gradient_accumulation_scheduler.GradientAccumulationScheduler": _LIGHTNINGS_STEPS,
-        "stochastic_weight_avg.StochasticWeightAveraging": _LIGHTNINGS_STEPS,
+        "stochastic_weight_avg.StochasticWeightAveraging": (
+            "averages after the last checkpoint, so that none holds the average; take "
+            "EMAWeightAveraging, or WeightAveraging"
+        ),
         "lr_finder.LearningRateFinder": f"{_LIGHTNINGS_STEPS}; use task=lr_find",
         "batch_size_finder.BatchSizeFinder": f"{_LIGHTNINGS_STEPS}; set loading.batch_size",
         "on_exception_checkpoint.OnExceptionCheckpoint": (

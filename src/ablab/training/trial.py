@@ -1,7 +1,7 @@
 """Check that model, objective and data go together, before the first step."""
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -49,9 +49,11 @@ def check_fits(config: Config, sizes: dict[str, Any]) -> None:
     missing = signature.required - sizes.keys() - config.model.keys()
     if missing or (unknown and not signature.accepts_any):
         wants = f"needs {', '.join(sorted(missing))}" if missing else "does not take them"
+        have = ", ".join(sorted(sizes)) or "no sizes"
+        remedy = "set model.ARGUMENT=…, or choose another model with model=NAME"
         raise ConfigError(
-            f"model: {target} does not fit these data, which have {', '.join(sorted(sizes))}; "
-            f"it {wants}; choose another model with model=NAME"
+            f"model: {target} does not fit these data, which have {have}; it {wants}; "
+            f"{remedy if missing else 'choose another model with model=NAME'}"
         )
 
 
@@ -66,7 +68,12 @@ def try_out(config: Config, model: SupervisedModule, data: RunDataModule) -> Non
     batch = data.trial_batch()
     if batch is None:
         return
-    *inputs, target = batch
+    if isinstance(batch, Mapping) and type(model).split_batch is SupervisedModule.split_batch:
+        raise ConfigError(
+            f"model: {type(model).__name__} takes batches (*inputs, target), and these data give "
+            f"dictionaries of {', '.join(map(str, batch))}; override its method split_batch"
+        )
+    inputs, target = model.split_batch(batch)
     model.eval()
     try:
         with torch.no_grad(), uncompiled(model):  # compiling for two rows would not pay
