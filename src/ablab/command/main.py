@@ -44,7 +44,7 @@ from ablab.safety.folder_lock import refuse_links
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted, refuse_secrets
 from ablab.safety.signals import RunInterrupted
-from ablab.safety.streams import drop_output_errors, prepare_streams
+from ablab.safety.streams import discard_output, drop_output_errors, prepare_streams
 from ablab.training.launched import forget_ranks, rank_of_environment, settle_ranks
 
 _OF_ALL_RANKS = (ConfigError, TrainingError, RankError)
@@ -208,7 +208,7 @@ def main(train_file: str) -> None:
 
 
 def run_with_clear_errors(main: Callable[[], None]) -> None:
-    """Run a ``hydra.main`` function; what the user can mend is one line and exit status 2."""
+    """Run a ``hydra.main`` function; print errors that the user can fix as one line, status 2."""
     show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise what it would print in its own words
     prepare_streams()
@@ -227,8 +227,8 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
         sys.exit(stop.exit_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    except BrokenPipeError:  # who reads has seen enough: train.py --help | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # The reader has seen enough: train.py --help | head
+        discard_output()
         sys.exit(128 + signal.SIGPIPE)
     except (JobFailed, Exception) as failure:
         error = failure.__cause__ or failure if isinstance(failure, JobFailed) else failure

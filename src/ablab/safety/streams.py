@@ -44,6 +44,11 @@ def drop_output_errors() -> None:
     sys.stdout = _without_errors(sys.stdout)
 
 
+def discard_output() -> None:
+    """Discard what could not be written, which Python would try to write again as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class _WithoutErrors(io.FileIO):
     """A file that drops what it cannot write."""
 
