@@ -9,7 +9,7 @@ from typing import Protocol
 from ablab.errors import UserError
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted
-from ablab.safety.streams import discard_output, prepare_streams
+from ablab.safety.streams import end_output, prepare_streams
 
 
 class Command(Protocol):
@@ -32,13 +32,13 @@ def as_command(main: Callable[[list[str]], int]) -> Command:
         except UserError as error:
             return _fail(str(error), error.exit_status)
         except BrokenPipeError:  # The reader has seen enough: ablab report FOLDER | head
-            discard_output()
             return 128 + signal.SIGPIPE
         except OSError as error:
             if error.filename is not None:
                 return _fail(f"{error.filename}: {error.strerror}", 1)
-            discard_output()
             return _fail(f"standard output: {error.strerror}", 1)
+        finally:
+            end_output()
         return status
 
     return command

@@ -44,9 +44,15 @@ def drop_output_errors() -> None:
     sys.stdout = _without_errors(sys.stdout)
 
 
-def discard_output() -> None:
-    """Discard what could not be written, which Python would try to write again as it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def end_output() -> None:
+    """Write the output that waits; discard what cannot be written.
+
+    Python would try to write it again as it ends, and change the exit status to 120.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _WithoutErrors(io.FileIO):
