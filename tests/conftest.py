@@ -8,8 +8,9 @@ from hypothesis import settings
 from ablab.training.launched import RANK_VARIABLES
 
 os.environ["OMP_NUM_THREADS"] = "1"  # so that sums are the same on any machine
-for size in ("COLUMNS", "LINES"):  # readline leaves them to the workers of pytest-xdist
-    os.environ.pop(size, None)
+# readline leaves the first two to the workers of pytest-xdist; the third hides faults of flushing.
+for name in ("COLUMNS", "LINES", "PYTHONUNBUFFERED"):
+    os.environ.pop(name, None)
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 

@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from ablab.safety.commands import as_command
+
 _COMMANDS = {
     "new": ("ablab.command.new_project", "write a small project that trains as it is"),
     "report": ("ablab.report.__main__", "the table of finished runs, or of a plan"),
@@ -13,9 +15,9 @@ _COMMANDS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
+@as_command
+def main(arguments: list[str]) -> int:
     """Run a subcommand; return the exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in _COMMANDS:
         return importlib.import_module(_COMMANDS[name][0]).main(rest)

@@ -48,7 +48,7 @@ from ablab.safety.folder_lock import refuse_links
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted, refuse_secrets
 from ablab.safety.signals import RunInterrupted
-from ablab.safety.streams import drop_output_errors, prepare_streams
+from ablab.safety.streams import drop_output_errors, end_output, prepare_streams
 from ablab.training.launched import forget_ranks, rank_of_environment, settle_ranks
 
 _OF_ALL_RANKS = (ConfigError, TrainingError, RankError)
@@ -215,7 +215,7 @@ def main(train_file: str) -> None:
 
 
 def run_with_clear_errors(main: Callable[[], None]) -> None:
-    """Run a ``hydra.main`` function; what the user can mend is one line and exit status 2."""
+    """Run a ``hydra.main`` function; print errors that the user can fix as one line, status 2."""
     show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise what it would print in its own words
     prepare_streams()
@@ -229,13 +229,15 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
             drop_output_errors()
         refuse_secrets(sys.argv[1:])
         check_what_hydra_builds()
-        main()
+        try:
+            main()
+        finally:  # Hydra ends --help with sys.exit.
+            _flush_output()
     except RunInterrupted as stop:
         sys.exit(stop.exit_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    except BrokenPipeError:  # who reads has seen enough: train.py --help | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # The reader has seen enough: train.py --help | head
         sys.exit(128 + signal.SIGPIPE)
     except (JobFailed, Exception) as failure:
         error = failure.__cause__ or failure if isinstance(failure, JobFailed) else failure
@@ -248,6 +250,18 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
         if not (rank_of_environment() and isinstance(told, _OF_ALL_RANKS)):
             _print_error(told)
         sys.exit(told.exit_status)
+    finally:
+        end_output()
+
+
+def _flush_output() -> None:
+    """Write the output that waits; raise UserError if it cannot be written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"standard output cannot be written ({error.strerror})") from error
 
 
 def _print_error(error: UserError) -> None:

@@ -46,7 +46,9 @@ def write_project(name: str, folder: Path) -> None:
     Raises:
         ConfigError: the name is no name of a package, or is taken, or the folder is not empty.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if keyword.iskeyword(name):
+        raise ConfigError(f"'{name}' is a keyword of Python, not a name; choose another name")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ConfigError(
             f"'{name}' cannot be the name of a Python package; use lower-case letters, digits and _"
         )

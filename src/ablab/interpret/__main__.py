@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     targets = {name: target for of in kinds.values() for name, target in of.items()}
     if kind not in targets:
         hint = suggestion(kind, list(targets))
-        raise UserError(f"no kind '{kind}'{hint}; ablab interpret --help lists them")
+        raise UserError(f"no kind '{kind}'{hint} (ablab interpret --help lists them)")
     run, settings = _read_settings(kind, targets[kind], rest)
     _interpret(kind, targets, run, settings)
     return 0

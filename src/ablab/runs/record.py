@@ -124,7 +124,11 @@ class RunRecord:
         try:
             return _checked(_adapter().validate_json(read_file(path), strict=True))
         except FileNotFoundError:
-            raise RunFolderError(f"{folder}: no run is there (no file {FILE_NAME})") from None
+            within = max((path.parent for path in folder.glob(f"*/{FILE_NAME}")), default=None)
+            remedy = f"; name one of the runs in it, such as {within}" if within else ""
+            raise RunFolderError(
+                f"{folder}: no run is there (no file {FILE_NAME}){remedy}"
+            ) from None
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from error
         except ValidationError as error:

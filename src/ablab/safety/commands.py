@@ -1,7 +1,6 @@
 """Prepare streams, print errors and set exit statuses, for all commands but ``train.py``."""
 
 import functools
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import Protocol
 from ablab.errors import UserError
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted
-from ablab.safety.streams import prepare_streams
+from ablab.safety.streams import end_output, prepare_streams
 
 
 class Command(Protocol):
@@ -33,13 +32,13 @@ def as_command(main: Callable[[list[str]], int]) -> Command:
         except UserError as error:
             return _fail(str(error), error.exit_status)
         except BrokenPipeError:  # The reader has seen enough: ablab report FOLDER | head
-            _drop_output()
             return 128 + signal.SIGPIPE
         except OSError as error:
             if error.filename is not None:
                 return _fail(f"{error.filename}: {error.strerror}", 1)
-            _drop_output()
             return _fail(f"standard output: {error.strerror}", 1)
+        finally:
+            end_output()
         return status
 
     return command
@@ -48,8 +47,3 @@ def as_command(main: Callable[[list[str]], int]) -> Command:
 def _fail(message: str, status: int) -> int:
     print(f"error: {printable(redacted(message))}", file=sys.stderr)  # noqa: T201
     return status
-
-
-def _drop_output() -> None:
-    """Let Python's last flush write what could not be written nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -44,6 +44,17 @@ def drop_output_errors() -> None:
     sys.stdout = _without_errors(sys.stdout)
 
 
+def end_output() -> None:
+    """Write the output that waits; discard what cannot be written.
+
+    Python would try to write it again as it ends, and change the exit status to 120.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class _WithoutErrors(io.FileIO):
     """A file that drops what it cannot write."""
 

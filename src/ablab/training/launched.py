@@ -141,7 +141,7 @@ def _variables_of(launcher: _Launcher, size: int, devices: int) -> tuple[str, ..
 
 
 def _variables_by_hand(devices: int, nodes: int) -> tuple[str, ...]:
-    """Return the checked variables of a process that Lightning, or a person, has started."""
+    """Return the names of the variables of a process that Lightning or a person started."""
     where = "where LOCAL_RANK is set"
     local = _require("LOCAL_RANK", range(devices), where)
     node = _node(nodes, where)
@@ -153,7 +153,7 @@ def _variables_by_hand(devices: int, nodes: int) -> tuple[str, ...]:
 
 
 def _variables_of_a_machine(devices: int, nodes: int) -> tuple[str, ...]:
-    """Return the checked variables of a machine's first process, which starts the others there."""
+    """Return the names for a machine's first process, which starts the others there."""
     lacking = [n for n in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if not os.environ.get(n)]
     if lacking:
         raise ConfigError(

@@ -364,3 +364,10 @@ def relist(checkpoint: Path) -> None:
         if entry["file"] == checkpoint.name:
             entry["sha256"] = sha256(checkpoint.read_bytes()).hexdigest()
     manifest.write_text(json.dumps(listed))
+
+
+def test_a_folder_of_runs_is_told_from_a_run(tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "run.json").touch()
+    with pytest.raises(RunFolderError, match=r"name one of the runs in it, such as .*second"):
+        RunRecord.read(tmp_path)

@@ -116,10 +116,12 @@ def test_an_output_that_takes_nothing_stops_no_run(
     assert_same_run(only_run(tmp_path), undisturbed)
 
 
-def test_a_config_that_cannot_be_shown_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["1", ""])
+def test_a_config_that_cannot_be_shown_is_an_error(unbuffered: str, tmp_path: Path) -> None:
     """Here the output is what was asked for."""
+    variables = environment(PYTHONUNBUFFERED=unbuffered)
     shell = ["bash", "-c", 'exec "$@" >/dev/full', "bash", *command("--cfg", "job")]
-    done = subprocess.run(shell, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    done = subprocess.run(shell, cwd=tmp_path, env=variables, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "error: standard output cannot be written (No space left on device)\n"
 

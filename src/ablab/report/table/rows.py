@@ -29,7 +29,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Cost:
-    """The seconds and the memory that the runs of a row took.
+    """The time and the devices that the runs of a row took.
 
     ``seconds`` is the mean of the finished runs, nan without any. ``hours`` sums all runs, finished
     or not; ``device_hours`` counts the hours of a run once for each of its devices.
