@@ -91,9 +91,10 @@ class OwnSteps(Callback):
         progress = trainer.fit_loop.epoch_loop.scheduler_progress
         for config in trainer.lr_scheduler_configs:
             due = config.interval == "epoch" and trainer.current_epoch % config.frequency == 0
-            if config.reduce_on_plateau and due and config.monitor in measured:
+            metric = measured.get(config.monitor or "")
+            if config.reduce_on_plateau and due and metric is not None:
                 progress.increment_ready()
-                pl_module.lr_scheduler_step(config.scheduler, measured[config.monitor])
+                pl_module.lr_scheduler_step(config.scheduler, metric)
                 progress.increment_completed()
         self._measured, self._is_skipped = {}, False
 
