@@ -85,7 +85,7 @@ _AVERAGING = f"callbacks.a._target_={_LIGHTNING}.StochasticWeightAveraging"
         (["trainer.accumulate_grad_batches=0"], "accumulate_grad_batches: should be 1 or more"),
         (["trainer.gradient_clip_algorithm=norms"], "did you mean 'norm'"),
         (["trainer.val_check_interval=0.25", "steps_per_execution=8"], "a number of batches"),
-        ([_AVERAGING, "callbacks.a.swa_lrs=0.01"], "Lightning's own optimiser steps"),
+        ([_AVERAGING, "callbacks.a.swa_lrs=0.01"], "take EMAWeightAveraging, or WeightAveraging"),
         (
             [f"callbacks.a._target_={_LIGHTNING}.EMAWeightAveraging", "steps_per_execution=8"],
             "set steps_per_execution=1",
