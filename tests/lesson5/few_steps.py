@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ablab.config.schema import Adam, Constant, WeightDecay
+from ablab.config.schema.optimiser import Adam, WeightDecay
+from ablab.config.schema.schedule import Constant
 from ablab.data.batches import Tensors
 from ablab.data.module import TensorDataModule
 from ablab.errors import TrainingError

@@ -1,7 +1,8 @@
 """Settings that are valid alone but contradict each other."""
 
 from ablab.config.loggers import logger_faults
-from ablab.config.schema import Config, Plateau
+from ablab.config.schema import Config
+from ablab.config.schema.schedule import Plateau
 from ablab.config.suggestions import suggestion
 from ablab.config.targets import component_signature
 

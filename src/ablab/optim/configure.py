@@ -11,7 +11,8 @@ from typing import Any
 from torch import nn
 
 from ablab.config.check import read_section
-from ablab.config.schema import Optim, Plateau, Schedule, Section
+from ablab.config.schema import Optim, Section
+from ablab.config.schema.schedule import Plateau, Schedule
 from ablab.errors import ConfigError
 from ablab.optim.optimizers import build_optimizer
 from ablab.optim.scheduler import build_scheduler

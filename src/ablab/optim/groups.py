@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ablab.config.schema import (
+from ablab.config.schema.optimiser import (
     DecayMode,
     FlatSpread,
     GeometricSpread,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ablab.config.schema import Optim, OwnOptimizer
+from ablab.config.schema.optimiser import Optim, OwnOptimizer
 from ablab.errors import ConfigError
 from ablab.optim.explicit_decay import (
     ExplicitDecay,

@@ -1,37 +1,37 @@
 """The schedulers: they apply a schedule to every group of an optimiser."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ablab.config.schema import Plateau, Schedule
+from ablab.config.schema.schedule import Plateau, Schedule
 from ablab.errors import CheckpointError, ConfigError
 from ablab.optim.explicit_decay import averages_weights, parts_of
 from ablab.optim.schedules import momentum, rate_of, reductions, steps_in_common
 
 
-def _with_momentum(optimizer: Optimizer) -> Iterator[dict[str, Any]]:
-    """Yield the groups that have momentum: betas, or a momentum that the optimiser was built with.
+def _with_momentum(optimizer: Optimizer) -> list[Optimizer]:
+    """Return the optimisers that have momentum: betas, or a momentum that they were built with.
 
     A schedule may take momentum to 0 and back. Optimisers that average their weights do so by
     their first beta, which a schedule must not move.
     """
-    for part in parts_of(optimizer):
-        betas = part.defaults.get("betas")
-        if (isinstance(betas, tuple) or part.defaults.get("momentum")) and not averages_weights(
-            part
-        ):
-            yield from part.param_groups
+    return [
+        part
+        for part in parts_of(optimizer)
+        if isinstance(part.defaults.get("betas"), tuple) or part.defaults.get("momentum")
+        if not averages_weights(part)
+    ]
 
 
 def momentum_of(optimizer: Optimizer) -> float | None:
     """Return the β₁ of Adam or the momentum of SGD and RMSprop, which the groups with one share;
     None for an optimiser built without momentum."""
-    group = next(_with_momentum(optimizer), None)
-    if group is None:
+    parts = _with_momentum(optimizer)
+    if not parts:
         return None
+    group = parts[0].param_groups[0]
     return group["betas"][0] if "betas" in group else group["momentum"]
 
 
@@ -58,6 +58,7 @@ class GroupScheduler(LRScheduler):
         self.schedule = schedule
         self.total_steps = total_steps
         self._rate = rate_of(schedule)
+        self._cycled = _with_momentum(optimizer)  # plain SGD has none to cycle
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
@@ -71,11 +72,12 @@ class GroupScheduler(LRScheduler):
         value = momentum(self.schedule, self.last_epoch, self.total_steps)
         if value is None:
             return
-        for group in _with_momentum(self.optimizer):  # plain SGD has none to cycle
-            if "betas" in group:
-                group["betas"] = (value, *group["betas"][1:])
-            else:
-                group["momentum"] = value
+        for part in self._cycled:
+            for group in part.param_groups:
+                if "betas" in group:
+                    group["betas"] = (value, *group["betas"][1:])
+                else:
+                    group["momentum"] = value
 
     def state_dict(self) -> dict[str, Any]:
         return {

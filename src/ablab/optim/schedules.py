@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from ablab.config.schema import (
+from ablab.config.schema.schedule import (
     Constant,
     Cosine,
     InverseSqrt,
@@ -36,12 +36,12 @@ def lr(schedule: Schedule, step: int, total_steps: int, peak: float) -> float:
     """Return the learning rate at ``step``; steps past the end get the rate of the last step."""
     step = min(step, total_steps - 1)
     match schedule:
-        case Constant() | Plateau():  # a plateau's reductions are not of the step
-            return peak
-        case OneCycle():
+        case OneCycle():  # first: to find that an object is of no such class takes longer
             start = peak / schedule.div_factor
             end = start / schedule.final_div_factor
             return _cycle(schedule, step, total_steps, start, peak, end, schedule.up)
+        case Constant() | Plateau():  # a plateau's reductions are not of the step
+            return peak
         case Cosine(final_ratio=ratio):
             fraction = step / max(total_steps - 1, 1)
             return peak * (ratio + (1 - ratio) * (1 + math.cos(math.pi * fraction)) / 2)

@@ -12,7 +12,8 @@ from typing import Any
 from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch import Trainer
 
-from ablab.config.schema import Config, Optim, Phase, Plateau, Schedule
+from ablab.config.schema import Config, Optim, Phase
+from ablab.config.schema.schedule import Plateau, Schedule
 from ablab.data.batches import Executions
 
 

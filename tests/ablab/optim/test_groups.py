@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ablab.config import schema
-from ablab.config.schema import LrSpread, Role, WeightDecay
+from ablab.config.schema import optimiser as schema
+from ablab.config.schema.optimiser import LrSpread, Role, WeightDecay
 from ablab.errors import ConfigError
 from ablab.optim.groups import BiasEmbedding, classify, clean_name, plan_parameters, spread_lrs
 from ablab.optim.optimizers import build_optimizer

@@ -10,8 +10,9 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ablab.config import schema
-from ablab.config.schema import OneCycle, WeightDecay
+from ablab.config.schema import optimiser as schema
+from ablab.config.schema.optimiser import WeightDecay
+from ablab.config.schema.schedule import OneCycle
 from ablab.optim.optimizers import build_optimizer
 from ablab.optim.scheduler import GroupScheduler
 from ablab.training.module import SupervisedModule

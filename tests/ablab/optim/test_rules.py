@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ablab.config.schema import (
+from ablab.config.schema.optimiser import (
     AnyOptimizer,
     Match,
-    OneCycle,
     OwnOptimizer,
     OwnSpread,
     Rule,
     WeightDecay,
 )
+from ablab.config.schema.schedule import OneCycle
 from ablab.errors import CheckpointError, ConfigError
 from ablab.optim.decay import weight_penalty
 from ablab.optim.explicit_decay import Several

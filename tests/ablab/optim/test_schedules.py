@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from torch import nn
 
-from ablab.config import schema
-from ablab.config.schema import Constant, Cosine, OneCycle, Schedule, Step, WeightDecay
+from ablab.config.schema import optimiser as schema
+from ablab.config.schema.optimiser import WeightDecay
+from ablab.config.schema.schedule import (
+    Constant,
+    Cosine,
+    OneCycle,
+    OwnSchedule,
+    Plateau,
+    Schedule,
+    Step,
+)
 from ablab.errors import CheckpointError, ConfigError
 from ablab.optim.optimizers import build_optimizer
 from ablab.optim.scheduler import GroupScheduler, build_scheduler, momentum_of
@@ -261,9 +270,7 @@ def test_a_longer_run_has_the_same_rates_up_to_a_step(
 def test_a_plateau_reduces_where_torchs_does(
     values: list[float], patience: int, mode: Literal["min", "max"]
 ) -> None:
-    schedule = schema.Plateau(
-        name="plateau", gamma=0.5, patience=patience, threshold=0.0, mode=mode
-    )
+    schedule = Plateau(name="plateau", gamma=0.5, patience=patience, threshold=0.0, mode=mode)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, mode=mode, factor=0.5, patience=patience, threshold=0.0, eps=0.0
@@ -274,7 +281,7 @@ def test_a_plateau_reduces_where_torchs_does(
 
 
 def test_a_plateaus_state_goes_on() -> None:
-    schedule = schema.Plateau(name="plateau", gamma=0.5, patience=0, mode="max", monitor="val/a")
+    schedule = Plateau(name="plateau", gamma=0.5, patience=0, mode="max", monitor="val/a")
     whole, first, second = (build_scheduler(adam(), schedule, 9) for _ in range(3))
     for scheduler, values in ((whole, [3, 2, 2, 4]), (first, [3, 2])):
         for value in values:
@@ -289,6 +296,6 @@ def test_a_plateaus_state_goes_on() -> None:
 
 @pytest.mark.parametrize("factor", [-1.0, math.nan, "high"])
 def test_a_factor_that_is_none_is_refused(factor: object) -> None:
-    schedule = schema.OwnSchedule(_target_=lambda step, total_steps: factor)
+    schedule = OwnSchedule(_target_=lambda step, total_steps: factor)
     with pytest.raises(ConfigError, match="should return a factor of the peak rate"):
         build_scheduler(adam(), schedule, 5)

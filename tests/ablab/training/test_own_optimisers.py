@@ -24,7 +24,10 @@ AVERAGING = [
 RUNS = {
     "muon": ["optim=muon", "trainer.gradient_clip_val=0.5"],
     "averaging": AVERAGING,
-    "plateau": ["schedule=plateau", "schedule.patience=0", "schedule.threshold=10"],
+    "plateau": [
+        *("schedule=plateau", "schedule.patience=0", "schedule.threshold=10"),
+        *("optim.weight_decay.mode=l2_loss", "optim.weight_decay.value=0.01"),
+    ],
 }
 
 

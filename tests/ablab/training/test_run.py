@@ -365,25 +365,6 @@ def test_without_a_validation_part_nothing_is_chosen(tmp_path: Path) -> None:
     assert not any(name.startswith("val/") for name in record.metrics["last"])
 
 
-@pytest.mark.parametrize("mode", ["none", "l2_loss", "l2", "decoupled", "independent"])
-@pytest.mark.parametrize("optim", ["sgd", "nesterov", "rmsprop", "adam"])
-def test_every_optimiser_and_mode_resumes_bitwise(tmp_path: Path, optim: str, mode: str) -> None:
-    recipe = [
-        *TINY,
-        "trainer.max_epochs=2",
-        f"optim={optim}",
-        "optim.lr=1e-3",
-        f"optim.weight_decay={{mode: {mode}, value: 0.01}}",
-    ]
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    launch(recipe, whole)
-    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=31"]
-    with pytest.raises(RunInterrupted):
-        launch([*recipe, *stop], parts)
-    launch(["task=fit", f"run={parts}"], parts)
-    assert same(learned(whole), learned(parts))
-
-
 def test_a_limit_of_batches_gives_the_steps_it_says(tmp_path: Path) -> None:
     launch([*TINY, "trainer.limit_train_batches=20"], tmp_path / "run")
     assert RunRecord.read(tmp_path / "run").steps == 60

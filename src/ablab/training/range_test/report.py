@@ -5,7 +5,8 @@ import io
 from pathlib import Path
 
 from ablab import terminal
-from ablab.config.schema import Config, GeometricSpread, LinearSpread, Optim
+from ablab.config.schema import Config
+from ablab.config.schema.optimiser import GeometricSpread, LinearSpread, Optim
 from ablab.errors import ConfigError
 from ablab.safety.atomic_files import atomic_write
 from ablab.training.phases import PhasePlan
