@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
+from threading import Thread
 from typing import Any
 
 import torch
@@ -22,7 +23,6 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 from ablab.data.batches import Augment, RowLoader, refuse_another_order
 from ablab.data.randomness import key_of, seed_generators
 from ablab.errors import CheckpointError, DataError, UserError
-from ablab.safety.signals import end_with_parent
 
 _PLAIN = (type(None), bool, int, float, str, bytes, Tensor)
 _EVALUATION = -1  # stands for the seed of an order that is not drawn
@@ -303,7 +303,18 @@ def _begin_worker(_: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    end_with_parent(os.getppid(), signal.SIGKILL)
+    Thread(target=_end_with_main_process, daemon=True).start()
+
+
+def _end_with_main_process() -> None:
+    """Wait for the end of the process that uses the batches.
+
+    Under the start method forkserver it is not the parent that the operating system knows.
+    """
+    main = multiprocessing.parent_process()
+    assert main is not None  # this is a worker
+    main.join()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @atexit.register

@@ -1,8 +1,11 @@
 """Data sets that are read sample by sample: their order, their position and what is drawn."""
 
+import multiprocessing
 import os
 import random
+import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from ablab.data.datasets import DatasetLoader, Reading, StreamLoader
 from ablab.data.fingerprints import of_dataset
 from ablab.data.module import DatasetModule
 from ablab.errors import CheckpointError, DataError
+from tests.forked import forkserver
+from tests.launch import wait_for
 from toy.samples import NoisyPoints, StatefulStream, Stream, UnsizedStream
 
 Batches = list[list[Tensor]]
@@ -81,6 +86,34 @@ def test_the_position_counts_batches_that_were_handed_out_and_not_those_read_ahe
     next(iterator := iter(batches))
     assert batches.state_dict()["position"] == 1
     del iterator
+
+
+class Numbered(Dataset[int]):
+    """Each sample is the process that has read it."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> int:
+        return os.getpid()
+
+
+def read_on_and_on(told: Connection, method: str) -> None:
+    multiprocessing.set_start_method(method, force=True)
+    batches = iter(DatasetLoader(Numbered(), 2, Reading(workers=2)))
+    told.send([next(batches).tolist()[0] for _ in range(2)])
+    time.sleep(600)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_workers_end_with_a_killed_process(method: str) -> None:
+    here, there = multiprocessing.Pipe()
+    process = forkserver.Process(target=read_on_and_on, args=(there, method))
+    process.start()
+    workers = here.recv()
+    process.kill()
+    wait_for(lambda: not any(Path(f"/proc/{worker}/exe").exists() for worker in workers))
 
 
 def test_rows_are_drawn_by_their_weights() -> None:
