@@ -13,9 +13,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ablab.errors import CheckpointError
+from ablab.errors import CheckpointError, ConfigError, first_line
 from ablab.optim.decay import l2_coefficient, shrink_factor
 
+# What an optimiser that refuses its parameters or its arguments is answered with.
+REMEDY = (
+    "change its arguments, give it only parameters that it takes with a rule (as optim=muon does), "
+    "or take another optimiser"
+)
 _FIXED_KEYS = ("name", "decay_mode", "decay_value", "base_lr", "param_names")
 
 
@@ -25,6 +30,8 @@ class ExplicitDecay(Optimizer):
     A pre-step hook would be too early: under Lightning the closure runs forward and backward, so
     the gradient would be taken at weights that have decayed already.
     """
+
+    _has_stepped = False
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -48,7 +55,17 @@ class ExplicitDecay(Optimizer):
                 after.append(_shrink_where_agreed(learning, shrink))
             else:
                 torch._foreach_mul_(learning, 1 - shrink)  # pyright: ignore[reportPrivateImportUsage]
-        super().step()
+        try:
+            super().step()
+        except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+            # Many classes look at their parameters only now. Memory has a message of its own.
+            if self._has_stepped or "allocate" in str(error):
+                raise
+            raise ConfigError(
+                f"optim: {type(self).__name__} cannot take its first step ({first_line(error)}); "
+                f"{REMEDY}"
+            ) from error
+        self._has_stepped = True
         for finish in after:
             finish()
         return loss

@@ -10,6 +10,7 @@ from torch import nn
 from ablab.config.schema.optimiser import Optim, OwnOptimizer
 from ablab.errors import ConfigError
 from ablab.optim.explicit_decay import (
+    REMEDY,
     ExplicitDecay,
     Several,
     averages_weights,
@@ -53,7 +54,11 @@ def _optimizer_of(
     arguments = {key: _as_tuple(value) for key, value in source.arguments.items()}
     if _takes_weight_decay(cls):
         arguments["weight_decay"] = 0.0
-    optimizer = built(with_explicit_decay(cls), f"optim: {label}", groups, lr=optim.lr, **arguments)
+    try:
+        with_decay = with_explicit_decay(cls)
+        optimizer = built(with_decay, f"optim: {label}", groups, lr=optim.lr, **arguments)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {REMEDY}") from error
     # A fused one would unscale gradients within its step, after our l2, and leave out a step of
     # gradients that are not finite, but not its decay. Without this the scaler does both before.
     optimizer._step_supports_amp_scaling = False

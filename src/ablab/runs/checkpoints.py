@@ -217,9 +217,9 @@ class AtomicCheckpointIO(CheckpointIO):
         path = Path(path)
         if other := next(other_values(checkpoint), None):
             raise CheckpointError(
-                f"{path}: the checkpoint would hold a {other[1]} at {other[0]}; a module, callback "
-                f"or scheduler may keep tensors and plain values only, since a checkpoint that "
-                f"holds more runs code when it is read"
+                f"{path}: the checkpoint would hold a {other[1]} at {other[0]}; a module, "
+                f"optimiser, callback or scheduler may keep tensors and plain values only, since a "
+                f"checkpoint that holds more runs code when it is read"
             )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -228,3 +228,26 @@ def test_an_older_l2_is_not_decayed_twice() -> None:
 def test_what_a_class_refuses_is_told_in_a_line() -> None:
     with pytest.raises(ConfigError, match="optim: AdamW: Invalid beta"):
         build_optimizer(Matrix(), settings(torch.optim.AdamW, "none", betas=[2.0, 0.9]))
+
+
+class Choosy(torch.optim.SGD):
+    """It looks at its parameters only when it takes a step, as classes of packages do."""
+
+    def step(self, closure: Any = None) -> Any:
+        if any(p.ndim != 2 for group in self.param_groups for p in group["params"]):
+            raise ValueError("only matrices\nand a second line")
+        return super().step(closure)
+
+
+def test_what_a_class_refuses_at_its_first_step_is_told_in_a_line() -> None:
+    decay = WeightDecay(mode="none")
+    model = nn.Linear(2, 2)
+    optimizer = build_optimizer(model, AnyOptimizer(_target_=Choosy, lr=0.1, weight_decay=decay))
+    with pytest.raises(ConfigError, match=r"Choosy cannot .* \(only matrices\); .* rule"):
+        optimizer.step()
+    model = nn.Linear(2, 2, bias=False)
+    optimizer = build_optimizer(model, AnyOptimizer(_target_=Choosy, lr=0.1, weight_decay=decay))
+    optimizer.step()
+    model.weight.data = model.weight.data.flatten()
+    with pytest.raises(ValueError, match="only matrices"):  # a bug, which its traceback explains
+        optimizer.step()
