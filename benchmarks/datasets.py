@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from ablab.data.datasets import DatasetLoader, Reading
+from ablab.data.datasets import DatasetLoader
 from ablab.data.images.files import ImageFiles, list_images
+from ablab.data.reading import Reading
 from ablab.safety.streams import prepare_streams
 from benchmarks.arguments import count
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule
 
-    from ablab.data.module import DatasetModule, TensorDataModule
+    from ablab.data.dataset_module import DatasetModule
+    from ablab.data.module import TensorDataModule
     from ablab.errors import UserError
     from ablab.findings import Findings
     from ablab.optim.configure import configure_optimizers
@@ -23,7 +24,7 @@ __all__ = [
     "load",
 ]
 _PLACES = {  # imported when they are first asked for: most import torch
-    "DatasetModule": "ablab.data.module",
+    "DatasetModule": "ablab.data.dataset_module",
     "Findings": "ablab.findings",
     "SupervisedModule": "ablab.training.module",
     "TensorDataModule": "ablab.data.module",

@@ -43,6 +43,11 @@ def as_user_error(error: BaseException) -> UserError | None:
                 f"not enough memory ({str(cause).splitlines()[0]}); take smaller batches "
                 f"(loading.batch_size, loading.eval_batch_size), a smaller model or fewer rows"
             )
+        if isinstance(cause, RuntimeError) and str(cause).startswith("DataLoader worker (pid"):
+            return UserError(
+                f"loading.workers: {first_line(cause)}; it may have had too little memory, or room "
+                f"in /dev/shm: take fewer, or none (0), and its error shows"
+            )
         if isinstance(cause, ValueError) and "more than 1 value per channel" in str(cause):
             return ConfigError(
                 "loading.batch_size: batch norm needs the variance within a batch, and a batch of "

@@ -36,8 +36,8 @@ class AdaptedDataModule(RunDataModule):
 
     It may have ``sizes`` (a dict), and the methods ``summary``, ``baselines``, ``test_table``,
     ``class_names``, ``prediction_columns`` and ``fingerprints`` of a ``RunDataModule``. Its batch
-    sizes, workers and order are its own; what it draws from the global generators of torch, numpy
-    and Python is a function of (seed, epoch).
+    sizes, workers and order are its own; what a batch draws from the global generators of torch,
+    numpy and Python is a function of (seed, epoch, batch).
     """
 
     def __init__(self, own: LightningDataModule) -> None:
@@ -106,8 +106,9 @@ class AdaptedDataModule(RunDataModule):
             for loader in combined.flattened
         ]
         if combined.iterables is combined.flattened[0]:
-            self.restore(epochs[0])
-            return Executions(epochs[0], self.batches_per_execution)
+            executions = Executions(epochs[0], self.batches_per_execution, self.trainer)
+            self.restore(executions)
+            return executions
         if self.batches_per_execution is not None:
             raise ConfigError(
                 f"data: {type(self._own).__name__} has several training loaders, which a "
@@ -149,38 +150,45 @@ class AdaptedDataModule(RunDataModule):
 
 
 class EpochLoader:
-    """The batches of any loader; what it draws at random is a function of (seed, epoch)."""
+    """The batches of any loader; what one draws at random is a function of (seed, epoch, batch)."""
 
     def __init__(self, loader: Any, seed: int, epoch: int, limit: int | None = None) -> None:
         self.loader, self.seed, self.epoch, self.limit = loader, seed, epoch, limit
         self.exact = _has_state(loader)
         self.position = 0
-        self._restored = False
+        self.ended = False
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        if self.position and not self._restored:
-            self.epoch, self.position = self.epoch + 1, 0
-        self._restored = False
+        if self.ended:
+            self.epoch, self.position, self.ended = self.epoch + 1, 0, False
         _set_sampler_epoch(self.loader, self.epoch)
-        seed_generators(key_of(self.seed, self.epoch))
-        for number, batch in enumerate(self.loader, self.position + 1):
-            self.position = number
+        length = sized_len(self.loader)
+        self._seed()
+        for batch in self.loader:
+            self.position += 1
+            self.ended = self.position in (length, self.limit)
             yield batch
+            self._seed()
+        self.ended = True
+
+    def _seed(self) -> None:
+        seed_generators(key_of(self.seed, self.epoch, self.position))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position, and the state of the loader if it has one."""
         state = self.loader.state_dict() if self.exact else None
-        return {"epoch": self.epoch, "position": self.position, "loader": state}
+        place = {"epoch": self.epoch, "position": self.position, "ended": self.ended}
+        return {**place, "loader": state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load the position; that of a loader without a state is an epoch's end."""
-        self.epoch, self.position = state["epoch"], state["position"]
+        """Load the position; without a state of the loader, the start of an epoch."""
+        self.epoch, self.ended = state["epoch"], state["ended"]
+        self.position = state["position"] if self.exact else 0
         if self.exact:
             self.loader.load_state_dict(state["loader"])
-            self._restored = self.position not in (sized_len(self.loader), self.limit)
 
 
 class _Together:

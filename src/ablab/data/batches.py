@@ -186,25 +186,27 @@ class Executions:
     """An iterable over a loader's batches in lists of ``size``; the last list may be shorter.
 
     Lightning is given a list at a time, so that its own work is done once for several steps. A size
-    of None gives single batches.
+    of None gives single batches. Of a loader without a length Lightning reads one execution ahead,
+    so the position is that before the newest; ``trainer`` is needed for such a loader.
     """
 
-    def __init__(self, loader: Any, size: int | None) -> None:
+    def __init__(self, loader: Any, size: int | None, trainer: Any = None) -> None:
         self.loader = loader
         self.size = size
+        self.trainer = trainer
         self._handed_out: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return -(-len(self.loader) // (self.size or 1))
 
     def __iter__(self) -> Iterator[Any]:
-        if self._handed_out is not None:  # Lightning has read ahead, and begins again to resume
+        if self._handed_out is not None:
+            # Lightning begins twice when it resumes. It keeps what it has read, to train on it too.
             self.loader.load_state_dict(self._handed_out)
+            self.trainer.fit_loop._data_fetcher.batches.clear()
         batches = iter(self.loader)
         sized = sized_len(self.loader) is not None
         while True:
-            # Without a length Lightning reads one execution ahead, so what it trains on is the one
-            # before the newest.
             self._handed_out = None if sized else self.loader.state_dict()
             execution = list(islice(batches, self.size or 1))
             if not execution:

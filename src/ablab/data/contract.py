@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from ablab.errors import DataError
+from ablab.errors import CheckpointError, DataError
 
 Resumes = Literal["exact in mid-epoch", "from the epoch's start"]
 NOT_FINGERPRINTED = "not fingerprinted"
@@ -175,5 +176,9 @@ class RunDataModule(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self._training_loader is None:
             self._position = state_dict
+        elif sized_len(self._training_loader) is None:
+            raise CheckpointError(
+                "a sharded run cannot go on with training data without a length; give them one"
+            )
         else:  # Lightning restores a sharded fit only after its loader has been made
             self._training_loader.load_state_dict(state_dict)

@@ -1,23 +1,24 @@
 """Data as train, validation and test parts: tensors in memory, or data sets that are read."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from itertools import islice
 from typing import Any
 
 import torch
 from lightning.fabric.utilities.data import sized_len
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, default_collate
 
 from ablab.data.batches import Augment, Executions, RowLoader, TensorLoader, Tensors
 from ablab.data.contract import Resumes, RunDataModule
-from ablab.data.datasets import DatasetLoader, Reading, StreamLoader, has_state
+from ablab.data.datasets import DatasetLoader, Samples
 from ablab.data.fingerprints import of_dataset, of_tensors
-from ablab.data.randomness import key_of, seed_generators
+from ablab.data.randomness import key_of
+from ablab.data.reading import Reading
 from ablab.data.splits import split_rows
+from ablab.data.streams import StreamLoader, has_state
 from ablab.errors import ConfigError, DataError
 
 Loader = RowLoader | StreamLoader
@@ -48,7 +49,7 @@ class PartsDataModule(RunDataModule):
     @property
     def resumes(self) -> Resumes:
         train = self.parts["train"]
-        if isinstance(train, IterableDataset) and not (has_state(train) and sized_len(train)):
+        if isinstance(train, IterableDataset) and not has_state(train):
             return "from the epoch's start"
         return "exact in mid-epoch"
 
@@ -62,13 +63,12 @@ class PartsDataModule(RunDataModule):
         train = self.parts["train"]
         if not isinstance(train, Dataset):
             return tuple(tensor[:2] for tensor in train)
-        seed_generators(key_of(self.order_seed))
-        if isinstance(train, IterableDataset):
-            self._start("train", train)  # before it is read
-            samples = list(islice(iter(train), 2))
-        else:
-            samples = [train[index] for index in range(min(2, _rows(train) or 0))]
-        return self.collate_fn(samples) if samples else None
+        reading, key = Reading(collate=self.collate_fn), key_of(self.order_seed)
+        if not isinstance(train, IterableDataset):
+            rows = range(min(2, len(train)))  # pyright: ignore[reportArgumentType]
+            return Samples(train, reading).read([(key, row) for row in rows])
+        batches = StreamLoader(train, 2, reading, start=self._start("train", train))
+        return next(iter(batches))
 
     @contextmanager
     def test_hidden(self) -> Iterator[None]:
@@ -100,7 +100,6 @@ class PartsDataModule(RunDataModule):
             world_size=trainer.world_size,
             limit=limit if isinstance(limit, int) else None,  # 1.0 and None are no limit
         )
-        self.restore(loader)
         interval = trainer.val_check_interval
         within = isinstance(interval, int) and trainer.check_val_every_n_epoch is not None
         batches = self.batches_per_execution or 1
@@ -109,7 +108,9 @@ class PartsDataModule(RunDataModule):
                 f"trainer.val_check_interval: an epoch has only {len(loader)} batches; choose at "
                 f"most that many (it is {interval * batches})"
             )
-        return Executions(loader, self.batches_per_execution)
+        executions = Executions(loader, self.batches_per_execution, trainer)
+        self.restore(executions)
+        return executions
 
     def train_loader(self, **options: Any) -> Loader:
         """Return a loader of the training part. Raises DataError if that is empty."""
@@ -155,8 +156,11 @@ class PartsDataModule(RunDataModule):
         weights = self.sample_weights(train)
         if weights is None:
             return None
-        weights = torch.as_tensor(weights, dtype=torch.float64)
         rows = _rows(train)
+        try:
+            weights = torch.as_tensor(weights, dtype=torch.float64)
+        except (TypeError, ValueError):  # words, or rows of several
+            weights = torch.zeros(0)
         if weights.shape != (rows,) or not (weights >= 0).all() or not 0 < weights.sum() < math.inf:
             raise DataError(
                 f"{type(train).__name__}.sample_weights: should be {rows:,} finite numbers of 0 or "
@@ -208,56 +212,6 @@ class TensorDataModule(PartsDataModule):
             seed=self.split_seed,
         )
         return {part: tuple(t[torch.from_numpy(of)] for t in tensors) for part, of in rows.items()}
-
-
-class DatasetModule(PartsDataModule):
-    """Train, validation and test parts as ``Dataset``s, read by worker processes if so configured.
-
-    Samples are ``(*inputs, target)`` for a ``SupervisedModule``. A data set may have, beside its
-    rows: ``sizes`` (what a model must know, by argument), ``classes`` (their names), ``files`` (for
-    the fingerprint), ``sample_weights``, and, if it is iterable, ``state_dict`` and
-    ``load_state_dict``.
-
-    Args:
-        train, val, test: the data sets; a subclass may make them in ``datasets`` instead.
-        collate_fn: makes a batch of a list of samples; without one, torch's ``default_collate``.
-    """
-
-    eval_batch_size = 128
-
-    def __init__(
-        self,
-        train: Dataset[Any] | None = None,
-        val: Dataset[Any] | None = None,
-        test: Dataset[Any] | None = None,
-        collate_fn: nn.Module | None = None,
-    ) -> None:
-        super().__init__()
-        self._given = {"train": train, "val": val, "test": test}
-        if collate_fn is not None:
-            self.collate_fn = collate_fn
-
-    def datasets(self) -> Mapping[str, Dataset[Any] | None]:
-        """Return the data sets "train", "val" and "test"; those that are None are left out."""
-        return self._given
-
-    def setup(self, stage: str) -> None:
-        if self.parts:
-            return
-        self.parts = {name: part for name, part in self.datasets().items() if part is not None}
-        if "train" not in self.parts:
-            raise DataError(f"{type(self).__name__}: has no data set train; set data.train")
-        for name, part in self.parts.items():
-            if not isinstance(part, Dataset):
-                raise DataError(f"{type(self).__name__}: {name} is no torch Dataset")
-
-    @property
-    def sizes(self) -> dict[str, Any]:
-        return getattr(self.parts["train"], "sizes", {})
-
-    def class_names(self, n_classes: int) -> list[str]:
-        classes = getattr(self.parts["train"], "classes", None)
-        return super().class_names(n_classes) if classes is None else list(classes)
 
 
 def _rows(part: Part) -> int | None:

@@ -6,9 +6,12 @@ import numpy as np
 import torch
 
 
-def key_of(*numbers: int) -> int:
-    """Return a seed that is a function of ``numbers``, the same in every process."""
-    return hash(numbers) % 2**63
+def key_of(*numbers: int | None) -> int:
+    """Return a seed that is a function of ``numbers``, the same in every process.
+
+    None stands for the seed of an order that is not drawn.
+    """
+    return hash(tuple(-1 if number is None else number for number in numbers)) % 2**63
 
 
 def seed_generators(key: int) -> None:

@@ -110,13 +110,14 @@ class SupervisedModule(MeasuredModule):
         assert optim is not None
         assert schedule is not None
         optimizer = build_optimizer(self, optim)
-        if not math.isfinite(self.trainer.estimated_stepping_batches):  # makes the loader
+        _ = self.trainer.estimated_stepping_batches  # makes the loader
+        steps = steps_of_a_fit(self.trainer, self.phase.steps)
+        if not math.isfinite(steps):
             raise ConfigError(
-                "trainer: a schedule needs an end; set trainer.max_epochs, or trainer.max_steps "
-                "for data without a length"
+                "trainer: a schedule needs an end; set trainer.max_epochs, or for data without a "
+                "length trainer.max_steps=1000 trainer.max_epochs=null"
             )
-        steps = int(steps_of_a_fit(self.trainer, self.phase.steps))
-        scheduler = build_scheduler(optimizer, schedule, steps)
+        scheduler = build_scheduler(optimizer, schedule, int(steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": scheduler,

@@ -1,6 +1,5 @@
 """Any LightningDataModule as data of a run."""
 
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -11,11 +10,19 @@ from torch.utils.data import DataLoader
 from ablab.data.adapted import EpochLoader, as_run_data
 from ablab.errors import ConfigError
 from tests.checks import checked
-from toy.samples import NoisyPoints, OwnLoaders
+from toy.samples import NoisyPoints, OwnLoaders, StatefulLoader, UnsizedLoader, point
 
 
 def epochs(number: int, loader: EpochLoader) -> list[list[torch.Tensor]]:
     return [[batch[0] for batch in loader] for _ in range(number)]
+
+
+def same(one: list[Any], other: list[Any]) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(a, b)
+        for x, y in zip(one, other, strict=True)
+        for a, b in zip(x, y, strict=True)
+    )
 
 
 def loader(epoch: int = 0) -> EpochLoader:
@@ -37,36 +44,22 @@ def test_a_loader_without_a_state_goes_on_with_the_next_epoch() -> None:
     assert all(map(torch.equal, *(epochs(1, each)[0] for each in (whole, rest))))
 
 
-class Counting:
-    """A loader with a state of its own."""
-
-    at = 0
-
-    def __len__(self) -> int:
-        return 6
-
-    def __iter__(self) -> Any:
-        start, self.at = self.at, 0
-        for number in range(start, 6):
-            self.at = number + 1
-            yield torch.rand(1) * 0 + number
-        self.at = 0
-
-    def state_dict(self) -> dict[str, int]:
-        return {"at": self.at}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.at = state["at"]
-
-
-def test_a_loader_with_a_state_goes_on_in_mid_epoch() -> None:
-    whole = EpochLoader(Counting(), seed=1, epoch=0)
-    list(islice(whole, 2))
-    rest = EpochLoader(Counting(), seed=1, epoch=0)
-    rest.load_state_dict(whole.state_dict())
-    assert [int(batch) for batch in rest] == [2, 3, 4, 5]
-    assert [int(batch) for batch in rest] == [0, 1, 2, 3, 4, 5]
-    assert rest.state_dict()["epoch"] == 1
+@pytest.mark.parametrize("kind", [StatefulLoader, UnsizedLoader])
+@pytest.mark.parametrize("taken", [2, 5])
+def test_a_loader_with_a_state_goes_on_where_it_was(kind: type[Any], taken: int) -> None:
+    whole, rest = (EpochLoader(kind([point(i, 0.0) for i in range(20)], 4), 1, 0) for _ in "ab")
+    batches = iter(whole)
+    for _ in range(taken):
+        next(batches)
+    state = whole.state_dict()
+    if kind is UnsizedLoader and taken == 5:
+        assert list(batches) == []
+        state = whole.state_dict()
+    rest.load_state_dict(state)
+    expected = list(batches) or list(whole)
+    assert same(list(rest), expected)
+    assert same(list(rest), list(whole))
+    assert rest.state_dict() == whole.state_dict()
 
 
 def test_what_a_module_has_is_used_and_what_it_lacks_has_a_default() -> None:

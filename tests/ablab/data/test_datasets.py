@@ -4,10 +4,12 @@ import multiprocessing
 import os
 import random
 import time
+import weakref
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -15,9 +17,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from ablab.data.batches import Executions
-from ablab.data.datasets import DatasetLoader, Reading, StreamLoader
+from ablab.data.dataset_module import DatasetModule
+from ablab.data.datasets import DatasetLoader
 from ablab.data.fingerprints import of_dataset
-from ablab.data.module import DatasetModule
+from ablab.data.reading import Reading
+from ablab.data.streams import StreamLoader
 from ablab.errors import CheckpointError, DataError
 from tests.forked import forkserver
 from tests.launch import wait_for
@@ -56,6 +60,14 @@ def test_workers_change_nothing_of_batches_and_of_what_is_drawn_after_them() -> 
     assert all(same(a, b) for a, b in zip(*epochs, strict=True))
     assert not same(*epochs[0])
     assert drawn[0] == drawn[1]
+
+
+def test_a_loader_that_is_dropped_in_mid_epoch_leaves_nothing_to_the_collector_of_cycles() -> None:
+    batches = loader(workers=1)
+    next(iterator := iter(batches))
+    gone = weakref.ref(batches)
+    del iterator, batches
+    assert gone() is None
 
 
 class Counted(Dataset[int]):
@@ -190,10 +202,12 @@ def test_without_a_length_lightning_is_one_batch_behind() -> None:
     _, second = next(iterator), next(iterator)  # Lightning trains on the first now
     assert batches.state_dict()["position"] == 2
     assert batches.state_dict()["state"] == {"index": 8}
-    again = Executions(stream(UnsizedStream(22)), 2)
+    trainer = MagicMock()
+    again = Executions(stream(UnsizedStream(22)), 2, trainer)
     again.load_state_dict(batches.state_dict())
     next(iter(again))  # Lightning does so once more than needed when it resumes
     assert same(next(iter(again)), second)
+    trainer.fit_loop._data_fetcher.batches.clear.assert_called_once_with()
     assert len(list(iterator)) == 1
     assert batches.state_dict()["epoch"] == 1
 
@@ -242,10 +256,59 @@ def test_what_cannot_be_fingerprinted_says_so() -> None:
 
 
 def test_a_module_says_how_it_resumes() -> None:
-    parts: list[Any] = [NoisyPoints(4), StatefulStream(4), Stream(4)]
+    parts: list[Any] = [NoisyPoints(4), StatefulStream(4), UnsizedStream(4), Stream(4)]
     for part in parts:
         module = DatasetModule(train=part)
         module.setup("fit")
-        without = type(part) is not NoisyPoints and not isinstance(part, StatefulStream)
+        without = type(part) is Stream
         assert (module.resumes == "from the epoch's start") is without
         assert not module.has_validation
+
+
+class Faulty(NoisyPoints):
+    def __getitem__(self, index: int) -> Any:
+        return super().__getitem__(index) if index != 2 else self.fault()
+
+    def fault(self) -> Any:
+        raise KeyError("the label")
+
+
+class Incomplete(Faulty):
+    def fault(self) -> None:
+        return None
+
+
+class FaultyStream(Stream):
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        raise OSError("the connection is lost")
+
+
+def test_the_fault_of_a_data_set_is_told_with_its_row_by_workers_too() -> None:
+    for workers in (0, 1):
+        with pytest.raises(DataError, match=r"^Faulty\[2\]: KeyError: 'the label' \(test_data.*py"):
+            list(DatasetLoader(Faulty(4), 2, Reading(workers)))
+        with pytest.raises(DataError, match=r"^FaultyStream, sample 4: OSError: the connection"):
+            list(StreamLoader(FaultyStream(4), 2, Reading(workers)))
+    with pytest.raises(DataError, match="cannot make a batch of 2 samples: TypeError: default_col"):
+        list(DatasetLoader(Incomplete(4), 2, Reading()))
+    with pytest.raises(DataError, match="<lambda>: returned None for a batch"):
+        list(DatasetLoader(NoisyPoints(4), 2, Reading(collate=lambda samples: None)))
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        (NoisyPoints(0), "data.val: NoisyPoints has no rows"),
+        (Dataset(), "data.val: Dataset has no __len__"),
+        ([1, 2], "val is no torch Dataset"),
+    ],
+)
+def test_a_part_that_cannot_be_read_is_refused(part: Any, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        DatasetModule(train=NoisyPoints(4), val=part).setup("fit")
+
+
+def test_a_stream_that_gives_nothing_is_refused() -> None:
+    with pytest.raises(DataError, match="UnsizedStream: gave no sample"):
+        list(stream(UnsizedStream(0)))

@@ -42,7 +42,15 @@ RUNS = {
     "stream without a state": [
         *("data=samples", "data.train._target_=toy.samples.Stream", *SAMPLES),
     ],
+    "stream without a length": [
+        *("data=samples", "data.train._target_=toy.samples.UnsizedStream", *SAMPLES),
+        *("trainer.max_epochs=null", "trainer.max_steps=152", "steps_per_execution=2"),
+    ],
     "own loaders": ["data=own_loaders", *SAMPLES, "data.n_rows=300"],
+    "own loaders without a length": [
+        *("data=own_loaders", "data._target_=toy.samples.UnsizedLoaders", *SAMPLES),
+        *("data.n_rows=300", "trainer.max_epochs=null", "trainer.max_steps=152"),
+    ],
     "muon and adamw": [
         *("data=points", "data.n_rows=800", "model=net", "objective=classification"),
         *("optim=muon", "schedule=warmup_stable_decay", "optim.weight_decay.mode=cautious"),

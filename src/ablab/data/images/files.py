@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import resource
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,5 +185,12 @@ def _read_cache(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
 
 
 def _available_memory() -> int:
-    """Bytes: a third of what the machine has, since the parts of a split are copies."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 3
+    """Bytes: a third of what this process may have, since the parts of a split are copies."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    limits += [limit for limit in resource.getrlimit(resource.RLIMIT_AS)[:1] if limit > 0]
+    with suppress(OSError):  # of a container, or of a job of SLURM
+        group = Path("/proc/self/cgroup").read_text().rpartition("::/")[2].strip()
+        for folder in (Path("/sys/fs/cgroup", group), *Path("/sys/fs/cgroup", group).parents):
+            with suppress(OSError, ValueError):  # the last where it says "max"
+                limits.append(int((folder / "memory.max").read_text()))
+    return min(limits) // 3

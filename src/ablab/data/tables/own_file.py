@@ -1,9 +1,5 @@
-"""A table of your own, from a CSV or Parquet file.
+"""A table of your own, from a CSV or Parquet file."""
 
-It has over 250 lines since all that can be wrong with a file is refused in one place.
-"""
-
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,23 +7,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import polars as pl
 import torch
-from polars.exceptions import NoDataError, PanicException, PolarsError
 from pydantic import Field
 
 from ablab.config.schema import Count, Fraction, Integer, Text
 from ablab.config.suggestions import suggestion
 from ablab.data.module import Loader
 from ablab.data.splits import Indices, split_fold, split_rows
-from ablab.data.tables.csv_table import (
-    MISSING,
-    Decimal,
-    other_separator,
-    parse_csv,
-    with_types,
-    word_among_numbers,
-)
+from ablab.data.tables.csv_table import MISSING, other_separator, word_among_numbers
 from ablab.data.tables.module import TableDataModule, class_numbers, require_columns
-from ablab.errors import ConfigError, DataError, first_line
+from ablab.data.tables.table_file import FileFormat
+from ablab.errors import ConfigError, DataError
 
 
 class Table(TableDataModule):
@@ -80,9 +69,8 @@ class Table(TableDataModule):
         self.categorical, self.continuous = categorical, continuous
         self.exclude = exclude or []
         self.max_categories = max_categories
-        self.missing = [*MISSING, *(missing or [])]
-        self.separator = "\t" if separator == r"\t" else separator  # a shell passes on both
-        self.decimal: Decimal = decimal
+        separator = "\t" if separator == r"\t" else separator  # a shell passes on both
+        self.format = FileFormat(separator, [*MISSING, *(missing or [])], decimal)
         self.target_kind = target_kind
         self.folds, self.fold = folds, fold
         if folds is not None and fold >= folds:
@@ -93,59 +81,24 @@ class Table(TableDataModule):
         self._new_rows: pl.DataFrame | None = None
 
     def load_table(self) -> tuple[pl.DataFrame, str]:
-        table = self._read(self.path)
+        table = self.format.read(self.path)
         if len(table) == 0:
             raise DataError(f"{self.path}: has no rows")
         if not self.targets:
             raise DataError("data.target: names no column")
+        separator = self.format.separator
         for target in self.targets:
             if target not in table.columns:
                 raise DataError(
                     f"data.target: {self.path.name} has no column '{target}'"
                     f"{suggestion(target, table.columns)}"
-                    f"{other_separator(self.separator.join(table.columns), self.separator)}"
+                    f"{other_separator(separator.join(table.columns), separator)}"
                 )
         excluded = require_columns(table, self.exclude, self.target, "data.exclude")
         self.table = table.drop(excluded)
         if self.target_kind != "class":
             self._refuse_words_among_numbers(self.targets, 0)
         return self.table, str(self.path)
-
-    def _read(self, path: Path, schema: pl.Schema | None = None) -> pl.DataFrame:
-        """The file as a table, with columns of the types of ``schema``, or of their values' types.
-
-        Nothing in it is executed or unpickled.
-        """
-        kind = path.suffix.lower()
-        if kind not in (".csv", ".parquet"):
-            raise DataError(
-                f"data.path: '{path.name}' is neither a .csv nor a .parquet file by its name"
-            )
-        if len(self.separator.encode()) != 1:
-            raise DataError(f"data.separator: '{self.separator}' is not a single ASCII character")
-        try:
-            # read here: polars would take stars in a path for a pattern, and fetch a URL
-            content = path.read_bytes()
-            if kind == ".parquet":
-                table = pl.read_parquet(io.BytesIO(content))
-                return table if schema is None else with_types(table, schema)
-            text = content.decode("utf-8-sig")
-            if "\n" not in text:  # Excel's CSV for the Macintosh
-                text = text.replace("\r", "\n")
-            return parse_csv(text, self.separator, self.missing, self.decimal, schema)
-        except FileNotFoundError as error:
-            raise DataError(f"data.path: no file {path}") from error
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}: is not UTF-8 (byte {error.start:,}); save it with that encoding"
-            ) from error
-        except NoDataError as error:
-            raise DataError(f"{path}: is empty") from error
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
-        except (OSError, PolarsError, PanicException) as error:  # the last for damaged Parquet
-            told = error.strerror if isinstance(error, OSError) else first_line(error)
-            raise DataError(f"{path}: cannot be read: {told}") from error
 
     def is_class(self, target: pl.Series) -> bool:
         if self.target_kind == "auto":
@@ -217,7 +170,7 @@ class Table(TableDataModule):
         Whole numbers of at most ``max_categories`` values are categories, of which words may be.
         """
         for column in self.table[names] if self.path.suffix.lower() == ".csv" else []:
-            if fault := word_among_numbers(column, max_categories, self.decimal):
+            if fault := word_among_numbers(column, max_categories, self.format.decimal):
                 raise DataError(fault)
 
     def _look_for_an_index(self, train: pl.Series, continuous: list[str]) -> None:
@@ -259,7 +212,7 @@ class Table(TableDataModule):
         Raises:
             DataError: the file cannot be read, or lacks a column that the model needs.
         """
-        table = self._read(path, self.table.schema)
+        table = self.format.read(path, self.table.schema)
         needed = [*self.encoder.vocabularies, *self.encoder.continuous]
         missing = [name for name in needed if name not in table.columns]
         if missing:

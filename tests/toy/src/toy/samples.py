@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
 from ablab.config.schema import Count, NotNegative, Seed
 
@@ -102,3 +102,49 @@ class OwnLoaders(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Any]:
         return DataLoader(self.held_out, 16)
+
+
+class StatefulLoader:
+    """Batches in an order of its own, which has a state, as torchdata's loader has."""
+
+    def __init__(self, samples: list[Sample], batch_size: int) -> None:
+        self.samples, self.batch_size = samples, batch_size
+        self.order: list[int] = []
+
+    def __len__(self) -> int:
+        return -(-len(self.samples) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        self.order = self.order or torch.randperm(len(self.samples)).tolist()
+        while self.order:
+            rows, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
+            yield default_collate([self.samples[row] for row in rows])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"order": list(self.order)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.order = state["order"]
+
+
+class UnsizedLoader(StatefulLoader):
+    """The same without a length."""
+
+    def __len__(self) -> int:
+        raise TypeError("an unsized loader has no length")
+
+
+class StatefulLoaders(OwnLoaders):
+    """A data module whose training loader goes on in mid-epoch."""
+
+    loader = StatefulLoader
+
+    def train_dataloader(self) -> Any:
+        samples = [point(index, 0.0) for index in range(self.n_rows)]
+        return self.loader(samples, self.batch_size)
+
+
+class UnsizedLoaders(StatefulLoaders):
+    """The same without a length."""
+
+    loader = UnsizedLoader
