@@ -1,6 +1,8 @@
 # Each target prepares .venv itself. PYTHON=python3.12 make … chooses the interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests start some hundred processes, which should find the modules compiled.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
 .PHONY: train setup test test-slow notebooks bench check format clean
 
@@ -17,11 +19,11 @@ setup: .venv/ready  ## .venv with the tested versions
 	@touch $@
 
 test: setup  ## the test suite: offline, no data needed
-	$(BIN)/python -m pytest -n auto
+	$(PYTEST) -n auto --dist worksteal
 
 test-slow: setup  ## what learns from real data, is killed, or comes from other packages
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[foreign]"
-	$(BIN)/python -m pytest -m slow -n auto
+	$(PYTEST) -m slow -n auto --dist worksteal --durations=30
 
 notebooks: setup  ## execute all of notebooks/ in place; MovieLens and digits are fetched once
 	$(BIN)/python notebooks/execute.py

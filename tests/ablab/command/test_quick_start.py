@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SESSION = """
 import sys
 from ablab.command.import_torchmetrics import _ScipySignal, import_torchmetrics
@@ -21,6 +23,7 @@ assert len(scipy.signal.windows.hamming(5)) == 5
 """
 
 
+@pytest.mark.slow
 def test_torchmetrics_comes_without_scipy_signal_which_can_be_had_later() -> None:
     done = subprocess.run([sys.executable, "-c", SESSION], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

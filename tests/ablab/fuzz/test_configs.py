@@ -92,7 +92,7 @@ def test_every_field_is_among_the_places() -> None:
 
 
 @given(changed_config())
-@examples(300)
+@examples(150)
 def test_a_config_is_whole_or_refused_in_lines(values: dict[str, Any]) -> None:
     try:
         config = check(OmegaConf.create(values))

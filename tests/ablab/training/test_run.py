@@ -206,7 +206,7 @@ def test_equals_a_loop_written_by_hand(finished: Path) -> None:
     assert same(model.state_dict(), learned(finished))
 
 
-@pytest.mark.parametrize("step", [1, 13, EPOCH - 1, EPOCH, EPOCH + 1, 2 * EPOCH, STEPS - 1])
+@pytest.mark.parametrize("step", [1, EPOCH - 1, EPOCH, EPOCH + 1, STEPS - 1])
 def test_interrupted_and_continued_is_the_undisturbed_run(
     finished: Path, tmp_path: Path, step: int
 ) -> None:
