@@ -107,6 +107,8 @@ class RunCheckpoints(Checkpoint):
         due = every is not None and step // every > last // every
         if (not due and self.interruption.requested is None) or trainer.is_last_batch:
             return
+        if trainer.fit_loop._should_accumulate():  # A checkpoint holds no gradients.
+            return
         if self.in_mid_epoch:
             self._save(trainer, {})
         self.interruption.raise_if_requested()

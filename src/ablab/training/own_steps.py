@@ -66,41 +66,52 @@ class OwnSteps(Callback):
         self._position = position
         self.losses = RunningLoss(error_if_nonfinite=check != "none")
         self._loss = torch.zeros(())  # the latest, for a message
-        self._measured: dict[str, float] = {}  # in the epoch from whose end the fit continues
-        self._is_skipped = False
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._frozen = list(frozen_batch_norms(pl_module))
-        self._reported = self._position.steps
+        self._followed: dict[Any, float] = {}  # by plateau schedules, as the checkpoint has it
+        self._owed = ""  # the interval, "epoch" or "step", of those that have yet to be told
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self._measured = checkpoint.get("of_the_epoch", {})
+        self._followed = checkpoint.get("followed", {})
+        self._owed = checkpoint.get("owed", "")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._frozen = list(frozen_batch_norms(pl_module))
+        self._reported = self._position.steps
+        trainer.fit_loop.epoch_loop._get_monitor_value = partial(self._latest, trainer)
+
+    def _latest(self, trainer: Trainer, metric: str | None) -> Any:
+        """Return the latest value of a metric, also one that was logged before the checkpoint."""
+        return trainer.callback_metrics.get(metric, self._followed.get(metric))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._is_skipped = trainer.fit_loop.restarting
+        if trainer.fit_loop.restarting:  # Lightning leaves it out where a fit began in mid-epoch.
+            self._owed = "epoch"
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell schedulers that follow a metric what the epoch before has measured.
+        if self._owed == "epoch":
+            self._tell_plateaus(trainer, pl_module, trainer.current_epoch)
 
-        Lightning does it after the checkpoint of an epoch. It leaves it out where a fit continues
-        from there, and in an epoch in whose middle a fit has continued.
+    def _tell_plateaus(self, trainer: Trainer, module: LightningModule, number: int) -> None:
+        """Tell plateau schedules what the epoch or the batch before has measured, the ``number``th.
+
+        Lightning does it after the checkpoint of an epoch or a batch.
         """
-        measured = trainer.callback_metrics if self._is_skipped else self._measured
-        progress = trainer.fit_loop.epoch_loop.scheduler_progress
+        interval, self._owed = self._owed, ""
+        loop = trainer.fit_loop.epoch_loop
         for config in trainer.lr_scheduler_configs:
-            due = config.interval == "epoch" and trainer.current_epoch % config.frequency == 0
-            metric = measured.get(config.monitor or "")
+            due = config.interval == interval and number % config.frequency == 0
+            metric = self._latest(trainer, config.monitor)
             if config.reduce_on_plateau and due and metric is not None:
-                progress.increment_ready()
-                pl_module.lr_scheduler_step(config.scheduler, metric)
-                progress.increment_completed()
-        self._measured, self._is_skipped = {}, False
+                loop.scheduler_progress.increment_ready()
+                module.lr_scheduler_step(config.scheduler, metric)
+                loop.scheduler_progress.increment_completed()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        if self._owed == "step":
+            self._tell_plateaus(trainer, pl_module, batch_idx)
         reseed_all(pl_module.device, *self._place(trainer, batch_idx))
         for norm in self._frozen:
             norm.eval()
@@ -147,10 +158,10 @@ class OwnSteps(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._check_losses(pl_module)
-        plateaus = any(config.reduce_on_plateau for config in trainer.lr_scheduler_configs)
-        if plateaus and trainer.is_last_batch:
-            measured = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            checkpoint["of_the_epoch"] = measured
+        plateaus = [config for config in trainer.lr_scheduler_configs if config.reduce_on_plateau]
+        values = {c.monitor: self._latest(trainer, c.monitor) for c in plateaus}
+        checkpoint["followed"] = {k: float(v) for k, v in values.items() if v is not None}
+        checkpoint["owed"] = "epoch" if trainer.is_last_batch else "step"
         if self._check != "none":
             refuse_nonfinite_state(
                 pl_module,

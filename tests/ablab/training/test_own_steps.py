@@ -22,7 +22,6 @@ OF_CLASSIFIER = [
     *(*POINTS, "model=classifier", "objective=logged"),
     *("objective.metric=val_loss", "objective.mode=min", "trainer.max_epochs=2"),
 ]
-WITH_PLATEAU = "model=with_plateau"
 STEPS = 5 * 2 * 2  # batches, optimisers, epochs
 
 
@@ -60,8 +59,20 @@ def test_it_is_loaded_and_predicts_what_it_returns(gan: Path) -> None:
     assert len(rows) == 80
 
 
-@pytest.mark.parametrize("overrides", [[], [WITH_PLATEAU]], ids=["ours", "own plateau"])
-@pytest.mark.parametrize("step", [3, 5])
+@pytest.mark.parametrize(
+    ("overrides", "step"),
+    [
+        ([], 3),
+        pytest.param([], 5, marks=pytest.mark.slow),
+        *(
+            pytest.param(["model=with_plateau", *more], step, marks=pytest.mark.slow)
+            for more in ([], ["model.interval=step"])
+            for step in (3, 5, 8)
+        ),
+        pytest.param(["trainer.accumulate_grad_batches=2"], 0, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:ReduceLROnPlateau conditioned on")  # in the first epoch
 def test_stopped_and_continued_it_is_the_undisturbed_run(
     overrides: list[str], step: int, tmp_path: Path
 ) -> None:

@@ -90,14 +90,26 @@ class Classifier(LightningModule):
 
 
 class WithPlateau(Classifier):
-    """A classifier whose learning rate Lightning lowers when its validation loss rises."""
+    """A classifier whose learning rate Lightning lowers when its validation loss rises.
+
+    With ``interval`` "step" it is told after each step what the last validation has measured.
+    """
+
+    def __init__(self, n_inputs: int, n_classes: int, interval: str = "epoch") -> None:
+        super().__init__(n_inputs, n_classes)
+        self.interval = interval
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), lr=1.0, momentum=0.9)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.5)
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"},
+            "lr_scheduler": {
+                "scheduler": plateau,
+                "monitor": "val_loss",
+                "interval": self.interval,
+                "strict": False,
+            },
         }
 
 
