@@ -124,11 +124,11 @@ def _metric_faults(config: Config) -> list[str]:
     """Return a line for each name of a metric that the objective does not have."""
     metrics = list(config.objective.metrics)
     faults = []
-    if config.objective.metric not in metrics:
-        faults.append(
-            f"objective.metric: no metric '{config.objective.metric}'"
-            f"{suggestion(config.objective.metric, metrics)}"
-        )
+    chosen = config.objective.metric
+    if chosen == "loss" and config.objective.mode == "max":
+        faults.append("objective.mode: the loss is minimised; set objective.mode=min")
+    elif chosen not in ("loss", *metrics):
+        faults.append(f"objective.metric: no metric '{chosen}'{suggestion(chosen, metrics)}")
     if "loss" in metrics:
         faults.append("objective.metrics.loss: this is the name of objective.loss; choose another")
     monitors = _monitors(config)

@@ -46,9 +46,14 @@ def _faults_of_own_steps(config: Config, model: ModelClass) -> Iterator[str]:
             f"objective: {model.name} computes its loss and its metrics itself; leave out loss and "
             f"metrics: objective=logged objective.metric=val/NAME objective.mode=min"
         )
+    if config.objective.train_metrics:
+        yield (
+            f"objective.train_metrics: {model.name} computes its metrics itself; log them in its "
+            f"training_step"
+        )
     needs = f"needs a SupervisedModule, and {model.name} has its own steps"
     if config.steps_per_execution > 1:
-        yield f"steps_per_execution: {needs}; set it to 1"
+        yield f"steps_per_execution: {needs}; set steps_per_execution=1"
     if config.task == "lr_find":
         yield f"task: lr_find {needs}; compare rates with a plan instead"
     strategy = config.trainer.get("strategy")

@@ -122,6 +122,10 @@ class RunDataModule(LightningDataModule):
         """Return the training batches outside of a fit."""
         raise NotImplementedError
 
+    def training_part(self) -> Any:
+        """Return the batches of the training part for an evaluation of it."""
+        return self.train_loader()
+
     def summary(self) -> str:
         """Return one line: the data, its split, and the rows of each part."""
         return type(self.own).__name__

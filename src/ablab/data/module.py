@@ -119,6 +119,10 @@ class PartsDataModule(RunDataModule):
             raise DataError("the training part is empty; choose a smaller test or validation part")
         return loader
 
+    def training_part(self) -> Loader:
+        """Return the batches of the training part in the order of its rows, not augmented."""
+        return self.batches("train")
+
     def val_dataloader(self) -> Loader | list[Any]:
         return self.batches("val") if "val" in self.parts else []
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import warnings
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,14 @@ def test_metrics(config: Config, model: LightningModule, data: RunDataModule) ->
     reseed_all(model.device, config.seeds.order)  # a module may draw in its test_step
     evaluator.test(model, datamodule=data, verbose=False)
     return {without_stage(k): float(v) for k, v in evaluator.callback_metrics.items()}
+
+
+def train_metrics(config: Config, model: LightningModule, data: RunDataModule) -> dict[str, float]:
+    """Return the metrics of the training part, without the loss: a fit logs that by this name."""
+    data = copy(data)
+    data.test_dataloader = data.training_part  # an attribute, as Lightning looks a hook up
+    measured = test_metrics(config, model, data)
+    return {f"train/{name}": value for name, value in measured.items() if name != "loss"}
 
 
 def evaluator_for(config: Config) -> Trainer:

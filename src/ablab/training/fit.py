@@ -19,7 +19,7 @@ from ablab.runs.find import chosen_checkpoint
 from ablab.training import terminal_tables
 from ablab.training.build import build_model, build_trainer
 from ablab.training.epoch_table import epoch_lines
-from ablab.training.evaluation import load_weights, test_metrics
+from ablab.training.evaluation import load_weights, test_metrics, train_metrics
 from ablab.training.interpretations import build_steps, interpret
 from ablab.training.logged import LoggedSums, Position
 from ablab.training.module import SupervisedModule
@@ -92,8 +92,16 @@ def fit(run: Run, data: RunDataModule, resume: Entry | None) -> float | None:
         terminal_tables.warn_of_baselines(
             config.objective, record.metrics["test"], record.baselines
         )
+    of_train = {}
+    if config.objective.train_metrics:
+        with run.timed("test"):
+            of_train = train_metrics(config, model, data)
+        record.metrics["chosen"] = {**chosen.metrics, **of_train}
+        single = [f"{name} {v:.4f}" for name, v in of_train.items() if name.count("/") < 2]
+        terminal.say(f"on the training part: {'  '.join(single)}")
+    tested = {f"test/{k}": v for k, v in record.metrics.get("test", {}).items()}
     for tracker in run.trackers:
-        tracker.log_summary({f"test/{k}": v for k, v in record.metrics.get("test", {}).items()})
+        tracker.log_summary({**tested, **of_train})
     with run.timed("interpret"):
         interpret(steps, model.eval(), data, run.folder, run.trackers, test=config.test)
     return chosen.metrics.get(config.monitor or "")

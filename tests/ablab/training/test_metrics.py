@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+import ablab
 from ablab.errors import ConfigError
 from ablab.report.table.comparison import metric_names
 from ablab.runs.history import read_history
@@ -21,6 +22,7 @@ POINTS = [
     *("data=points", "data.n_rows=300", "data.n_classes=3", "model=net", "logger=csv"),
     *("objective=classification", "trainer.accelerator=cpu", "trainer.max_epochs=1"),
 ]
+MIN = "objective.mode=min"
 
 
 def metric(name: str, target: str, **settings: str) -> str:
@@ -92,6 +94,27 @@ def test_a_run_keeps_each_number_and_shows_the_single_ones(
     shown = capsys.readouterr().out
     assert "15 more numbers" in shown
     assert "recall" not in shown
+
+
+def test_the_chosen_checkpoint_is_measured_on_the_training_part_on_request(tmp_path: Path) -> None:
+    launch([*POINTS, "objective.train_metrics=true", "objective.metric=loss", MIN], tmp_path)
+    record = RunRecord.read(tmp_path)
+    model, data = ablab.load(tmp_path)
+    points, labels = data.parts["train"]  # type: ignore[attr-defined]
+    with torch.no_grad():
+        right = (model(points).argmax(dim=1) == labels).double().mean()
+    assert record.metrics["chosen"]["train/accuracy"] == pytest.approx(float(right))
+    assert "train/accuracy" not in record.metrics["last"]
+    assert metric_names([record]) == ["test/loss", "test/accuracy", "val/loss"]
+
+
+def test_a_loss_that_is_maximised_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"objective\.mode: .* set objective\.mode=min"):
+        checked([*POINTS, "objective.metric=loss"])
+
+
+def test_what_is_not_asked_for_leaves_the_identity_of_a_config() -> None:
+    assert "train_metrics" not in checked(POINTS).model_dump()["objective"]
 
 
 @pytest.mark.parametrize(

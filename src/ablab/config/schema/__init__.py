@@ -4,9 +4,9 @@ Nodes with a ``_target_`` (model, data, trainer, …) are free-form here; ``abla
 checks them against the signature of the class that they name. This package never imports torch.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from ablab.config.metric_names import monitored
 from ablab.config.schema.optimiser import LrSpread, Optim
@@ -80,13 +80,20 @@ class Objective(Section):
     """The loss that is minimised, the metrics, and the metric by which runs are compared.
 
     A module with its own steps has its loss and its metrics itself, and ``metric`` is then the name
-    under which it logs one.
+    under which it logs one. ``train_metrics`` measures the chosen checkpoint on the training part
+    too.
     """
 
     loss: Node | None = None
     metrics: dict[Name, Node] = Field(default_factory=dict)
     metric: Text
     mode: Literal["min", "max"]
+    train_metrics: Flag = False
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A config that does not ask for them keeps the identity that it had before it could.
+        return {k: v for k, v in handler(self).items() if k != "train_metrics" or v}
 
 
 class Seeds(Section):

@@ -180,9 +180,10 @@ def measured(record: RunRecord) -> set[str]:
 
 
 def metric_names(records: Iterable[RunRecord]) -> list[str]:
-    """Return the test metrics but the loss, then the objective on the validation part if any.
+    """Return the test metrics, then the objective on the validation part if any.
 
-    Numbers of metrics that have several, such as one for each class, are left out.
+    Left out are the loss, unless runs are compared by it, and the numbers of metrics that have
+    several, such as one for each class.
     """
     names: dict[str, None] = {}
     objectives: dict[str, None] = {}
@@ -191,7 +192,8 @@ def metric_names(records: Iterable[RunRecord]) -> list[str]:
         objective = record.monitor
         if objective in record.metrics.get("chosen", {}):
             objectives[objective] = None
-    names.pop("test/loss", None)
+    if "val/loss" not in objectives:
+        names.pop("test/loss", None)
     return [*names, *objectives]
 
 
