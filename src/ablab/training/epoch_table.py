@@ -24,11 +24,10 @@ from ablab.terminal import console
 from ablab.training.module import SupervisedModule
 from ablab.training.phases import PhasePlan, plan_phases, steps_of_a_fit, steps_of_an_epoch
 from ablab.training.ranks import is_main_process
-from ablab.training.terminal_tables import EpochLines
+from ablab.training.terminal_tables import COLUMN, EpochLines, about, heads, number
 
 _INTERVAL = 0.2  # seconds between two drawings, each of which takes about a millisecond
 _MEASURED = 1.0  # seconds of training before the time left is worth showing
-_DIGITS = 7  # the width of a column, at least
 _GAP = 2
 _LEAST_BAR = 10
 _PROGRESS_BAR = "lightning.pytorch.callbacks.progress.progress_bar.ProgressBar"
@@ -57,7 +56,6 @@ class EpochTable(EpochLines):
         self._metric = metric
         self._columns: dict[str, int] = {}  # their widths
         self._drawn = 0.0
-        self._validating = False
 
     def __enter__(self) -> Self:
         stdout = sys.stdout
@@ -109,20 +107,18 @@ class EpochTable(EpochLines):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_start(trainer, pl_module)
-        if not trainer.sanity_checking:
-            self._validating = True
+        if trainer.validating:  # and not at the check before the first step
             self._draw_if_due(trainer, pl_module)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any
     ) -> None:
-        if not trainer.sanity_checking:
+        if trainer.validating:
             self._draw_if_due(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_end(trainer, pl_module)
-        self._validating = False
-        if not trainer.sanity_checking and not trainer.is_last_batch:  # else the epoch's row has it
+        if trainer.validating and not trainer.is_last_batch:  # else the epoch's row has it
             values = self._metrics.of_validation(trainer)
             values = {name: value for name, value in values.items() if name.count("/") < 2}
             self._add_row(trainer, pl_module, "", values, "")
@@ -146,10 +142,10 @@ class EpochTable(EpochLines):
     ) -> None:
         if not self._columns:
             self._columns = self._fitting(_names(trainer, module, values))
-            for heads in zip(*map(_heads, self._columns), strict=True):
-                self._print(heads, bold=True)
+            for line in zip(*map(heads, self._columns), strict=True):
+                self._print(line, bold=True)
         cells = {"epoch": epoch, "step": f"{self._position.steps:,}", "seconds": seconds}
-        cells |= {name: _number(value) for name, value in values.items()}
+        cells |= {name: number(value) for name, value in values.items()}
         self._print([cells.get(name, "") for name in self._columns])
 
     def _fitting(self, names: list[str]) -> dict[str, int]:
@@ -157,8 +153,8 @@ class EpochTable(EpochLines):
         longest = {"epoch": self._of_epochs(self._epochs or 0), "step": f"{self._steps:,}"}
         widths = {
             name: max(
-                *map(len, _heads(name)),
-                len(longest[name]) if name in longest else (_DIGITS if name != "seconds" else 0),
+                *map(len, heads(name)),
+                len(longest[name]) if name in longest else (COLUMN if name != "seconds" else 0),
             )
             for name in ["epoch", "step", *names, "seconds"]
         }
@@ -193,8 +189,8 @@ class EpochTable(EpochLines):
         left = self._seconds_left(trainer, step)
         after = [
             f"{step:>{len(steps)},} of {steps} {self._unit}" if known else f"{step:,} {self._unit}",
-            "" if loss is None else f"loss {_number(loss)}",
-            "validating" if self._validating else "" if left is None else f"{about(left)} left",
+            "" if loss is None else f"loss {number(loss)}",
+            "validating" if trainer.validating else "" if left is None else f"{about(left)} left",
         ]
         room = console().width - len(label) - sum(len(text) + _GAP for text in after)
         if room < _LEAST_BAR + _GAP:
@@ -232,15 +228,6 @@ class EpochTable(EpochLines):
         return min([left, *(limit for limit in limits if limit is not None)])
 
 
-def about(seconds: float) -> str:
-    """``about 4 s``, ``about 3 min``, ``about 2.5 h``: an estimate, with an estimate's digits."""
-    if seconds < 60:
-        return f"about {max(seconds, 1):.0f} s"
-    if seconds < 3600:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.1f} h"
-
-
 def _names(trainer: Trainer, module: LightningModule, values: dict[str, float]) -> list[str]:
     """Return the columns of numbers, also of those that are not measured after each epoch."""
     if not isinstance(module, SupervisedModule):
@@ -250,17 +237,3 @@ def _names(trainer: Trainer, module: LightningModule, values: dict[str, float]) 
     return list(
         dict.fromkeys(["train/loss_epoch", *(f"val/{name}" for name in validated), *values])
     )
-
-
-def _heads(name: str) -> tuple[str, str]:
-    """Return the two lines above a column."""
-    stage, _, rest = in_a_line(name.removesuffix("_epoch")).rpartition("/")
-    return stage, rest
-
-
-def _number(value: float) -> str:
-    """Return ``value`` with up to four decimals, in no more than a column's width."""
-    for decimals in (4, 3, 2, 1, 0):
-        if len(text := f"{value:.{decimals}f}") <= _DIGITS:
-            return text
-    return f"{value:.1e}"

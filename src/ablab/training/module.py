@@ -1,8 +1,8 @@
-"""The LightningModule whose models give layers only: batches are ``(*inputs, target)``."""
+"""The LightningModule that trains models which only give layers and ``forward``."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Self, cast
 
 import torch
@@ -36,13 +36,14 @@ _STEP_COUNT = "epoch_loop.manual_optimization.optim_step_progress"  # in Lightni
 
 
 class SupervisedModule(MeasuredModule):
-    """A model file gives layers, ``forward`` and ``layer_groups``; what trains it comes from here.
+    """The base class of models that give layers, ``forward`` and perhaps ``layer_groups``.
 
-    Call ``prepare_training`` before a fit; a model that only predicts does not need it.
+    Batches are ``(*inputs, target)``, unless a model overrides ``split_batch``. A fit needs
+    ``prepare_training`` first; prediction does not.
     """
 
     def layer_groups(self) -> Mapping[str, Sequence[nn.Module | nn.Parameter]]:
-        """Named groups of layers from input to output; together they hold every parameter once."""
+        """Return named groups of layers from input to output, with every parameter in one."""
         return {"all": [self]}
 
     def __init__(self) -> None:
@@ -57,8 +58,7 @@ class SupervisedModule(MeasuredModule):
         order_seed: int,
         error_if_nonfinite: NonFiniteCheck = "loss",
     ) -> None:
-        """State the objective, the seed of what is drawn within a step (dropout), and what ends a
-        fit when it is not finite."""
+        """Set the loss and the metrics, the seed of dropout, and what must stay finite."""
         self.set_objective(loss, metrics)
         self.order_seed = order_seed
         self.error_if_nonfinite = error_if_nonfinite
@@ -66,16 +66,15 @@ class SupervisedModule(MeasuredModule):
 
     @property
     def output_range(self) -> tuple[float, float] | None:
-        """The ends of what ``forward`` can return, if it has any; they are compared with the
-        targets before training."""
+        """The least and the largest output, or None; the targets are compared with them."""
         return None
 
     def load_pretrained(self) -> None:
-        """Take over weights from elsewhere; called once, before the first step of a new run."""
+        """Load weights from elsewhere; it is called once, before the first step of a new run."""
         return
 
     def begin_phase(self, phase: PhasePlan, before: Progress) -> None:
-        """Freeze as ``phase`` says and count on from ``before``; ahead of the phase's fit.
+        """Prepare for the fit of a phase: freeze as it says, and count on from ``before``.
 
         Raises:
             ConfigError: ``freeze_to`` leaves no layer group, or counts more than there are.
@@ -85,7 +84,7 @@ class SupervisedModule(MeasuredModule):
         self.train()
 
     def freeze_to(self, n: int, *, train_norm: bool = True) -> None:
-        """Let layer groups from index ``n`` on learn, and no others but their norm layers.
+        """Freeze the layer groups before index ``n``, but not their norm layers.
 
         Raises:
             ConfigError: there is no group ``n``.
@@ -93,7 +92,7 @@ class SupervisedModule(MeasuredModule):
         freeze_to(self, self.layer_groups(), n, train_norm=train_norm)
 
     def train(self, mode: bool = True) -> Self:
-        """As torch has it, but a batch norm that does not learn keeps its running statistics
+        """Set the mode as torch does, but keep the statistics of frozen batch norms as they are
         (fastai's BnFreeze)."""
         super().train(mode)
         for norm in frozen_batch_norms(self):
@@ -101,7 +100,7 @@ class SupervisedModule(MeasuredModule):
         return self
 
     def configure_model(self) -> None:
-        """Under FSDP the parameters become shares here, before the optimiser is built of them."""
+        """Shard the parameters under FSDP, before the optimiser is built of them."""
         if isinstance(self.trainer.strategy, FullySharded):
             shard(self, self.trainer.strategy.device_mesh["data_parallel"])
 
@@ -117,11 +116,7 @@ class SupervisedModule(MeasuredModule):
                 "trainer: a schedule needs an end; set trainer.max_epochs, or for data without a "
                 "length trainer.max_steps=1000 trainer.max_epochs=null"
             )
-        scheduler = build_scheduler(optimizer, schedule, int(steps))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": scheduler,
-        }
+        return [optimizer], [build_scheduler(optimizer, schedule, int(steps))]
 
     @property
     def total_steps(self) -> int:
@@ -136,11 +131,11 @@ class SupervisedModule(MeasuredModule):
     # -- training --------------------------------------------------------------------------------
 
     def training_loss(self, inputs: Sequence[Tensor], target: Tensor) -> Tensor:
-        """What a step minimises, weight decay aside; a scalar."""
+        """Return what a step minimises apart from weight decay, as a scalar."""
         return self.loss_function(self(*inputs), target)
 
     def training_step(self, batches: Sequence[Sequence[Tensor]], batch_idx: int) -> Tensor:
-        """The optimiser steps of an execution, on ``batches`` in their order; the last loss.
+        """Take the optimiser steps of an execution, on ``batches`` in order; return the last loss.
 
         Raises:
             TrainingError: the loss, or a gradient, is not finite.
@@ -195,7 +190,7 @@ class SupervisedModule(MeasuredModule):
 
     @contextmanager
     def _losses_described(self, step: int) -> Iterator[None]:
-        """Raises TrainingError in place of NonFiniteLossError."""
+        """Raise TrainingError in place of NonFiniteLossError."""
         try:
             yield
         except NonFiniteLossError as error:
@@ -206,18 +201,18 @@ class SupervisedModule(MeasuredModule):
         return self.trainer.optimizers[0]
 
     def _reseed(self, batch_idx: int) -> None:
-        """Make dropout a function of (seed, epoch, batch, rank): a resumed run repeats it."""
+        """Make dropout a function of (seed, epoch, batch, rank), which a resumed run repeats."""
         reseed_torch(self.device, self.order_seed, self.total_epochs, batch_idx, self.global_rank)
 
     def _pace(self) -> dict[str, float]:
-        """Learning rate of each group, and the momentum (Adam's β₁) that they share."""
+        """Return the learning rate of each group, and the momentum (Adam's β₁) they share."""
         groups = self._optimizer.param_groups
         rates = {f"lr/{group['name']}": group["lr"] for group in groups}
         momentum = momentum_of(self._optimizer)
         return rates if momentum is None else {**rates, "momentum": momentum}
 
     def on_validation_start(self) -> None:
-        """Raises TrainingError if a loss since the last report was not finite."""
+        """Raise TrainingError if a loss since the last report was not finite."""
         with self._losses_described(self.total_steps):
             self.running_loss.check()
         super().on_validation_start()
@@ -225,9 +220,9 @@ class SupervisedModule(MeasuredModule):
     # -- reporting and state ---------------------------------------------------------------------
 
     def report(self, values: dict[str, float], step: int | None = None) -> None:
-        """To callbacks and the progress bar through Lightning, to trackers by optimiser step.
+        """Log to callbacks through Lightning, and to trackers by optimiser step.
 
-        ``self.log`` alone would count batches, not optimiser steps, on the trackers' axis.
+        ``self.log`` alone would count batches on the trackers' axis.
         """
         hidden = ("lr/", "momentum")
         shown = {name: value for name, value in values.items() if not name.startswith(hidden)}
@@ -236,7 +231,7 @@ class SupervisedModule(MeasuredModule):
         report_at(self.loggers, values, self.total_steps if step is None else step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raises TrainingError for a state that is not finite."""
+        """Save the sums of losses. Raise TrainingError for a state that is not finite."""
         with self._losses_described(self.total_steps):
             checkpoint["train_loss"] = self.running_loss.state_dict()
         if self.error_if_nonfinite != "none":
@@ -244,7 +239,7 @@ class SupervisedModule(MeasuredModule):
             refuse_nonfinite_state(self, named, self.trainer.optimizers, self.total_steps)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raises CheckpointError for one in which the optimiser steps are counted elsewhere."""
+        """Load those sums. Raise CheckpointError if the optimiser steps are counted elsewhere."""
         counted = checkpoint["loops"]["fit_loop"][_STEP_COUNT]["total"]["completed"]
         if counted != checkpoint["global_step"]:
             raise CheckpointError(
@@ -252,10 +247,3 @@ class SupervisedModule(MeasuredModule):
                 "be continued; here, begin a new one"
             )
         self.running_loss.load_state_dict(checkpoint["train_loss"], self.global_rank)
-
-
-def uncompiled(model: nn.Module) -> AbstractContextManager[object]:
-    """Within it, what was compiled of ``model`` runs as it is written."""
-    compiled = any(module._compiled_call_impl is not None for module in model.modules())
-    # asked first: the stance imports the compiler, which takes seconds
-    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()

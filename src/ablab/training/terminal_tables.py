@@ -11,11 +11,13 @@ from torch.optim import Optimizer
 from ablab.config.metric_names import without_stage
 from ablab.config.schema import Objective
 from ablab.optim.optimizers import describe_groups
-from ablab.safety.printable import as_cell
+from ablab.safety.printable import as_cell, in_a_line
 from ablab.terminal import console, say
 from ablab.training.checkpointing import EpochMetrics
 from ablab.training.logged import Position
 from ablab.training.phases import PhasePlan
+
+COLUMN = 7  # the width of a column of numbers, at least
 
 
 @rank_zero_only
@@ -157,3 +159,26 @@ class EpochLines(Callback):
             f"{shown}  {seconds:.1f} s",
             whole=True,
         )
+
+
+def about(seconds: float) -> str:
+    """``about 4 s``, ``about 3 min``, ``about 2.5 h``: an estimate, with an estimate's digits."""
+    if seconds < 60:
+        return f"about {max(seconds, 1):.0f} s"
+    if seconds < 3600:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h"
+
+
+def heads(name: str) -> tuple[str, str]:
+    """Return the two lines above a column."""
+    stage, _, rest = in_a_line(name.removesuffix("_epoch")).rpartition("/")
+    return stage, rest
+
+
+def number(value: float) -> str:
+    """Return ``value`` with up to four decimals, in no more than a column's width."""
+    for decimals in (4, 3, 2, 1, 0):
+        if len(text := f"{value:.{decimals}f}") <= COLUMN:
+            return text
+    return f"{value:.1e}"

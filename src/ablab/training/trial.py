@@ -2,11 +2,12 @@
 
 import warnings
 from collections.abc import Collection, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
-from torch import Tensor
+from lightning.fabric.utilities.data import sized_len
+from torch import Tensor, nn
 
 from ablab import terminal
 from ablab.config.schema import Config, Objective
@@ -14,7 +15,7 @@ from ablab.config.targets import component_signature
 from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, DataError, first_line
 from ablab.training.metrics import named_values
-from ablab.training.module import SupervisedModule, uncompiled
+from ablab.training.module import SupervisedModule
 
 _MOST_NUMBERS = 1000  # of a metric
 
@@ -65,6 +66,11 @@ def try_out(config: Config, model: SupervisedModule, data: RunDataModule) -> Non
             outputs and these targets.
         DataError: all training targets are the same.
     """
+    if config.objective.train_metrics and sized_len(data.training_part()) is None:
+        raise ConfigError(
+            "objective.train_metrics: the training part is a stream without a length, which may "
+            "have no end; give its data set a __len__, or set it to false"
+        )
     batch = data.trial_batch()
     if batch is None:
         return
@@ -178,3 +184,10 @@ def _look_at_targets(model: SupervisedModule, targets: Tensor) -> None:
             f"the model predicts from {low:g} to {high:g}, but the training targets go from "
             f"{least:g} to {most:g}; choose a range for it that is a little wider than the targets"
         )
+
+
+def uncompiled(model: nn.Module) -> AbstractContextManager[object]:
+    """Run compiled parts of ``model`` as they are written, within a ``with`` block."""
+    compiled = any(module._compiled_call_impl is not None for module in model.modules())
+    # Setting the stance imports the compiler, which takes seconds, so this is asked first.
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()

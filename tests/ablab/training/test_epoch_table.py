@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablab.runs.record import RunRecord
-from ablab.training.epoch_table import _number, about
+from ablab.training.terminal_tables import about, number
 from tests import forked
 from tests.launch import PHASES, TINY, train
 from tests.on_terminal import Screen, watch
@@ -262,7 +262,7 @@ def test_the_metric_that_counts_is_shown_also_where_there_is_little_room(tmp_pat
     ],
 )
 def test_a_number_fits_its_column(value: float, text: str) -> None:
-    assert _number(value) == text
+    assert number(value) == text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torchvision.models import resnet34
 
 from ablab.errors import CheckpointError, ConfigError
 from ablab.interpret.layers.activations import recorded
-from ablab.training.module import uncompiled
+from ablab.training.trial import uncompiled
 from lesson5.photos.resnet34_finetune import (
     IMAGENET_MEAN,
     IMAGENET_STD,

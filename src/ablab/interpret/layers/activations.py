@@ -14,7 +14,8 @@ from ablab.config.schema import Text
 from ablab.config.suggestions import suggestion
 from ablab.data.module import PartsDataModule
 from ablab.errors import UserError
-from ablab.training.module import SupervisedModule, uncompiled
+from ablab.training.module import SupervisedModule
+from ablab.training.trial import uncompiled
 
 _NO_LAYERS = ("loss_function", "evaluation_loss", "evaluation_metrics")  # of SupervisedModule
 
