@@ -148,11 +148,14 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _suggestion_of_hydra(key: str) -> str:
-    """Suggest a key of our config files for a misspelt ``hydra.launcher`` or ``hydra.sweeper``."""
+    """Name the ``hydra/launcher`` or ``hydra/sweeper`` that has a key, or keys like it."""
     group, _, word = key.rpartition(".")
-    files = project.current().config_files(group.replace(".", "/")).values()
-    ours = {str(k) for file in files for k in OmegaConf.load(file)} - {"_target_", "defaults"}  # type: ignore[union-attr]
-    return suggestion(word, sorted(ours))
+    group = group.replace(".", "/")
+    files = project.current().config_files(group)
+    keys = {name: set(map(str, OmegaConf.load(file))) for name, file in files.items()}  # type: ignore[arg-type]
+    if having := [name for name, of_file in keys.items() if word in of_file]:
+        return f"; it belongs to {group}={having[0]}, so choose that too"
+    return suggestion(word, sorted(set().union(*keys.values()) - {"_target_", "defaults"}))
 
 
 def _raised_by_hydra(error: BaseException) -> bool:

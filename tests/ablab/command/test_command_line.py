@@ -225,6 +225,12 @@ def test_a_misspelt_key_of_a_launcher_or_sweeper_is_told(
     assert f"hydra.{key}: unknown key; did you mean '{meant}'?" in done.stderr
 
 
+def test_a_key_of_a_launcher_that_is_not_chosen_names_it(tmp_path: Path) -> None:
+    done = train("-m", *TINY, "hydra.launcher.jobs_at_a_time=2", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "it belongs to hydra/launcher=local, so choose that too" in done.stderr
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     shell = f"{shlex.join(command('--help'))} | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(

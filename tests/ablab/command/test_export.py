@@ -16,6 +16,11 @@ NET = [
     *("data=points", "data.n_rows=300", "model=net", "model.batch_norm=true", "logger=csv"),
     *("objective=classification", "trainer.accelerator=cpu", "trainer.max_epochs=1"),
 ]
+PLAIN = [  # a LightningModule with its own steps
+    *("data=points", "data.n_rows=300", "model=classifier", "objective=logged", "logger=csv"),
+    *("objective.metric=val_loss", "objective.mode=min", "trainer.max_epochs=1"),
+    *("trainer.accelerator=cpu", "test=false"),
+]
 LOADING = {
     "pt2": "result = torch.export.load('model.pt2').module()(*inputs)",
     "onnx": """
@@ -41,7 +46,7 @@ def assert_same_predictions(run: Path, form: str, names: list[str]) -> None:
     for rows in (1, len(inputs[0])):
         given = [tensor[:rows] for tensor in inputs]
         with torch.no_grad():
-            wanted = model.activation(model(*given))
+            wanted = getattr(model, "activation", torch.nn.Identity())(model(*given))
         torch.save({"inputs": given, "wanted": wanted}, run / "cases.pt")
         code = (
             "import sys, torch\n"
@@ -72,19 +77,30 @@ def test_the_tensors_are_those_of_the_chosen_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_bare_process_runs_the_program(tmp_path: Path) -> None:
-    launch(NET, tmp_path)
+@pytest.mark.parametrize("overrides", [NET, PLAIN], ids=["supervised", "plain"])
+def test_a_bare_process_runs_the_program(overrides: list[str], tmp_path: Path) -> None:
+    launch(overrides, tmp_path)
     exported(tmp_path, "pt2")
     assert_same_predictions(tmp_path, "pt2", [])
 
 
 @pytest.mark.slow
-def test_a_bare_process_runs_the_graph(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("overrides", "names"),
+    [
+        (["trainer.max_epochs=1", "logger=csv", "trainer.accelerator=cpu"], ["users", "items"]),
+        (PLAIN, ["points"]),
+    ],
+    ids=["supervised", "plain"],
+)
+def test_a_bare_process_runs_the_graph(
+    overrides: list[str], names: list[str], tmp_path: Path
+) -> None:
     if not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
         pytest.skip("onnx, onnxscript and onnxruntime are not installed")
-    launch(["trainer.max_epochs=1", "logger=csv", "trainer.accelerator=cpu"], tmp_path)
+    launch(overrides, tmp_path)
     exported(tmp_path, "onnx")
-    assert_same_predictions(tmp_path, "onnx", ["users", "items"])
+    assert_same_predictions(tmp_path, "onnx", names)
 
 
 @pytest.mark.parametrize(
