@@ -1,6 +1,7 @@
 """Lightning's loggers beside a run: what reaches them, and that none of their faults costs it."""
 
 import json
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ablab.runs.history import read_history
 from ablab.runs.record import RunRecord
 from ablab.trackers import any_logger
 from tests.checks import checked
-from tests.launch import TINY, launch, start, wait_for
+from tests.launch import TINY, launch, train
 
 LINES = "logger.lines._target_=toy.loggers.Lines"
 FAULTY = "logger.faulty._target_=toy.loggers.Faulty"
@@ -148,20 +149,18 @@ def test_what_cannot_log_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("default")
 def test_a_killed_run_goes_on_in_each_of_its_trackers(tmp_path: Path) -> None:
-    """It is killed a few steps after a checkpoint; event files and MLflow have each step once."""
+    """It is killed 4 steps after a checkpoint; event files and MLflow have each step once."""
     installed = find_spec("mlflow") is not None
     chosen = "logger=[tensorboard,mlflow]" if installed else "logger=tensorboard"
-    manifest = tmp_path / "checkpoints/manifest.json"
-    overrides = [*TINY, chosen, *LEARNED, "trainer.log_every_n_steps=1", "trainer.max_epochs=4"]
-    slow = "callbacks.slow={_target_: toy.callbacks.Slow, seconds: 0.05}"
-    with start(*overrides, slow, f"hydra.run.dir={tmp_path}", cwd=tmp_path.parent) as process:
-        wait_for(manifest.exists, 240)
-        rows = len(history(tmp_path))
-        wait_for(lambda: len(history(tmp_path)) > rows + 10)
-        process.kill()
-    with start("task=fit", f"run={tmp_path}", cwd=tmp_path.parent) as process:
-        process.wait(240)
-    assert process.returncode == 0, process.output()
+    length = ["trainer.max_epochs=2", "trainer.limit_train_batches=10"]
+    at = f"step: 14, number: {signal.SIGKILL.value}, flag: {tmp_path}.flag"
+    kill = f"callbacks.kill={{_target_: toy.callbacks.SignalAt, {at}}}"
+    overrides = [*TINY, chosen, *LEARNED, "trainer.log_every_n_steps=1", *length, kill]
+    first = train(*overrides, f"hydra.run.dir={tmp_path}", cwd=tmp_path.parent, timeout=300)
+    assert first.returncode == -signal.SIGKILL, first.stderr
+    assert max(step for _, step in history(tmp_path)) == 14
+    second = train("task=fit", f"run={tmp_path}", cwd=tmp_path.parent, timeout=300)
+    assert second.returncode == 0, second.stderr
     assert_whole(scalars(tmp_path), tmp_path)
     if not installed:
         pytest.skip("MLflow is not installed, so it was left out: pip install mlflow")
