@@ -172,7 +172,10 @@ CASES = [
     Case("a split that leaves no training rows", [*SYNTHETIC, "data.n_ratings=1"]),
     Case("a model too small for the data", [*SYNTHETIC, "model.n_users=3"]),
     Case("a loss of each row", [*SYNTHETIC, "objective.loss.reduction=none"]),
-    Case("a metric of several numbers", [*SYNTHETIC, "objective.metrics.mae.num_outputs=3"]),
+    Case(
+        "runs compared by several numbers",
+        [*SYNTHETIC, "objective.metrics.mae.num_outputs=3", "objective.metric=mae"],
+    ),
     Case("a time limit that is none", [*SYNTHETIC, "trainer.max_time=1.5"]),
     Case("a test of some of the rows", [*SYNTHETIC, "trainer.limit_test_batches=2"]),
     Case("processes that are copies of one", [*SYNTHETIC, "trainer.strategy=ddp_spawn"]),

@@ -60,7 +60,9 @@ class OnRunAxis:
 def report_at(loggers: list[Any], values: Mapping[str, float], step: int) -> None:
     """Log ``values`` as those of an optimiser step that need not be the present one."""
     for logger in loggers:
-        getattr(logger, "tracker", logger).log_metrics(values, step=step)
+        # Under fast_dev_run Lightning has a logger of its own.
+        own = logger.tracker if isinstance(logger, OnRunAxis) else logger
+        own.log_metrics(values, step=step)
 
 
 def write_logged(trainer: Trainer) -> None:

@@ -78,9 +78,10 @@ class OwnSteps(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._frozen = list(frozen_batch_norms(pl_module))
         self._reported = self._position.steps
-        trainer.fit_loop.epoch_loop._get_monitor_value = partial(self._latest, trainer)
+        loop: Any = trainer.fit_loop.epoch_loop
+        loop._get_monitor_value = partial(self._latest, trainer)
 
-    def _latest(self, trainer: Trainer, metric: str | None) -> Any:
+    def _latest(self, trainer: Trainer, metric: str) -> Any:
         """Return the latest value of a metric, also one that was logged before the checkpoint."""
         return trainer.callback_metrics.get(metric, self._followed.get(metric))
 
@@ -101,7 +102,7 @@ class OwnSteps(Callback):
         loop = trainer.fit_loop.epoch_loop
         for config in trainer.lr_scheduler_configs:
             due = config.interval == interval and number % config.frequency == 0
-            metric = self._latest(trainer, config.monitor)
+            metric = self._latest(trainer, config.monitor or "")
             if config.reduce_on_plateau and due and metric is not None:
                 loop.scheduler_progress.increment_ready()
                 module.lr_scheduler_step(config.scheduler, metric)
