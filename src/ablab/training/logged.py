@@ -62,7 +62,7 @@ def report_at(loggers: list[Any], values: Mapping[str, float], step: int) -> Non
     for logger in loggers:
         # Under fast_dev_run Lightning has a logger of its own.
         own = logger.tracker if isinstance(logger, OnRunAxis) else logger
-        own.log_metrics(values, step=step)
+        own.log_metrics(dict(values), step=step)
 
 
 def write_logged(trainer: Trainer) -> None:

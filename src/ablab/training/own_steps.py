@@ -160,7 +160,7 @@ class OwnSteps(Callback):
     ) -> None:
         self._check_losses(pl_module)
         plateaus = [config for config in trainer.lr_scheduler_configs if config.reduce_on_plateau]
-        values = {c.monitor: self._latest(trainer, c.monitor) for c in plateaus}
+        values = {c.monitor: self._latest(trainer, c.monitor or "") for c in plateaus}
         checkpoint["followed"] = {k: float(v) for k, v in values.items() if v is not None}
         checkpoint["owed"] = "epoch" if trainer.is_last_batch else "step"
         if self._check != "none":
