@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ablab.config import schema
 from ablab.config.schema import Optim
+from ablab.config.schema import optimiser as schema
 from ablab.data.batches import TensorLoader
 from ablab.errors import ConfigError, DataError
 from ablab.optim.optimizers import build_optimizer

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ablab.config import schema
 from ablab.config.schema import LrSpread
+from ablab.config.schema import optimiser as schema
 from ablab.errors import ConfigError, RunFolderError
 from ablab.optim.groups import spread_lrs
 from ablab.report.table.collect import collect
