@@ -12,7 +12,7 @@ from ablab.errors import UserError
 from ablab.report.differences import show_differences
 from ablab.report.table.comparison import compare
 from ablab.report.table.tables import ReportTable, build_table
-from ablab.report.write import FORMATS, console, print_table, rendered, save, save_pictures
+from ablab.report.write import FORMATS, console, print_table, rendered, save_pictures, save_report
 from ablab.safety.commands import as_command
 from ablab.safety.printable import printable
 
@@ -52,7 +52,7 @@ def _report(options: argparse.Namespace) -> None:
         for path in save_pictures(options.pictures, table):
             print(path)  # noqa: T201
     elif options.output is not None:
-        save(options.output, rendered(table, options.format or _format_of(options.output)))
+        save_report(options.output, table, options.format or _format_of(options.output))
     elif options.format in (None, "terminal"):
         print_table(table, console())
     else:
