@@ -18,7 +18,14 @@ from ablab.safety.printable import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-FORMATS = {"terminal": ".txt", "markdown": ".md", "csv": ".csv", "latex": ".tex", "html": ".html"}
+FORMATS = {
+    "terminal": ".txt",
+    "markdown": ".md",
+    "csv": ".csv",
+    "latex": ".tex",
+    "html": ".html",
+    "json": ".json",
+}
 _FILE_WIDTH = 300  # characters; for a file, rich would fold to 80 columns
 
 
@@ -41,8 +48,8 @@ def plan_numbers(folder: Path) -> tuple[list[str], list[list[Any]]]:
     return numbers.tidy(build_table(compare([folder])))
 
 
-def rendered(table: ReportTable, form: str) -> str:
-    """Return ``table`` in the form ``form``, one of ``FORMATS``."""
+def rendered(table: ReportTable, form: str, base: Path = Path()) -> str:
+    """Return ``table`` in the form ``form``, one of ``FORMATS``, for a file in folder ``base``."""
     match form:
         case "markdown":
             return formats.markdown(table)
@@ -50,10 +57,14 @@ def rendered(table: ReportTable, form: str) -> str:
             return numbers.tidy_csv(table)
         case "latex":
             return formats.latex(table)
+        case "json":
+            from ablab.report.documents import as_json, report_document
+
+            return as_json(report_document(table)) + "\n"
         case "html":
             from ablab.report.forms.page import page
 
-            return page(table)
+            return page(table, base)
     return _as_text(table)
 
 
@@ -88,7 +99,7 @@ def save_report(path: Path, table: ReportTable, form: str) -> None:
         save(path, formats.markdown(table, (beside.name, picture)))
         save(beside, picture.svg)
     else:
-        save(path, rendered(table, form))
+        save(path, rendered(table, form, path.parent))
 
 
 def _write(folder: Path, forms: Sequence[str]) -> None:
