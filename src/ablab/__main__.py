@@ -8,6 +8,7 @@ from ablab.safety.commands import as_command
 _COMMANDS = {
     "new": ("ablab.command.new_project", "write a small project that trains as it is"),
     "report": ("ablab.report.__main__", "the table of finished runs, or of a plan"),
+    "status": ("ablab.report.status", "which jobs of a plan are done, failed or missing"),
     "interpret": ("ablab.interpret.__main__", "what a finished run has learned"),
     "data": ("ablab.data.__main__", "list and fetch the data sets of this project"),
     "export": ("ablab.command.export", "a trained model as tensors, a torch program or ONNX"),

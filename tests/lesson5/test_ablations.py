@@ -54,7 +54,8 @@ def test_each_plan_is_known_here() -> None:
 def test_a_plan_composes_and_says_what_it_claims(name: str) -> None:
     text = (ROOT / "conf" / "ablation" / f"{name}.yaml").read_text()
     plan = read_plan(OmegaConf.to_container(OmegaConf.create(text)))  # type: ignore[arg-type]
-    assert plan.claim
+    assert plan.claim.text
+    assert plan.claim.expect
     header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     for word in ("Source:", "Command:", "Expected:"):
         assert re.search(rf"^# {word} +\S", header, re.MULTILINE), word

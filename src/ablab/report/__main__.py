@@ -10,9 +10,10 @@ from pathlib import Path
 
 from ablab.errors import UserError
 from ablab.report.differences import show_differences
+from ablab.report.documents import as_json, diff_document
 from ablab.report.table.comparison import compare
 from ablab.report.table.tables import ReportTable, build_table
-from ablab.report.write import FORMATS, console, print_table, rendered, save, save_pictures
+from ablab.report.write import FORMATS, console, print_table, rendered, save_pictures, save_report
 from ablab.safety.commands import as_command
 from ablab.safety.printable import printable
 
@@ -35,8 +36,12 @@ def _diff(arguments: list[str]) -> None:
     )
     parser.add_argument("a", type=Path, metavar="RUN_A", help="a run folder")
     parser.add_argument("b", type=Path, metavar="RUN_B", help="another run folder")
+    parser.add_argument("--format", choices=("terminal", "json"), default="terminal")
     options = parser.parse_args(arguments)
-    show_differences((options.a, options.b), console())
+    if options.format == "json":
+        print(as_json(diff_document((options.a, options.b))))  # noqa: T201
+    else:
+        show_differences((options.a, options.b), console())
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -52,7 +57,7 @@ def _report(options: argparse.Namespace) -> None:
         for path in save_pictures(options.pictures, table):
             print(path)  # noqa: T201
     elif options.output is not None:
-        save(options.output, rendered(table, options.format or _format_of(options.output)))
+        save_report(options.output, table, options.format or _format_of(options.output))
     elif options.format in (None, "terminal"):
         print_table(table, console())
     else:

@@ -1,13 +1,16 @@
 """Write reports to files and to the terminal."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablab.errors import RunFolderError
 from ablab.report.forms import formats, numbers
 from ablab.report.forms.notes import notes_of
+from ablab.report.pictures.forest import forest
 from ablab.report.table.comparison import compare
+from ablab.report.table.conclusion import conclude
 from ablab.report.table.tables import ReportTable, build_table
 from ablab.safety.atomic_files import atomic_write
 from ablab.safety.printable import printable
@@ -15,26 +18,29 @@ from ablab.safety.printable import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-FORMATS = {"terminal": ".txt", "markdown": ".md", "csv": ".csv", "latex": ".tex", "html": ".html"}
+FORMATS = {
+    "terminal": ".txt",
+    "markdown": ".md",
+    "csv": ".csv",
+    "latex": ".tex",
+    "html": ".html",
+    "json": ".json",
+}
 _FILE_WIDTH = 300  # characters; for a file, rich would fold to 80 columns
 
 
 def write_tables(folder: Path) -> None:
-    """Write ``report.md``, ``.csv`` and ``.tex`` of the plan in ``folder``, each atomically.
+    """Write ``report.md`` with its picture, ``.csv`` and ``.tex`` of a plan, each atomically.
 
     Raises:
         RunFolderError: there is no readable plan, or a file cannot be written.
     """
-    table = build_table(compare([folder]))
-    for name in ("markdown", "csv", "latex"):
-        save(folder / f"report{FORMATS[name]}", rendered(table, name))
+    _write(folder, ("markdown", "csv", "latex"))
 
 
 def write_reports(folder: Path) -> None:
     """Write the same tables and ``report.html`` with its pictures. Raise RunFolderError."""
-    table = build_table(compare([folder]))
-    for name in ("markdown", "csv", "latex", "html"):
-        save(folder / f"report{FORMATS[name]}", rendered(table, name))
+    _write(folder, ("markdown", "csv", "latex", "html"))
 
 
 def plan_numbers(folder: Path) -> tuple[list[str], list[list[Any]]]:
@@ -42,8 +48,8 @@ def plan_numbers(folder: Path) -> tuple[list[str], list[list[Any]]]:
     return numbers.tidy(build_table(compare([folder])))
 
 
-def rendered(table: ReportTable, form: str) -> str:
-    """Return ``table`` in the form ``form``, one of ``FORMATS``."""
+def rendered(table: ReportTable, form: str, base: Path = Path()) -> str:
+    """Return ``table`` in the form ``form``, one of ``FORMATS``, for a file in folder ``base``."""
     match form:
         case "markdown":
             return formats.markdown(table)
@@ -51,10 +57,14 @@ def rendered(table: ReportTable, form: str) -> str:
             return numbers.tidy_csv(table)
         case "latex":
             return formats.latex(table)
+        case "json":
+            from ablab.report.documents import as_json, report_document
+
+            return as_json(report_document(table)) + "\n"
         case "html":
             from ablab.report.forms.page import page
 
-            return page(table)
+            return page(table, base)
     return _as_text(table)
 
 
@@ -66,15 +76,36 @@ def save_pictures(folder: Path, table: ReportTable) -> list[Path]:
     """
     from ablab.report.pictures.every import draw  # imported here, since it imports matplotlib
 
+    differences = forest(table, conclude(table))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunFolderError(f"{folder}: cannot be created ({error.strerror})") from error
     paths = []
-    for picture in draw(table):
+    for picture in (*([differences] if differences else []), *draw(table)):
         paths.append(folder / f"{re.sub(r'[^0-9A-Za-z]+', '_', picture.title).strip('_')}.svg")
         save(paths[-1], picture.svg)
     return paths
+
+
+def save_report(path: Path, table: ReportTable, form: str) -> None:
+    """Write ``table`` to a file, beside it the picture of a report in Markdown.
+
+    Raises:
+        RunFolderError: a file cannot be written.
+    """
+    if form == "markdown" and (picture := forest(table, conclude(table))):
+        beside = path.with_suffix(".svg")
+        save(path, formats.markdown(table, (beside.name, picture)))
+        save(beside, picture.svg)
+    else:
+        save(path, rendered(table, form, path.parent))
+
+
+def _write(folder: Path, forms: Sequence[str]) -> None:
+    table = build_table(compare([folder]))
+    for form in forms:
+        save_report(folder / f"report{FORMATS[form]}", table, form)
 
 
 def save(path: Path, content: str | bytes) -> None:
@@ -95,19 +126,15 @@ def console() -> "Console":
 
 
 def print_plan(folder: Path, target: "Console") -> None:
-    """Print the table of the plan in ``folder`` and its notes, without failures."""
-    table = build_table(compare([folder]))
-    _print(table, notes_of(table), target)
+    """Print the conclusion and table of the plan in ``folder``."""
+    print_table(build_table(compare([folder])), target)
 
 
 def print_table(table: ReportTable, target: "Console") -> None:
-    """Print ``table``, its notes and failures."""
-    _print(table, formats.notes_and_failures(table), target)
-
-
-def _print(table: ReportTable, lines: list[str], target: "Console") -> None:
+    """Print the conclusion of ``table``, the table and its notes."""
+    target.print(formats.terminal_conclusion(table))
     target.print(formats.terminal(table, width=target.width))
-    for line in lines:
+    for line in notes_of(table):
         target.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -205,6 +205,14 @@ def test_what_is_excluded_need_not_be_a_config_at_all() -> None:
             "ablation.metrics: no job measures 'val/rmsee'; did you mean 'val/rmse'?",
         ),
         (
+            {
+                "variants": {"a": {}, "b": {}},
+                "claim": {"expect": [{"better": "a", "than": "b", "metric": "test/rmsee"}]},
+            },
+            (),
+            "ablation.claim.expect: no job measures 'test/rmsee'; did you mean 'test/rmse'?",
+        ),
+        (
             {"metrics": ["val/rmse"], "base": {"data.validation_fraction": 0}},
             (),
             "no job measures 'val/rmse'",

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ablab.ablation.plan.command_line import CommandLine
 from ablab.ablation.plan.plan import check_axes, expand, read_plan
 from ablab.config.written import label_of, shown
 from ablab.errors import ConfigError
@@ -46,6 +47,11 @@ def test_without_seeds_the_config_keeps_its_own() -> None:
     assert [p.seed for p in expand(read_plan({"seeds": [7, 0]}))] == [7, 0]
 
 
+def claiming(**part: Any) -> dict[str, Any]:
+    expect = [{"metric": "test/rmse", **part}]
+    return {"variants": {"a": {}, "b": {}}, "claim": {"text": "A wins.", "expect": expect}}
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [
@@ -70,6 +76,13 @@ def test_without_seeds_the_config_keeps_its_own() -> None:
         ({"grid": {"data.split": ["u1"]}, "average": ["data.spilt"]}, "mean 'data.split'?"),
         ({"variants": {"../up": {}}}, "ablation.variants.../up"),
         ({"exclude": [{}]}, "ablation.exclude.0"),
+        ({"claim": 3}, "ablation.claim: should be a sentence, or text and expect; not 3"),
+        ({"claim": {"txt": "x"}}, "ablation.claim.txt: unknown key; did you mean 'text'?"),
+        (claiming(better="x", than="b"), "ablation.claim.expect.0.better: no variant 'x'; there"),
+        (claiming(better="a", than="a"), "ablation.claim.expect.0: better and than are the same"),
+        (claiming(better="a", then="b"), "claim.expect.0.then: unknown key; did you mean 'than'?"),
+        (claiming(better="a", than="b", by="z"), "claim.expect.0.by: should be a valid number"),
+        (claiming(better={"lr": 1}, than="b"), "ablation.claim.expect.0.better: no axis 'lr'"),
     ],
 )
 def test_a_fault_of_a_plan_is_told(values: dict[str, Any], told: str) -> None:
@@ -94,3 +107,14 @@ def test_labels_are_what_one_would_type() -> None:
     assert label_of(None, {}) == ""
     assert shown({"kind": "flat", "div": 3.0}) == "{kind:flat,div:3}"
     assert [shown(v) for v in (True, None, [1, "a"], 1e-7)] == ["true", "null", "[1,a]", "1e-07"]
+
+
+def test_what_a_claim_expects_of_an_axis_is_left_out_where_the_command_line_fixes_it() -> None:
+    claim = claiming(better={"variant": "a", "optim.lr": 0.1}, than={"variant": "b"})
+    plan = read_plan({**claim, "grid": {"optim.lr": [0.1, 0.2]}})
+    (part,) = plan.expectations
+    assert part.better == {"variant": "a", "optim.lr": 0.1}
+    assert (part.than, part.metric, part.by) == ({"variant": "b"}, "test/rmse", 0.0)
+    assert CommandLine.parse(["model.x=1"]).over(plan).expectations == plan.expectations
+    assert CommandLine.parse(["optim.lr=0.1"]).over(plan).expectations == ()
+    assert read_plan({"claim": "A sentence alone."}).claim.text == "A sentence alone."

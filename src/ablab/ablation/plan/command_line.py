@@ -72,6 +72,7 @@ class CommandLine:
             "zip": zipped,
             "average": [axis for axis in plan.average if axis not in fixed],
             "baseline": {k: v for k, v in plan.baseline_settings.items() if k not in fixed},
+            "claim": plan.claim.without(fixed),
         }
         if "seed" in given:
             changes["seeds"] = self.swept.get("seed")

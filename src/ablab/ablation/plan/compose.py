@@ -65,7 +65,11 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
     faults: dict[str, list[str]] = {}
     exclude_keys = {key for entry in plan.exclude for key in entry}
     unmatched = set(exclude_keys)
-    unmeasured = {metric for metric in plan.metrics if not metric.startswith("train/")}
+    wanted = {
+        **{part.metric: "claim.expect" for part in plan.claim.expect},
+        **dict.fromkeys(plan.metrics, "metrics"),
+    }
+    unmeasured = {metric for metric in wanted if not metric.startswith("train/")}
     for point in expand(plan):
         own = {"variant": point.variant, **point.settings}
         if any(_agrees(own, entry) for entry in plan.exclude):  # its config need not be valid
@@ -96,10 +100,9 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
     faults |= {f"ablation.exclude: no job has '{key}'": [""] for key in unmatched if not faults}
     if jobs and not faults:
         names = sorted(set().union(*(_measured(job.config) for job in jobs.values())))
-        faults |= {
-            f"ablation.metrics: no job measures '{metric}'{suggestion(metric, names)}": [""]
-            for metric in sorted(unmeasured)
-        }
+        for metric in sorted(unmeasured):
+            told = f"no job measures '{metric}'{suggestion(metric, names)}"
+            faults[f"ablation.{wanted[metric]}: {told}"] = [""]
     if faults:
         raise ConfigError("\n".join(_fault_line(fault, labels) for fault, labels in faults.items()))
     if not jobs:

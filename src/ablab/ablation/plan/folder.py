@@ -116,7 +116,8 @@ class PlanFolder:
     def _plan_file(self, plan: Plan, folders: list[JobFolder]) -> PlanFile:
         return PlanFile(
             name=self.name,
-            claim=plan.claim,
+            claim=plan.claim.text,
+            expect=plan.expectations,
             command=_command(),
             baseline=plan.baseline_settings,
             average=tuple(plan.average),

@@ -8,21 +8,38 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ablab.report.table.comparison import STATUSES
+from ablab.report.table.conclusion import conclude
 from ablab.report.table.paired import CONFIDENCE
 from ablab.report.table.rows import ReportRow
 from ablab.report.table.tables import ReportTable
 
+_ARROWS = {"min": "↓", "max": "↑"}
 Kind = Literal["setting", "metric", "difference", "runs", "cost"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A title and a cell for each row; ``best`` holds the indices of the cells to mark."""
+    """A title and a cell for each row.
+
+    ``best`` holds the indices of the best cells, ``near`` of those not separable from the best;
+    ``direction`` is ``min`` or ``max`` for a metric, if that is known.
+    """
 
     title: str
     kind: Kind
     cells: tuple[str, ...]
     best: frozenset[int] = frozenset()
+    near: frozenset[int] = frozenset()
+    direction: str | None = None
+
+    @property
+    def heading(self) -> str:
+        """The title, with an arrow to where a metric is better."""
+        return f"{self.title} {_ARROWS[self.direction]}" if self.direction else self.title
+
+    def marked(self, index: int) -> str:
+        """Return a cell, with ``≈`` if it is not separable from the best."""
+        return f"{self.cells[index]} ≈" if index in self.near else self.cells[index]
 
 
 def columns_of(table: ReportTable) -> list[Column]:
@@ -32,9 +49,12 @@ def columns_of(table: ReportTable) -> list[Column]:
         Column(key, "setting", tuple(_setting(row, key) for row in rows)) for key in comparison.keys
     ]
     digits = {metric: decimals(rows, metric) for metric in comparison.metrics}
+    near = {standing.metric: standing.near for standing in conclude(table).standings}
     for metric in comparison.metrics:
         cells = tuple(_metric(row, metric, digits[metric]) for row in rows)
-        columns.append(Column(metric, "metric", cells, table.best[metric]))
+        best, direction = table.best[metric], table.directions.get(metric)
+        close = frozenset(one.row for one in near.get(metric, ()) if one.found.p >= 0) - best
+        columns.append(Column(metric, "metric", cells, best, close, direction))
     if any(baseline is not None for baseline in table.baselines):
         for metric in comparison.metrics:
             title = f"Δ {metric} [{100 * CONFIDENCE:.0f} %]"
@@ -83,8 +103,8 @@ def _metric(row: ReportRow, metric: str, decimals: int) -> str:
         return _absent(row.statuses)
     n = str(spread.n) if spread.n == row.seeds else f"{spread.n} of {row.seeds}"
     if math.isnan(spread.std):
-        return f"{_number(spread.mean, decimals)} ({n})"
-    return f"{_number(spread.mean, decimals)} ± {_number(spread.std, decimals)} ({n})"
+        return f"{number(spread.mean, decimals)} ({n})"
+    return f"{number(spread.mean, decimals)} ± {number(spread.std, decimals)} ({n})"
 
 
 def _absent(statuses: Counter[str]) -> str:
@@ -101,10 +121,10 @@ def _difference(table: ReportTable, index: int, metric: str, decimals: int) -> s
     if found is None:
         return "-"
     n = "" if found.n == table.rows[index].metrics[metric].n else f" ({found.n})"
-    mean = _number(found.mean, decimals, "+")
+    mean = number(found.mean, decimals, "+")
     if math.isnan(found.low):
         return f"{mean}{n}"
-    return f"{mean} [{_number(found.low, decimals, '+')}, {_number(found.high, decimals, '+')}]{n}"
+    return f"{mean} [{number(found.low, decimals, '+')}, {number(found.high, decimals, '+')}]{n}"
 
 
 def _runs(row: ReportRow) -> str:
@@ -123,7 +143,8 @@ def decimals(rows: Sequence[ReportRow], metric: str) -> int:
     return 3 - exponent if exponent < 0 else max(4 - exponent, 0)
 
 
-def _number(value: float, decimals: int, sign: str = "") -> str:
+def number(value: float, decimals: int, sign: str = "") -> str:
+    """Return a number with these decimals, or in powers of ten if that is shorter."""
     if math.isnan(value):
         return "nan"
     long = decimals > 8 or abs(value) >= 1e9

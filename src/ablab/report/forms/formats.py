@@ -3,18 +3,22 @@
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from ablab.report.forms.cells import Column, columns_of
-from ablab.report.forms.notes import Failure, failures_of, notes_of
+from ablab.report.forms.conclusion_lines import conclusion_lines
+from ablab.report.forms.notes import notes_of
+from ablab.report.table.conclusion import conclude
 from ablab.report.table.tables import ReportTable
 from ablab.safety.printable import in_a_line, printable
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+    from ablab.report.pictures.picture import Picture
+
 # A narrow terminal leaves these columns out, in this order.
 _DISPENSABLE = ("device-hours", "hours", "s / run", "difference")
-_MOST_FAILURES = 10
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -58,31 +62,45 @@ def terminal(table: ReportTable, *, width: int | None = None) -> "RichTable":
     for column in columns:
         right = column.kind in ("metric", "cost")
         shown.add_column(
-            Text(in_a_line(column.title)), justify="right" if right else "left", overflow="fold"
+            Text(in_a_line(column.heading)), justify="right" if right else "left", overflow="fold"
         )
     for index in range(len(table.rows)):
         shown.add_row(*(Text(in_a_line(_starred(c, index)), _style(c, index)) for c in columns))
     return shown
 
 
-def notes_and_failures(table: ReportTable) -> list[str]:
-    """Return the lines under a table: its notes, then its first failures."""
-    failures = failures_of(table.comparison.jobs)
-    lines = notes_of(table)
-    lines += map(_failure, failures[:_MOST_FAILURES])
-    if len(failures) > _MOST_FAILURES:
-        lines.append(f"and {len(failures) - _MOST_FAILURES} more failures")
-    return lines
+def terminal_conclusion(table: ReportTable) -> "RichTable":
+    """Return the conclusion for ``rich``."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable.grid(padding=(0, 2))
+    shown.add_column(no_wrap=True, style="bold")
+    shown.add_column(overflow="fold")
+    for line in conclusion_lines(table, conclude(table)):
+        mark = f"{line.mark}: " if line.mark else ""
+        text = [f"{mark}{line.text}", *(f"- {below}" for below in line.below)]
+        shown.add_row(Text(line.label), Text("\n".join(map(in_a_line, text))))
+    return shown
 
 
-def markdown(table: ReportTable) -> str:
-    """Return the name and claim of the plan, the table and its notes."""
+def markdown(table: ReportTable, picture: "tuple[str, Picture] | None" = None) -> str:
+    """Return name and conclusion of a plan, a picture, the table and its notes.
+
+    ``picture`` is the name of a file beside this one, and the picture in it.
+    """
     plan = table.comparison.plan
-    head = "" if plan is None else f"# {_escaped(plan.name)}\n\n"
-    if plan is not None and plan.claim:
-        head += f"{_escaped(plan.claim)}\n\n"
-    lines = [f"- {_escaped(line)}\n" for line in notes_and_failures(table)]
-    return f"{head}{_markdown_table(table)}\n{''.join(lines)}"
+    parts = [] if plan is None else [f"# {_escaped(plan.name)}\n\n"]
+    for line in conclusion_lines(table, conclude(table)):
+        mark = f"**{line.mark}**: " if line.mark else ""
+        parts.append(f"- **{line.label}**: {mark}{_escaped(line.text)}\n")
+        parts += [f"  - {_escaped(below)}\n" for below in line.below]
+    if picture is not None:
+        name, drawn = picture
+        parts.append(f"\n![{_escaped(drawn.seen)}]({quote(name)})\n\n{_escaped(drawn.caption)}\n")
+    parts.append(f"\n{_markdown_table(table)}\n")
+    parts += [f"- {_escaped(line)}\n" for line in notes_of(table)]
+    return "".join(parts)
 
 
 def latex(table: ReportTable) -> str:
@@ -104,11 +122,11 @@ def latex(table: ReportTable) -> str:
 def _markdown_table(table: ReportTable) -> str:
     columns = columns_of(table)
     lines = [
-        [_escaped(column.title) for column in columns],
+        [_escaped(column.heading) for column in columns],
         ["---:" if column.kind in ("metric", "cost") else "---" for column in columns],
     ]
     for index in range(len(table.rows)):
-        cells = [_escaped(column.cells[index]) for column in columns]
+        cells = [_escaped(column.marked(index)) for column in columns]
         lines.append([_around(c, index, t, "**") for c, t in zip(columns, cells, strict=True)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -117,7 +135,7 @@ def _narrowed(columns: Sequence[Column], width: int) -> list[Column]:
     from rich.cells import cell_len
 
     def needed(column: Column) -> int:
-        lines = (column.title, *(_starred(column, index) for index in range(len(column.cells))))
+        lines = (column.heading, *(_starred(column, index) for index in range(len(column.cells))))
         return 3 + max(map(cell_len, lines))  # with the gap between columns
 
     kept = list(columns)
@@ -131,7 +149,9 @@ def _narrowed(columns: Sequence[Column], width: int) -> list[Column]:
 def _starred(column: Column, index: int) -> str:
     if not column.best:
         return column.cells[index]
-    return f"{column.cells[index]} {'*' if index in column.best else ' '}"
+    if index in column.best:
+        return f"{column.cells[index]} *"
+    return column.marked(index) if index in column.near else f"{column.cells[index]}  "
 
 
 def _style(column: Column, index: int) -> str:
@@ -149,8 +169,3 @@ def _escaped(text: str) -> str:
 
 def _replaced(text: str, replacements: dict[str, str]) -> str:
     return "".join(replacements.get(character, character) for character in printable(text))
-
-
-def _failure(failure: Failure) -> str:
-    error = f" {failure.error};" if failure.error else ""
-    return f"{failure.status}: {failure.folder.name}:{error} see {failure.log}"

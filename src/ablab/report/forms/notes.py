@@ -1,5 +1,6 @@
 """The notes under a table: how to read it, which code ran, what it cost, what failed."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ def notes_of(table: ReportTable) -> list[str]:
         spread += f"; a seed's value is the mean over {', '.join(comparison.average)}"
     notes = [spread]
     if any(table.best.values()):
-        notes[0] += "; the best is marked"
+        notes[0] += "; the best is marked, and ≈ what is not separable from it (Holm)"
     if any(index is not None for index in table.baselines):
         baseline = ", ".join(f"{key} {value}" for key, value in comparison.baseline.items())
         notes.append(
@@ -94,6 +95,39 @@ def failures_of(jobs: Sequence[ReportJob]) -> list[Failure]:
         elif job.status in ("failed", "killed", "unreadable"):
             found.append(Failure(job.folder, job.status, ""))
     return found
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Jobs that ended with the same error; ``log`` is that of the first."""
+
+    text: str
+    jobs: tuple[str, ...]
+    log: Path
+
+
+def failure_groups(jobs: Sequence[ReportJob]) -> list[FailureGroup]:
+    """Return failures by error, numbers aside, with the settings that only these jobs have."""
+    by_error: dict[tuple[str, str], list[Failure]] = defaultdict(list)
+    for failure in failures_of(jobs):
+        by_error[failure.status, re.sub(r"\d+", "0", failure.error)].append(failure)
+    groups = []
+    for (status, _), failures in by_error.items():
+        own = {failure.folder for failure in failures}
+        inside = [dict(job.variant) for job in jobs if job.folder in own]
+        outside = [dict(job.variant) for job in jobs if job.folder not in own]
+        common = [
+            value if key in ("variant", "name") else f"{key} {value}"
+            for key, value in inside[0].items()
+            if all(other[key] == value for other in inside)
+            and any(other[key] != value for other in outside)
+        ]
+        text = f"{_count(len(failures), 'job')} {status}"
+        text += f" ({', '.join(common)})" if common else ""
+        text += f": {failures[0].error}" if failures[0].error else ""
+        names = tuple(failure.folder.name for failure in failures)
+        groups.append(FailureGroup(text, names, failures[0].log))
+    return sorted(groups, key=lambda group: -len(group.jobs))
 
 
 def _code(jobs: Sequence[ReportJob]) -> list[str]:

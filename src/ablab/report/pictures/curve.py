@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ablab.figures import MARKERS, legend_below, line_style, plain
-from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, Picture, as_svg, scale_x, shortened
+from ablab.report.pictures.picture import Picture, shortened
+from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, as_svg, scale_x
 from ablab.report.table.grid import Group, grouped, numeric_axes
 from ablab.report.table.tables import ReportTable
 

@@ -4,9 +4,9 @@ from ablab.figures import styled
 from ablab.report.pictures.curve import curves
 from ablab.report.pictures.heat_map import heat_maps
 from ablab.report.pictures.learning_curves import learning_curves
+from ablab.report.pictures.picture import Picture
 from ablab.report.pictures.scatter import scatters
 from ablab.report.pictures.strip import strips
-from ablab.report.pictures.style import Picture
 from ablab.report.table.tables import ReportTable
 
 

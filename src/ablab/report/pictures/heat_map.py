@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from ablab.report.forms.cells import decimals
-from ablab.report.pictures.style import MOST_LINES, Picture, as_svg, shortened
+from ablab.report.pictures.picture import Picture, shortened
+from ablab.report.pictures.style import MOST_LINES, as_svg
 from ablab.report.table.grid import Group, grouped, is_grid, numeric_axes
 from ablab.report.table.tables import ReportTable, best_rows, comparable_rows
 

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from ablab.figures import legend_below, line_style, plain
 from ablab.report.forms.cells import row_name
 from ablab.report.pictures.choice import candidates, ranked, rows_named
-from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, Picture, as_svg, shortened
+from ablab.report.pictures.picture import Picture, shortened
+from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, as_svg
 from ablab.report.table.comparison import ReportJob, Variant
 from ablab.report.table.tables import ReportTable
 from ablab.runs.history import FILE_NAME, read_history

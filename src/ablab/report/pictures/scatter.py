@@ -8,7 +8,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ablab.figures import COLOURS, plain
-from ablab.report.pictures.style import Picture, as_svg
+from ablab.report.pictures.picture import Picture
+from ablab.report.pictures.style import as_svg
 from ablab.report.table.grid import is_grid, numeric_axes
 from ablab.report.table.rows import Spread
 from ablab.report.table.tables import ReportTable

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from ablab.figures import COLOURS, plain
 from ablab.report.forms.cells import row_name
 from ablab.report.pictures.choice import candidates, ranked, rows_named
-from ablab.report.pictures.style import MOST_LINES, Picture, as_svg, shortened
+from ablab.report.pictures.picture import Picture, shortened
+from ablab.report.pictures.style import MOST_LINES, as_svg
 from ablab.report.table.grid import numeric_axes
 from ablab.report.table.rows import ReportRow
 from ablab.report.table.tables import ReportTable

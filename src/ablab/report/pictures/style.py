@@ -1,42 +1,25 @@
-"""The style that the pictures of a report share: ticks, short names, and SVG."""
+"""The style that the matplotlib pictures of a report share: ticks and SVG."""
 
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 MOST_LINES = 12
 MOST_BANDS = 6  # more bands would cover each other
-_LONGEST_NAME = 44
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawn picture; ``svg`` is the content of its file."""
-
-    title: str
-    caption: str
-    svg: bytes
 
 
 def as_svg(figure: Figure) -> bytes:
     """Return the figure as SVG, without a date, so that the same figure is the same file."""
     text = io.BytesIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
+    with matplotlib.rc_context({"svg.fonttype": "none"}):  # text as text: to be read and found
+        figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
-
-
-def shortened(name: str) -> str:
-    """Return a name short enough for a picture, with its middle cut out if it is too long."""
-    name = " ".join(name.split()) or "all"
-    if len(name) <= _LONGEST_NAME:
-        return name
-    return f"{name[: _LONGEST_NAME // 2]}…{name[-_LONGEST_NAME // 2 + 1 :]}"
 
 
 def is_geometric(values: Sequence[float]) -> bool:

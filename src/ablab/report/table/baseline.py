@@ -18,21 +18,33 @@ def pair_with_baselines(rows: Sequence[ReportRow], baseline: Mapping[str, str]) 
     """
     if not baseline:
         return [None] * len(rows)
-    indices: dict[_Values, int] = {}
-    having = []
-    for index, row in enumerate(rows):
-        indices[_values(row, {})] = index
-        names = [{}, *({"variant": alias} for alias in row.aliases)]
-        if any(_values(row, n) == _values(row, {**n, **baseline}) for n in names):
-            having.append(index)
+    indices = {_values(row, {}): index for index, row in enumerate(rows)}
+    having = rows_having(rows, baseline)
     for index, row in enumerate(rows):
         for alias in row.aliases:
             indices.setdefault(_values(row, {"variant": alias}), index)
-    keys = {key for row in rows for key, _ in row.variant}
-    if not keys >= baseline.keys():
+    if not _keys(rows) >= baseline.keys():
         return [None] * len(rows)
     alone = having[0] if len(having) == 1 else None
     return [indices.get(_values(row, baseline), alone) for row in rows]
+
+
+def rows_having(rows: Sequence[ReportRow], settings: Mapping[str, str]) -> list[int]:
+    """Return the indices of the rows with these values, also by the name of an alias."""
+    if not _keys(rows) >= settings.keys():
+        return []
+    return [
+        index
+        for index, row in enumerate(rows)
+        if any(
+            _values(row, names) == _values(row, {**names, **settings})
+            for names in ({}, *({"variant": alias} for alias in row.aliases))
+        )
+    ]
+
+
+def _keys(rows: Sequence[ReportRow]) -> set[str]:
+    return {key for row in rows for key, _ in row.variant}
 
 
 def _values(row: ReportRow, replaced: Mapping[str, str]) -> _Values:

@@ -52,6 +52,12 @@ class Comparison:
     baseline: dict[str, str]
     plan: PlanFile | None
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The metrics to compare, and those that the plan's claim is about."""
+        claimed = (part.metric for part in self.plan.expect) if self.plan else ()
+        return tuple(dict.fromkeys((*self.metrics, *claimed)))
+
 
 def compare(
     folders: Sequence[Path],

@@ -25,7 +25,8 @@ def numeric_axes(table: ReportTable) -> list[str]:
     axes = []
     for key in table.comparison.keys:
         texts = {dict(row.variant)[key] for row in table.rows}
-        if len(texts) > 1 and key not in ("variant", "name") and all(map(_is_number, texts)):
+        numeric = key not in ("variant", "name") and None not in map(finite_number, texts)
+        if len(texts) > 1 and numeric:
             axes.append(key)
     return axes
 
@@ -66,11 +67,13 @@ def grouped(table: ReportTable, axes: Sequence[str]) -> list[Group]:
     return list(groups.values())
 
 
-def _is_number(text: str) -> bool:
+def finite_number(text: str) -> float | None:
+    """Return the number that a setting is, or None."""
     try:
-        return math.isfinite(float(text))
+        number = float(text)
     except ValueError:
-        return False
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _point(row: ReportRow, axes: Sequence[str]) -> tuple[float, ...]:

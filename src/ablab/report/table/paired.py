@@ -12,12 +12,16 @@ Interval = Literal["student", "bootstrap"]
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The mean difference over ``n`` common seeds; the interval is nan if n < 2 or a value is."""
+    """The mean difference over ``n`` common seeds and its standard deviation over them.
+
+    The deviation and the interval are nan if n < 2 or a value is not finite.
+    """
 
     mean: float
     low: float
     high: float
     n: int
+    std: float
 
 
 def paired_difference(
@@ -41,19 +45,24 @@ def paired_difference(
     if n == 0:
         return None
     if not all(map(math.isfinite, differences)):
-        return PairedDifference(math.nan, math.nan, math.nan, n)
+        return PairedDifference(math.nan, math.nan, math.nan, n, math.nan)
     mean = statistics.fmean(differences)
     if n == 1:
-        return PairedDifference(mean, math.nan, math.nan, n)
+        return PairedDifference(mean, math.nan, math.nan, n, math.nan)
     std = statistics.stdev(differences)
     if std == 0:
-        return PairedDifference(mean, mean, mean, n)
+        return PairedDifference(mean, mean, mean, n, std)
     if interval == "bootstrap":
-        return PairedDifference(mean, *_bootstrap(differences), n)
+        return PairedDifference(mean, *_bootstrap(differences), n, std)
+    half = half_width(n, std, 1 - CONFIDENCE)
+    return PairedDifference(mean, mean - half, mean + half, n, std)
+
+
+def half_width(n: int, std: float, level: float) -> float:
+    """Return half the width of Student's interval of a mean of ``n`` that misses with ``level``."""
     from scipy.special import stdtrit  # imported here, since it takes half a second
 
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
-    return PairedDifference(mean, mean - half, mean + half, n)
+    return float(stdtrit(n - 1, 1 - level / 2)) * std / math.sqrt(n)
 
 
 def _bootstrap(values: list[float]) -> tuple[float, float]:

@@ -34,6 +34,20 @@ class PlannedJob:
     config_hash: str = ""
 
 
+@dataclass(frozen=True)
+class Expectation:
+    """A part of a claim that can be checked.
+
+    In ``metric``, the best row with the values of ``better`` beats that of ``than`` by more than
+    ``by``; with a negative ``by`` it is worse by less than that.
+    """
+
+    better: dict[str, Any]
+    than: dict[str, Any]
+    metric: str
+    by: float = 0.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlanFile:
     """The content of ``plan.json``.
@@ -46,6 +60,7 @@ class PlanFile:
     schema: int = 1
     name: str
     claim: str | None = None
+    expect: tuple[Expectation, ...] = ()
     command: str | None = None
     baseline: dict[str, Any]
     average: tuple[str, ...]

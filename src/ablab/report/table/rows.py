@@ -75,7 +75,7 @@ def summarise(comparison: Comparison) -> list[ReportRow]:
     parts = {job.part for job in comparison.jobs}
     rows = []
     for variant, jobs in groups.items():
-        per_seed = {metric: _per_seed(jobs, parts, metric) for metric in comparison.metrics}
+        per_seed = {metric: _per_seed(jobs, parts, metric) for metric in comparison.measured}
         rows.append(
             ReportRow(
                 variant=variant,

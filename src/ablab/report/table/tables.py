@@ -58,7 +58,7 @@ def directions(comparison: Comparison) -> dict[str, str]:
     """Return ``min`` or ``max`` for each metric on whose direction all records agree."""
     found: dict[str, str] = {}
     records = [job.record for job in comparison.jobs if job.record is not None]
-    for metric in comparison.metrics:
+    for metric in comparison.measured:
         said = {_direction(record, without_stage(metric)) for record in records} - {None}
         if len(said) == 1:
             found[metric] = str(said.pop())
