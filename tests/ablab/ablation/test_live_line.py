@@ -27,7 +27,7 @@ def test_the_running_job_is_shown_while_it_runs(tmp_path: Path) -> None:
 
     status, screen = watch(*SWEEP, cwd=tmp_path, look=look)
     assert status == 0, screen.text()
-    shown = [line for line in screen.lines() if "seed=" in line]
+    shown = [line for line in screen.lines() if line.startswith("[")]
     assert [ENDED.match(line)[0][:13] for line in shown] == ["[1/2] seed=0 ", "[2/2] seed=1 "]  # type: ignore[index]
     live = [found.groups() for line in seen if (found := LIVE.match(line))]
     for number, seed in (("1", "0"), ("2", "1")):
