@@ -155,7 +155,7 @@ def _schema_fault(error: Any, values: dict[str, Any]) -> str:
             return f"{where}.{tag}: is required"
     if error["type"] in ("model_attributes_type", "model_type", "dict_type"):
         return _no_section(where, given)
-    message = error["msg"].replace("Input should", "should")
+    message = error["msg"].replace("Input should", "should").replace("valid tuple", "list")
     message = message[0].lower() + message[1:]
     return f"{where}: {message.replace(' after validation', '')} (it is {given!r})"
 

@@ -57,7 +57,7 @@ class ExplicitDecay(Optimizer):
                 torch._foreach_mul_(learning, 1 - shrink)  # pyright: ignore[reportPrivateImportUsage]
         try:
             super().step()
-        except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
             # Many classes look at their parameters only now. Memory has a message of its own.
             if self._has_stepped or "allocate" in str(error):
                 raise

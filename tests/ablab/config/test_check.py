@@ -128,6 +128,7 @@ REFUSED = {
     ],
     "optim={_target_: torch.optim.AdamW, lr: 1, weight_decay: 0.1}": ["optim.weight_decay"],
     "optim.rules=[{match: {role: wait}, lr: 2}]": ["optim.rules.0.match.role", "'weight'"],
+    "optim.rules={match: {role: weight}}": ["optim.rules: should be a list"],
     "optim.rules=[{match: {name: '('}, lr: 2}]": ["optim.rules.0.match.name", "expression"],
     "optim.rules=[{match: {}, optimizer: {_target_: torch.optim.Muon, lr: 1}}]": ["rules.N.lr"],
     "optim.lr_spread={_target_: toy.models.Net}": ["optim.lr_spread", "lr, names"],

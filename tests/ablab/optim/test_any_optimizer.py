@@ -240,6 +240,12 @@ class Choosy(torch.optim.SGD):
 
 
 def test_what_a_class_refuses_at_its_first_step_is_told_in_a_line() -> None:
+    _, capturable = ours(torch.optim.AdamW, "none", capturable=True)
+    for group in capturable.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.ones_like(parameter)
+    with pytest.raises(ConfigError, match=r"AdamW cannot .* \(If capturable=True, .* arguments"):
+        capturable.step()
     decay = WeightDecay(mode="none")
     model = nn.Linear(2, 2)
     optimizer = build_optimizer(model, AnyOptimizer(_target_=Choosy, lr=0.1, weight_decay=decay))
