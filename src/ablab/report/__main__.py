@@ -11,6 +11,7 @@ from pathlib import Path
 from ablab.errors import UserError
 from ablab.report.differences import show_differences
 from ablab.report.documents import as_json, diff_document
+from ablab.report.forms.latex import Paper
 from ablab.report.table.comparison import compare
 from ablab.report.table.tables import ReportTable, build_table
 from ablab.report.write import FORMATS, console, print_table, rendered, save_pictures, save_report
@@ -53,15 +54,26 @@ def _report(options: argparse.Namespace) -> None:
     table = build_table(comparison, options.interval)
     if baseline and not any(index is not None for index in table.baselines):
         raise UserError(_no_baseline(table, options.baseline))
+    form = options.format or (_format_of(options.output) if options.output else "terminal")
+    paper = _parse_paper(options, form)
     if options.pictures is not None:
         for path in save_pictures(options.pictures, table):
             print(path)  # noqa: T201
     elif options.output is not None:
-        save_report(options.output, table, options.format or _format_of(options.output))
-    elif options.format in (None, "terminal"):
+        save_report(options.output, table, form, paper)
+    elif form == "terminal":
         print_table(table, console())
     else:
-        print(printable(rendered(table, options.format)), end="")  # noqa: T201
+        print(printable(rendered(table, form, paper=paper)), end="")  # noqa: T201
+
+
+def _parse_paper(options: argparse.Namespace, form: str) -> Paper:
+    """Return how a table looks in LaTeX. Raise UserError if that is asked for in another form."""
+    titles = [title.strip() for title in (options.columns or "").split(",") if title.strip()]
+    paper = Paper(titles, options.digits, options.percent, options.label)
+    if paper != Paper([]) and form != "latex":
+        raise UserError("--columns, --digits, --percent and --label need --format latex")
+    return paper
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,6 +109,15 @@ def _parser() -> argparse.ArgumentParser:
         help="interval of the differences; a bootstrap is too narrow for few seeds",
     )
     parser.add_argument("--format", choices=FORMATS, help="default: by the ending of --output")
+    latex = parser.add_argument_group("with --format latex")
+    latex.add_argument(
+        "--columns",
+        metavar="TITLE,…",
+        help="these columns, e.g. 'variant,test/rmse,Δ test/rmse'; default: what fits an article",
+    )
+    latex.add_argument("--digits", type=int, choices=range(10), metavar="N", help="decimals")
+    latex.add_argument("--percent", action="store_true", help="multiply metrics by 100")
+    latex.add_argument("--label", metavar="NAME", help="a floating table with caption and label")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file")
     parser.add_argument(
         "--pictures",

@@ -185,7 +185,8 @@ def diff_document(folders: tuple[Path, Path]) -> Diff:
     a, b = map(RunRecord.read, folders)
     return Diff(
         SCHEMA_VERSION,
-        *map(str, folders),
+        str(folders[0]),
+        str(folders[1]),
         {key: (x, y) for key, x, y in config_differences(a, b)},
         {key: (x, y) for key, x, y in metric_differences(a, b)},
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablab.errors import RunFolderError
 from ablab.report.forms import formats, numbers
+from ablab.report.forms.latex import Paper, latex
 from ablab.report.forms.notes import notes_of
 from ablab.report.pictures.forest import forest
 from ablab.report.table.comparison import compare
@@ -48,15 +49,18 @@ def plan_numbers(folder: Path) -> tuple[list[str], list[list[Any]]]:
     return numbers.tidy(build_table(compare([folder])))
 
 
-def rendered(table: ReportTable, form: str, base: Path = Path()) -> str:
-    """Return ``table`` in the form ``form``, one of ``FORMATS``, for a file in folder ``base``."""
+def rendered(table: ReportTable, form: str, base: Path = Path(), paper: Paper | None = None) -> str:
+    """Return ``table`` in the form ``form``, one of ``FORMATS``, for a file in folder ``base``.
+
+    ``paper`` says how it looks in LaTeX.
+    """
     match form:
         case "markdown":
             return formats.markdown(table)
         case "csv":
             return numbers.tidy_csv(table)
         case "latex":
-            return formats.latex(table)
+            return latex(table, paper or Paper())
         case "json":
             from ablab.report.documents import as_json, report_document
 
@@ -88,7 +92,7 @@ def save_pictures(folder: Path, table: ReportTable) -> list[Path]:
     return paths
 
 
-def save_report(path: Path, table: ReportTable, form: str) -> None:
+def save_report(path: Path, table: ReportTable, form: str, paper: Paper | None = None) -> None:
     """Write ``table`` to a file, beside it the picture of a report in Markdown.
 
     Raises:
@@ -99,7 +103,7 @@ def save_report(path: Path, table: ReportTable, form: str) -> None:
         save(path, formats.markdown(table, (beside.name, picture)))
         save(beside, picture.svg)
     else:
-        save(path, rendered(table, form, path.parent))
+        save(path, rendered(table, form, path.parent, paper))
 
 
 def _write(folder: Path, forms: Sequence[str]) -> None:
@@ -126,13 +130,13 @@ def console() -> "Console":
 
 
 def print_plan(folder: Path, target: "Console") -> None:
-    """Print the conclusion and table of the plan in ``folder``."""
-    print_table(build_table(compare([folder])), target)
+    """Print the conclusion and table of the plan in ``folder``; its end lists the failures."""
+    print_table(build_table(compare([folder])), target, unfinished=False)
 
 
-def print_table(table: ReportTable, target: "Console") -> None:
+def print_table(table: ReportTable, target: "Console", *, unfinished: bool = True) -> None:
     """Print the conclusion of ``table``, the table and its notes."""
-    target.print(formats.terminal_conclusion(table))
+    target.print(formats.terminal_conclusion(table, unfinished=unfinished))
     target.print(formats.terminal(table, width=target.width))
     for line in notes_of(table):
         target.print(printable(line), markup=False, highlight=False, soft_wrap=True)

@@ -4,8 +4,8 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from ablab.report.table.comparison import STATUSES
 from ablab.report.table.conclusion import conclude
@@ -42,13 +42,19 @@ class Column:
         return f"{self.cells[index]} ≈" if index in self.near else self.cells[index]
 
 
-def columns_of(table: ReportTable) -> list[Column]:
-    """Return the columns: settings, metrics, differences to a baseline if any, runs, cost."""
+def columns_of(table: ReportTable, digits_of_all: int | None = None) -> list[Column]:
+    """Return the columns: settings, metrics, differences to a baseline if any, runs, cost.
+
+    ``digits_of_all`` are the decimals of all metrics; without it, they follow from the values.
+    """
     rows, comparison = table.rows, table.comparison
     columns = [
         Column(key, "setting", tuple(_setting(row, key) for row in rows)) for key in comparison.keys
     ]
-    digits = {metric: decimals(rows, metric) for metric in comparison.metrics}
+    digits = {
+        metric: decimals(rows, metric) if digits_of_all is None else digits_of_all
+        for metric in comparison.metrics
+    }
     near = {standing.metric: standing.near for standing in conclude(table).standings}
     for metric in comparison.metrics:
         cells = tuple(_metric(row, metric, digits[metric]) for row in rows)
@@ -72,6 +78,20 @@ def columns_of(table: ReportTable) -> list[Column]:
         hours = tuple(f"{c.device_hours:.3f}" for c in costs)
         columns.append(Column("device-hours", "cost", hours))
     return columns
+
+
+def scaled(table: ReportTable, factor: float) -> ReportTable:
+    """Return the table with its metrics and their differences multiplied by ``factor``."""
+
+    def times(found: Any) -> Any:
+        numbers = {name: value for name, value in vars(found).items() if name != "n"}
+        return replace(found, **{name: factor * value for name, value in numbers.items()})
+
+    rows = [
+        replace(row, metrics={m: times(s) for m, s in row.metrics.items()}) for row in table.rows
+    ]
+    differences = [{m: times(d) for m, d in own.items()} for own in table.differences]
+    return replace(table, rows=rows, differences=differences)
 
 
 def row_name(row: ReportRow) -> str:

@@ -1,4 +1,4 @@
-"""Write a table for the terminal, in Markdown and in LaTeX."""
+"""Write a table for the terminal and in Markdown."""
 
 import re
 from collections.abc import Sequence
@@ -19,19 +19,6 @@ if TYPE_CHECKING:
 
 # A narrow terminal leaves these columns out, in this order.
 _DISPENSABLE = ("device-hours", "hours", "s / run", "difference")
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "Δ": r"$\Delta$",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "[": "{[}",  # at the start of a row, it would be an option of the row before
-    "\n": " ",
-    "\r": " ",
-}
 _LINK = re.compile(r"\](?=[(\[:])")  # other brackets, such as an interval's, make no link
 _MARKDOWN = {
     **{character: f"\\{character}" for character in "\\|*`"},
@@ -69,8 +56,8 @@ def terminal(table: ReportTable, *, width: int | None = None) -> "RichTable":
     return shown
 
 
-def terminal_conclusion(table: ReportTable) -> "RichTable":
-    """Return the conclusion for ``rich``."""
+def terminal_conclusion(table: ReportTable, *, unfinished: bool = True) -> "RichTable":
+    """Return the conclusion for ``rich``, with or without the jobs that are not done."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -78,6 +65,8 @@ def terminal_conclusion(table: ReportTable) -> "RichTable":
     shown.add_column(no_wrap=True, style="bold")
     shown.add_column(overflow="fold")
     for line in conclusion_lines(table, conclude(table)):
+        if line.label == "unfinished" and not unfinished:
+            continue
         mark = f"{line.mark}: " if line.mark else ""
         text = [f"{mark}{line.text}", *(f"- {below}" for below in line.below)]
         shown.add_row(Text(line.label), Text("\n".join(map(in_a_line, text))))
@@ -101,22 +90,6 @@ def markdown(table: ReportTable, picture: "tuple[str, Picture] | None" = None) -
     parts.append(f"\n{_markdown_table(table)}\n")
     parts += [f"- {_escaped(line)}\n" for line in notes_of(table)]
     return "".join(parts)
-
-
-def latex(table: ReportTable) -> str:
-    """Return a ``tabular`` with the rules of booktabs."""
-    columns = columns_of(table)
-    alignment = "".join("r" if c.kind in ("metric", "cost") else "l" for c in columns)
-    lines = [r"% \usepackage{booktabs}"]
-    lines += ["% " + " ".join(note.split()) for note in notes_of(table)]
-    lines += [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
-    lines += [" & ".join(_replaced(c.title, _LATEX) for c in columns) + r" \\", r"\midrule"]
-    for index in range(len(table.rows)):
-        cells = [_replaced(column.cells[index], _LATEX) for column in columns]
-        pairs = zip(columns, cells, strict=True)
-        marked = [_around(column, index, text, r"\textbf{", "}") for column, text in pairs]
-        lines.append(" & ".join(marked) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def _markdown_table(table: ReportTable) -> str:

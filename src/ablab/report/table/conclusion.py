@@ -171,8 +171,8 @@ def _all_against(
 
 
 def _paired(table: ReportTable, metric: str, row: int, other: int) -> PairedDifference | None:
-    values = (table.rows[index].per_seed.get(metric, {}) for index in (row, other))
-    return paired_difference(*values)
+    ours, theirs = (table.rows[index].per_seed.get(metric, {}) for index in (row, other))
+    return paired_difference(ours, theirs)
 
 
 def _verdicts(table: ReportTable) -> tuple[Verdict, ...]:

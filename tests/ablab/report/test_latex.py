@@ -1,0 +1,87 @@
+"""Tables for a paper: what stands in them, and that LaTeX sets them within an article's width."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablab.report.__main__ import main
+from tests.ablab.report.plan_folders import Metrics, write_plan
+
+EVIL = r"a_b & 50% $x$ #1 {c} ~d ^e \f [g] <h>"
+
+
+def result(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
+    level = 0.9 - 0.01 * len(str(variant)) + 0.003 * ((seed * 7) % 5) + sum(settings.values()) / 10
+    return {"rmse": level, "mae": level / 2, "accuracy": 1 - level}
+
+
+def plan(folder: Path, variants: list[str], **more: Any) -> Path:
+    metrics = ["test/rmse", "test/mae", "test/accuracy"]
+    baseline = {"variant": variants[0]}
+    return write_plan(folder, result, variants=variants, metrics=metrics, baseline=baseline, **more)
+
+
+def latex(folder: Path, *words: str) -> str:
+    assert main([str(folder), "--output", str(folder / "table.tex"), *words]) == 0
+    return (folder / "table.tex").read_text()
+
+
+def test_what_is_asked_for_stands_in_it(tmp_path: Path) -> None:
+    folder = plan(tmp_path / "p", ["none", "decoupled"])
+    columns = ["--columns", "variant,test/accuracy,Δ test/accuracy"]
+    text = latex(folder, *columns, "--digits", "1", "--percent", "--label", "tab:a")
+    assert "variant & test/accuracy $\\uparrow$ & $\\Delta$ test/accuracy" in text
+    assert "none & 13.4 $\\pm$ 0.6 & baseline" in text
+    assert "\\label{tab:a}" in text
+    assert "over 3 seeds; in percent;" in text
+    reverse = latex(folder, "--baseline", "variant=decoupled", "--columns", "Δ test/accuracy")
+    assert "$-$0.0500 {[}$-$0.0500, $-$0.0500]" in reverse
+    assert "s / run" not in latex(folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--format", "latex", "--columns", "test/rmsee"], "did you mean 'test/rmse'?"),
+        (["--format", "markdown", "--percent"], "--percent and --label need --format latex"),
+    ],
+)
+def test_what_cannot_be_had_is_told(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(plan(tmp_path / "p", ["none", "l2"])), *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.slow  # it starts LaTeX
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
+def test_latex_sets_every_table_within_the_width_of_an_article(tmp_path: Path) -> None:
+    grid = [
+        {"optim.lr": lr, "optim.weight_decay.value": wd} for lr in (1e-3, 1e-2) for wd in (0, 1)
+    ]
+    plans = {
+        "wide": (plan(tmp_path / "wide", ["none", "decoupled", "adam_longer"], grid=grid), ()),
+        "evil": (plan(tmp_path / "evil", ["none", EVIL]), ()),
+        "float": (plan(tmp_path / "float", ["none", "l2"]), ("--label", "tab:f", "--percent")),
+        "long": (plan(tmp_path / "long", [f"v{i}" for i in range(60)]), ("--label", "tab:l")),
+        "seeds": (plan(tmp_path / "seeds", ["none", "l2"], seeds=[0]), ()),
+    }
+    tables = [latex(folder, *words) for folder, words in plans.values()]
+    text = "\n\n".join(f"Text.\n\n\\noindent\n{table}" for table in tables)
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\n\\usepackage{booktabs,longtable}\n"
+        f"\\begin{{document}}\n{text}\n\\end{{document}}\n"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert re.findall(r"Overfull.*", done.stdout) == []
