@@ -31,7 +31,7 @@ def test_corrected_p_values_are_those_of_the_closed_test() -> None:
     of = ((3, 5), (1, 4), (0, 6), (2, 3), (-2, 5))
     samples = [random.normal(mean, 1.0, n).tolist() for mean, n in of]
     by = [0.0, 0.5, 0.0, -1.0, 0.0]
-    own = [float(ttest_1samp(s, b)[1]) for s, b in zip(samples, by, strict=True)]
+    own = [float(np.asarray(ttest_1samp(s, b))[1]) for s, b in zip(samples, by, strict=True)]
     found = corrected([difference(sample) for sample in samples], by)
     for index, one in enumerate(found):
         each = [itertools.combinations(range(5), n) for n in range(1, 6)]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from ablab.report.forms.cells import decimals, number, row_name, shown_statuses
 from ablab.report.forms.notes import failure_groups
+from ablab.report.table.baseline import rows_having
+from ablab.report.table.comparison import as_shown
 from ablab.report.table.conclusion import Against, Conclusion, Standing, Verdict, named
 from ablab.report.table.tables import ReportTable
 
@@ -89,9 +91,9 @@ def _evidence(table: ReportTable, verdict: Verdict) -> str:
         return f", {verdict.reason}"
     if verdict.outcome == "undecided":
         told += _seeds(against)
-    names = [row_name(table.rows[row]) for row in (against.row, against.other)]
-    if len(table.comparison.keys) > 1:
-        told += f"; {names[0]} against {names[1]}"
+    sides = (verdict.expectation.better, verdict.expectation.than)
+    if any(len(rows_having(table.rows, as_shown(side))) > 1 for side in sides):  # it had a choice
+        told += f"; {_name(table, against.row)} against {_name(table, against.other)}"
     return told
 
 

@@ -73,7 +73,7 @@ def latex(table: ReportTable, paper: Paper = Paper()) -> str:
     else:
         inside = [begin, rf"\begin{{tabular}}{{{place}}}", *body, r"\end{tabular}", r"\endgroup"]
         if paper.label:
-            title = rf"\caption{{{caption}}}\label{{{paper.label}}}"
+            title = rf"\caption{{{caption}}}\label{{{paper.label}}}\smallskip"
             inside = [r"\begin{table}", r"\centering", title, *inside, r"\end{table}"]
         lines += inside
     return "\n".join([*lines, ""])

@@ -19,7 +19,7 @@ from ablab.report.table.tables import ReportTable
 from ablab.safety.printable import in_a_line
 
 MOST_ROWS = 20
-_WIDTH, _ROW, _LETTER = 760, 24, 6.6  # pixels; a letter's width is an estimate on the safe side
+_WIDTH, _ROW, _LETTER = 760, 24, 7.0  # pixels; a letter's width is an estimate on the safe side
 STYLE = """
 .forest text{font:12px system-ui,sans-serif;fill:#111}
 .forest .faint{fill:#555}.forest .end{text-anchor:end}.forest .mid{text-anchor:middle}

@@ -125,7 +125,7 @@ def _of_plan(
         average=averaged,
         jobs=tuple(jobs),
         metrics=tuple(metrics or plan.metrics or metric_names(_records(jobs))),
-        baseline={key: shown_value(value) for key, value in given.items()},
+        baseline=as_shown(given),
         plan=plan,
     )
 
@@ -206,6 +206,11 @@ def metric_names(records: Iterable[RunRecord]) -> list[str]:
 def shown_value(value: Any) -> str:
     """Return a setting as YAML writes it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def as_shown(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return settings with their values as YAML writes them, as rows have them."""
+    return {key: shown_value(value) for key, value in settings.items()}
 
 
 def _variant(keys: Iterable[str], values: Mapping[str, Any]) -> Variant:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ablab.report.table.baseline import rows_having
-from ablab.report.table.comparison import shown_value
+from ablab.report.table.comparison import as_shown, shown_value
 from ablab.report.table.grid import finite_number
 from ablab.report.table.holm import Corrected, corrected
 from ablab.report.table.paired import PairedDifference, paired_difference
@@ -221,7 +221,7 @@ def _sides(table: ReportTable, part: Expectation) -> tuple[int, int] | str:
         return f"it is not known whether {part.metric} should be low or high"
     sides = []
     for settings in (part.better, part.than):
-        having = rows_having(table.rows, {k: shown_value(v) for k, v in settings.items()})
+        having = rows_having(table.rows, as_shown(settings))
         best = _best_of(table, part.metric, having)
         if best is None:
             return f"{named(settings)} {_why_none(table, part.metric, having)}"
@@ -232,9 +232,9 @@ def _sides(table: ReportTable, part: Expectation) -> tuple[int, int] | str:
 
 
 def named(settings: Mapping[str, object]) -> str:
-    """Return how a side of a comparison is called: ``l2``, or ``optim.lr 0.1``."""
+    """Return how a side of a comparison is called: ``l2``, or ``l2, lr 0.1``."""
     return ", ".join(
-        shown_value(v) if k in ("variant", "name") else f"{k} {shown_value(v)}"
+        shown_value(v) if k in ("variant", "name") else f"{k.rpartition('.')[2]} {shown_value(v)}"
         for k, v in settings.items()
     )
 
