@@ -9,10 +9,12 @@ from hydra_plugins.ablation_lab.serial_launcher import SerialLauncher
 
 
 class StackedLauncher(SerialLauncher):
-    """``largest``: members of a stack; None means as many as pay."""
+    """``largest``: members of a stack, None for as many as pay; ``write_every``: the seconds of
+    work, beside an epoch, that a stack loses at most when it is killed."""
 
-    def __init__(self, largest: int | None = None) -> None:
+    def __init__(self, largest: int | None = None, write_every: float = 10.0) -> None:
         self.largest = largest
+        self.write_every = write_every
 
     def describe(self, configs: Sequence[dict[str, object]]) -> list[str]:
         """Return lines for a dry run: which of the jobs with these configs are stacked."""
@@ -29,7 +31,7 @@ class StackedLauncher(SerialLauncher):
 
         folders = [folder_of(overrides) for overrides in job_overrides]
         lines = JobLines(len(folders))
-        ended: dict[Path, JobReturn] = run_stacks(folders, self.largest, lines)
+        ended: dict[Path, JobReturn] = run_stacks(folders, self.largest, self.write_every, lines)
         left = [o for o, folder in zip(job_overrides, folders, strict=True) if folder not in ended]
         alone = self.run_in_turn(left, initial_job_idx, lines)
         rest = iter(alone)

@@ -15,7 +15,8 @@ from ablab.ablation.launch.stacked.refusals import NotStackable, refuse_model
 from ablab.ablation.launch.stacked.stack import Learner, Stack
 from ablab.ablation.launch.stacked.trust import refuse_other_results
 from ablab.config.check import read_section
-from ablab.config.schema import Optim, Schedule
+from ablab.config.schema.optimiser import Optim
+from ablab.config.schema.schedule import Schedule
 from ablab.data.batches import TensorLoader
 from ablab.optim.decay import weight_penalty
 from ablab.optim.optimizers import build_optimizer

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim import SGD, Adam, Optimizer
 
-from ablab.config.schema import Schedule
+from ablab.config.schema.schedule import Schedule
 from ablab.data.batches import RowLoader
 from ablab.optim.scheduler import GroupScheduler, build_scheduler
 from ablab.training.module import SupervisedModule

@@ -11,9 +11,12 @@ from ablab.runs.record import RunRecord
 
 
 def run_stacks(
-    folders: Sequence[Path], largest: int | None, lines: JobLines
+    folders: Sequence[Path], largest: int | None, write_every: float, lines: JobLines
 ) -> dict[Path, JobReturn]:
     """Train the stacks among the jobs in ``folders``; return how their members ended.
+
+    Args:
+        largest, write_every: as the launcher has them.
 
     Print a line for each stack, and one for each reason why jobs run alone.
 
@@ -36,7 +39,7 @@ def run_stacks(
             failed = how.status is JobStatus.FAILED
             lines.end(folder, how._return_value if failed else None)
 
-        refused = train_stack(of_stack, note)
+        refused = train_stack(of_stack, write_every, note)
         for folder in refused:
             lines.begun.pop(folder, None)
         alone |= refused

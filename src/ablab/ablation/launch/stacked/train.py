@@ -28,15 +28,15 @@ from ablab.training.run import facts_of
 from ablab.training.tasks import quieten_libraries
 from ablab.training.trial import try_out
 
-_INTERVAL = 10.0  # seconds from one writing of checkpoints to the next
 _HELD = 1000  # losses of a stack that stay on the device
 Ended = Callable[[Path, JobReturn], None]
 
 
-def train_stack(folders: Sequence[Path], ended: Ended) -> dict[Path, str]:
+def train_stack(folders: Sequence[Path], write_every: float, ended: Ended) -> dict[Path, str]:
     """Train the runs in ``folders`` as one model; return those that must run alone, and why.
 
     Args:
+        write_every: seconds from one writing of checkpoints to the next.
         ended: is called when a run has ended, with how it has.
 
     Raises:
@@ -60,7 +60,7 @@ def train_stack(folders: Sequence[Path], ended: Ended) -> dict[Path, str]:
                 alone[same[0].folder] = "no other job is at its step"
                 continue
             clock.members = len(same)
-            _Training(same, data, tensors, interruption, clock, ended).run()
+            _Training(same, data, tensors, interruption, clock, write_every, ended).run()
     return alone
 
 
@@ -135,11 +135,12 @@ class _Training:
         tensors: list[Tensor],
         interruption: Interruption,
         clock: SharedClock,
+        write_every: float,
         ended: Ended,
     ) -> None:
         self.members, self.data, self.tensors = members, data, tensors
         self.interruption, self.clock, self.ended = interruption, clock, ended
-        self.size = len(members)
+        self.write_every, self.size = write_every, len(members)
         config = members[0].run.config
         self.epochs = config.trainer["max_epochs"]
         every = config.trainer.get("log_every_n_steps")
@@ -240,7 +241,7 @@ class _Training:
                 member.close_epoch(
                     measured, state_of(epoch, self.step, loops, (name, dict(loader)))
                 )
-        if time.monotonic() - self.written > _INTERVAL:
+        if time.monotonic() - self.written >= self.write_every:
             self._write()
 
     def _write(self) -> None:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ablab.ablation.launch.stacked.batches import batches_of
 from ablab.ablation.launch.stacked.refusals import NotStackable
 from ablab.ablation.launch.stacked.stack import Learner, Stack
-from ablab.config.schema import Optim, Schedule
+from ablab.config.schema.optimiser import Optim
+from ablab.config.schema.schedule import Schedule
 from ablab.errors import first_line
 from ablab.optim.decay import weight_penalty
 from ablab.optim.optimizers import build_optimizer
