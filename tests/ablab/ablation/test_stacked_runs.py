@@ -109,12 +109,12 @@ def test_a_member_that_diverges_fails_alone(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_stacked_runs_alone_with_the_reason(tmp_path: Path) -> None:
-    done = train(*STACKED, "model.dropout=0.0,0.5", "seed=0,1", "test=false", cwd=tmp_path)
+    done = train(*STACKED, "schedule=plateau,constant", "seed=0,1", "test=false", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "2 of the jobs alone: Net draws random numbers in training (Dropout)" in done.stdout
+    assert "2 of the jobs alone: schedule.plateau follows a metric of the run" in done.stdout
     records = [RunRecord.read(run) for run in runs(tmp_path)]
-    sizes = {r.config["model"]["dropout"]: r.stacked.get("size") for r in records}
-    assert sizes == {0.0: 2, 0.5: None}
+    sizes = {r.config["schedule"]["name"]: r.stacked.get("size") for r in records}
+    assert sizes == {"plateau": None, "constant": 2}
 
 
 def test_a_dry_run_shows_the_stacks_without_torch(tmp_path: Path) -> None:

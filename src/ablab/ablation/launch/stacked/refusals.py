@@ -14,7 +14,7 @@ _FREE = {
     *("training_loss", "split_batch", "predict_step"),
 }
 _LOADING = ("train_dataloader", "train_loader", "augmentation", "_loader", "state_dict", "batches")
-_RANDOM = (nn.modules.dropout._DropoutNd, nn.RReLU)
+_RANDOM = (nn.modules.dropout._DropoutNd, nn.RReLU)  # but for nn.Dropout
 
 
 class NotStackable(Exception):  # noqa: N818  # The jobs have no error: they run one by one.
@@ -42,7 +42,8 @@ def refuse_model(model: object) -> None:
             if attribute not in _FREE and callable(getattr(SupervisedModule, attribute, None)):
                 raise NotStackable(f"{name}.{attribute} is its own")
     for module in model.modules():
-        if isinstance(module, _RANDOM) and getattr(module, "p", 1.0) > 0:
+        draws = isinstance(module, _RANDOM) and type(module) is not nn.Dropout
+        if draws and getattr(module, "p", 1.0) > 0:
             raise NotStackable(f"{name} draws random numbers in training ({type(module).__name__})")
         if module._compiled_call_impl is not None:
             raise NotStackable(f"{name} is compiled")

@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim import SGD, Adam, Optimizer
 
+from ablab.ablation.launch.stacked.dropout import Call, calls_of, draw, layers_of, multiplied
 from ablab.config.schema.schedule import Schedule
 from ablab.data.batches import RowLoader
 from ablab.optim.scheduler import GroupScheduler, build_scheduler
 from ablab.training.module import SupervisedModule
+from ablab.training.randomness import reseed_torch
 
 Batch = tuple[Tensor, ...]  # the tensors of a batch, with a first dimension for the orders
 
@@ -93,6 +95,8 @@ class Stack:
             f"model.{name}": _stack([dict(_rest(model))[name] for model in models])
             for name, _ in _rest(models[0])
         }
+        self._layers = [layers_of(model) for model in models]
+        self._calls: list[Call] | None = None
         self._merged: list[_Merged] = []
         self._links: list[list[tuple[_Merged, dict[str, Any], dict[str, Any]]]] = []
         self._merge()
@@ -101,9 +105,12 @@ class Stack:
         """Return the number of the order that learner ``number`` has."""
         return number * len(self.orders) // len(self.learners)
 
-    def backward(self, batch: Batch) -> Tensor:
-        """Return the loss of each learner, and give its gradients to its parameters."""
-        losses = self._losses(batch)
+    def backward(self, batch: Batch, epoch: int, number: int) -> Tensor:
+        """Return the loss of each learner, and give its gradients to its parameters.
+
+        ``number`` of the batch in its epoch: what dropout draws depends on both.
+        """
+        losses = self._losses(batch, self._factors(batch, epoch, number))
         gradients = torch.autograd.grad(
             losses.sum(), list(self.parameters.values()), allow_unused=True
         )
@@ -139,21 +146,38 @@ class Stack:
 
     # -- forward ---------------------------------------------------------------------------------
 
-    def _losses(self, batch: Batch) -> Tensor:
-        def loss(state: dict[str, Tensor], *batch: Tensor) -> Tensor:
-            return functional_call(self._loss, state, batch)
+    def _losses(self, batch: Batch, factors: list[Tensor]) -> Tensor:
+        def loss(state: dict[str, Tensor], factors: list[Tensor], *batch: Tensor) -> Tensor:
+            with multiplied(self._loss.model, factors):
+                return functional_call(self._loss, state, batch)
 
         state = {**self.parameters, **self.constants}
-        shared = (0, *(None for _ in batch))
-        own = (0, *(0 for _ in batch))
+        shared = (0, 0, *(None for _ in batch))
+        own = (0, 0, *(0 for _ in batch))
         orders, learners = len(self.orders), len(self.learners)
         if orders == learners:
-            return vmap(loss, own, randomness="error")(state, *batch)
+            return vmap(loss, own, randomness="error")(state, factors, *batch)
         of_one_order = vmap(loss, shared, randomness="error")
         if orders == 1:
-            return of_one_order(state, *(tensor[0] for tensor in batch))
+            return of_one_order(state, factors, *(tensor[0] for tensor in batch))
         by_order = {name: tensor.unflatten(0, (orders, -1)) for name, tensor in state.items()}
-        return vmap(of_one_order, own, randomness="error")(by_order, *batch).flatten()
+        factors = [factor.unflatten(0, (orders, -1)) for factor in factors]
+        return vmap(of_one_order, own, randomness="error")(by_order, factors, *batch).flatten()
+
+    def _factors(self, batch: Batch, epoch: int, number: int) -> list[Tensor]:
+        """Return the factors of dropout of all learners, (learners, rows, …) for each call."""
+        if not self._layers[0]:
+            return []
+        if self._calls is None:
+            first = tuple(tensor[0] for tensor in batch)
+            self._calls = calls_of(self._loss.model, first)
+        # A layer draws numbers of the type that its input has: that of the parameters.
+        like = next(iter(self.parameters.values())).detach().new_empty(batch[0].shape[1])
+        of_learners = []
+        for learner, layers in zip(self.learners, self._layers, strict=True):
+            reseed_torch(like.device, learner.order.seed, epoch, number, 0)
+            of_learners.append(draw(layers, self._calls, like))
+        return [torch.stack(of_call) for of_call in zip(*of_learners, strict=True)]
 
     # -- gradients -------------------------------------------------------------------------------
 

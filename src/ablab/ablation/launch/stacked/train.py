@@ -182,10 +182,10 @@ class _Training:
         self.written = time.monotonic()
         stack = self._stack()
         for epoch in range(first, self.epochs):
-            for batch in batches_of(stack.orders, self.tensors, epoch):
+            for number, batch in enumerate(batches_of(stack.orders, self.tensors, epoch)):
                 self.interruption.raise_if_requested()
                 self.step += 1
-                losses = stack.backward(batch)
+                losses = stack.backward(batch, epoch, number)
                 self._held.append((losses, batch[0].shape[1], self.step))
                 if self.every and self.step % self.every == 0:
                     stack.settle()

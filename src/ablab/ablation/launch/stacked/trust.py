@@ -16,6 +16,7 @@ from ablab.errors import first_line
 from ablab.optim.decay import weight_penalty
 from ablab.optim.optimizers import build_optimizer
 from ablab.optim.scheduler import build_scheduler
+from ablab.training.randomness import reseed_torch
 
 _STEPS = 2
 _TOLERANCE = 1e-12  # of losses and gradients, by the largest number of all gradients of a member
@@ -39,8 +40,9 @@ def refuse_other_results(members: Sequence[Settings], tensors: Sequence[Tensor])
         places = [next(n for n, s in enumerate(stack.learners) if s is one) for one in stacked]
         batches = batches_of(stack.orders, tensors, 0)
         for step, batch in zip(range(1, _STEPS + 1), batches, strict=False):
-            losses = stack.backward(batch)
+            losses = stack.backward(batch, 0, step - 1)
             for one, other, place in zip(alone, stacked, places, strict=True):
+                reseed_torch(tensors[0].device, one.order.seed, 0, step - 1, 0)
                 loss = _backward_alone(one, tuple(t[stack.order_of(place)] for t in batch))
                 _compare(f"the loss of step {step}", losses[place], loss, _TOLERANCE)
                 _compare_gradients(one.model, other.model)
