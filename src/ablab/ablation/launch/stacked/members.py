@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ablab.runs.record import RunRecord
 from ablab.runs.resume import refuse_changes
 from ablab.safety.atomic_files import remove_leftovers
 from ablab.safety.folder_lock import locked
+from ablab.safety.redaction import redacted
 from ablab.safety.signals import Interruption
 from ablab.training.build import build_model
 from ablab.training.fit import conclude, describe_phase
@@ -181,6 +183,10 @@ class Member:
         except Exception as error:
             self.end(error)
 
+    def release(self) -> None:
+        """Give a run free that has not begun in this stack."""
+        self._open.close()
+
     @property
     def alive(self) -> bool:
         return self.ended is None
@@ -209,6 +215,10 @@ class Member:
         except BaseException as raised:
             error = error or raised
         failed = error is not None
+        if isinstance(error, Exception):
+            told = redacted("".join(traceback.format_exception(error)))
+            with (self.folder / "run.log").open("a", encoding="utf-8") as log:
+                log.write(told)
         status = JobStatus.FAILED if failed else JobStatus.COMPLETED
         self.ended = JobReturn(status=status, _return_value=error if failed else value)
 

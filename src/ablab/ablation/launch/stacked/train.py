@@ -50,13 +50,12 @@ def train_stack(folders: Sequence[Path], write_every: float, ended: Ended) -> di
         try:
             alone, data, tensors = _build(folders, interruption, clock, members)
         except BaseException:
-            for member in members:
-                member._open.close()
+            _left_alone(members, "")
             raise
         for step in sorted({member.step for member in members}):
             same = [member for member in members if member.step == step]
             if len(same) == 1:
-                same[0]._open.close()
+                same[0].release()
                 alone[same[0].folder] = "no other job is at its step"
                 continue
             clock.members = len(same)
@@ -94,26 +93,37 @@ def _build(
         interruption.raise_if_requested()
         try:
             member = Member(folder, interruption, clock, data, facts, tensors)
-            if not members:
-                with member.logged():
-                    try_out(member.run.config, member.model, data)
-            member.model.several = (members or [member])[0].model.several
         except NotStackable as reason:
             alone[folder] = str(reason)
-        except Exception as error:
+        except Exception as error:  # The run itself will fail with it.
             alone[folder] = f"it cannot be built: {first_line(error)}"
         else:
             members.append(member)
+    if members:
+        try:
+            with members[0].logged():
+                try_out(members[0].run.config, members[0].model, data)
+        except Exception as error:
+            refused = f"model, objective and data do not fit: {first_line(error)}"
+            return {**alone, **_left_alone(members, refused)}, data, tensors
+        for member in members:
+            member.model.several = set(members[0].model.several)
     if len(members) > 1:
         try:
             settings = [(m.learner, m.phase.optim, m.phase.schedule) for m in members]
             refuse_other_results(settings, tensors)
         except NotStackable as reason:
-            alone |= {member.folder: str(reason) for member in members}
-            for member in members:
-                member._open.close()
-            members.clear()
+            alone |= _left_alone(members, str(reason))
     return alone, data, tensors
+
+
+def _left_alone(members: list[Member], reason: str) -> dict[Path, str]:
+    """Give the runs of ``members`` free, and take them from the list; return the reason of each."""
+    folders = [member.folder for member in members]
+    for member in members:
+        member.release()
+    members.clear()
+    return dict.fromkeys(folders, reason)
 
 
 def _device(config: Config) -> torch.device:
