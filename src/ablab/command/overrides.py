@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
@@ -123,7 +124,13 @@ def keys_set_by(overrides: Sequence[str], experiment: str | None) -> list[str]:
     """Return the keys that command-line overrides and the file of an experiment set."""
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
     file = project.current().config_files("experiment").get(str(experiment))
-    return keys if file is None else [*keys, *map(str, OmegaConf.load(file))]
+    return keys if file is None else [*keys, *_keys_of(file, file.stat().st_mtime_ns)]
+
+
+@lru_cache
+def _keys_of(file: Path, changed: int) -> list[str]:
+    """Return the keys of a file; ``changed`` is when it was, so that each version is read once."""
+    return list(map(str, OmegaConf.load(file)))
 
 
 def refuse_new_phases(cfg: DictConfig, overrides: list[str]) -> None:

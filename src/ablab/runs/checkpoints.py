@@ -8,7 +8,8 @@ complete ones with their sha256, and a resumed run walks back to the newest one 
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -89,7 +90,10 @@ class Manifest:
         after it, so that no listed file is ever missing.
         """
         listed = [*(e for e in self.entries() if e.file != entry.file), entry]
-        kept = listed if retained is None else retained(listed)
+        self.replace(listed, listed if retained is None else retained(listed))
+
+    def replace(self, listed: list[Entry], kept: list[Entry]) -> None:
+        """Make ``kept`` the list; remove the files of those ``listed`` that are not in it."""
         self._write(kept)
         for dropped in listed:
             if dropped not in kept:
@@ -174,6 +178,14 @@ class Manifest:
             ) from error
 
 
+def retained_of(
+    entries: list[Entry], keep: int, monitor: str | None, mode: Literal["min", "max"]
+) -> list[Entry]:
+    """Return those of ``entries``, oldest first, that stay: the newest ``keep`` and the best."""
+    best = best_of(entries, monitor, mode) if monitor else None
+    return [*(e for e in entries[:-keep] if e == best), *entries[-keep:]]
+
+
 def best_of(entries: list[Entry], monitor: str, mode: Literal["min", "max"]) -> Entry | None:
     """Return the entry with the best ``monitor``, the earlier one of two equals."""
     scored = [e for e in entries if math.isfinite(e.metrics.get(monitor, math.nan))]
@@ -200,6 +212,18 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+@contextmanager
+def clear_write_errors(path: Path) -> Iterator[None]:
+    """Raise CheckpointError if the block cannot write the checkpoint ``path``."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch wraps a failing write in a RuntimeError
+        raise CheckpointError(
+            f"{path}: the checkpoint cannot be written ({error}); earlier ones are untouched. "
+            f"Make room or choose another folder (paths.runs=…), then continue this run"
+        ) from error
+
+
 class AtomicCheckpointIO(CheckpointIO):
     """Lightning's plug-in for reading and writing checkpoint files.
 
@@ -221,7 +245,7 @@ class AtomicCheckpointIO(CheckpointIO):
                 f"optimiser, callback or scheduler may keep tensors and plain values only, since a "
                 f"checkpoint that holds more runs code when it is read"
             )
-        try:
+        with clear_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             sha256 = write_checkpoint(checkpoint, path)
             before = Progress(**checkpoint.get("before", {}))
@@ -234,11 +258,6 @@ class AtomicCheckpointIO(CheckpointIO):
                 before,
             )
             Manifest(path.parent).add(entry, self.retained.get(path.parent))
-        except (OSError, RuntimeError) as error:  # torch wraps a failing write in a RuntimeError
-            raise CheckpointError(
-                f"{path}: the checkpoint cannot be written ({error}); earlier ones are untouched. "
-                f"Make room or choose another folder (paths.runs=…), then continue this run"
-            ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None

@@ -82,6 +82,7 @@ class RunRecord:
     process: dict[str, Any] = field(default_factory=dict)
     continued: list[str] = field(default_factory=list)
     plan: dict[str, Any] = field(default_factory=dict)  # of a job: name, variant, settings
+    stacked: dict[str, Any] = field(default_factory=dict)  # the stack it was trained in
     schema: int = SCHEMA_VERSION
 
     @classmethod

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from ablab.errors import ConfigError, RunFolderError
-from ablab.runs.checkpoints import Entry, Progress, best_of
+from ablab.runs.checkpoints import Entry, Progress, retained_of
 from ablab.runs.plain_values import leave_out_arguments
 from ablab.safety.atomic_files import remove_leftovers
 from ablab.safety.signals import Interruption
@@ -89,7 +89,7 @@ class RunCheckpoints(Checkpoint):
         self._metrics: dict[str, float] = {}
         self._epoch_metrics = EpochMetrics()
         if getattr(rank_zero_only, "rank", 0) == 0:  # no other rank writes
-            _prepare(folder)
+            prepare_folder(folder)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.interruption.install()
@@ -154,11 +154,10 @@ class RunCheckpoints(Checkpoint):
 
     def retained(self, entries: list[Entry]) -> list[Entry]:
         """Return those of ``entries``, oldest first, that are kept."""
-        best = best_of(entries, self.monitor, self.mode) if self.monitor else None
-        return [*(e for e in entries[: -self.keep] if e == best), *entries[-self.keep :]]
+        return retained_of(entries, self.keep, self.monitor, self.mode)
 
 
-def _prepare(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Make the folder. Raise RunFolderError if checkpoints cannot be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

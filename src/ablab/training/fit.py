@@ -1,5 +1,6 @@
 """The fit of a run: its phases, the test, and what was learned."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch.optim import Optimizer
 
 from ablab import terminal
 from ablab.config.metric_names import without_stage
@@ -20,7 +22,7 @@ from ablab.training import terminal_tables
 from ablab.training.build import build_model, build_trainer
 from ablab.training.epoch_table import epoch_lines
 from ablab.training.evaluation import load_weights, test_metrics, train_metrics
-from ablab.training.interpretations import build_steps, interpret
+from ablab.training.interpretations import Step, build_steps, interpret
 from ablab.training.logged import LoggedSums, Position
 from ablab.training.module import SupervisedModule
 from ablab.training.own_steps import (
@@ -81,6 +83,14 @@ def fit(run: Run, data: RunDataModule, resume: Entry | None) -> float | None:
     if is_sharded(model):  # no process has the whole of it
         model = build_model(config, data)
     record.steps, record.epochs = reached.steps, reached.epochs
+    return conclude(run, data, model, steps)
+
+
+def conclude(
+    run: Run, data: RunDataModule, model: LightningModule, steps: Mapping[str, Step]
+) -> float | None:
+    """Test the checkpoint that is chosen, and interpret it; return its metric."""
+    config, record = run.config, run.record
     chosen = _choose_checkpoint(run)
     load_weights(model, config, run.folder, chosen)
     if config.test and not is_overridden("test_step", model):
@@ -186,6 +196,16 @@ def _prepare(model: LightningModule, phase: PhasePlan, phases: list[PhasePlan]) 
         begin_own_phase(model, phase, freezes=any(other.freeze_to for other in phases))
 
 
+def describe_phase(phase: PhasePlan, optimizer: Optimizer) -> dict[str, Any]:
+    """Return what a record holds of the optimiser of a phase, as it was built."""
+    assert phase.schedule is not None
+    return {
+        "classes": describe_optimizers(optimizer),
+        "schedule": phase.schedule.name,
+        "groups": [asdict(row) for row in describe_groups(optimizer)],
+    }
+
+
 class _OptimizersRecorded(Callback):
     """Write into the record of a run what a phase trains with, as it was built."""
 
@@ -198,12 +218,7 @@ class _OptimizersRecorded(Callback):
             recorded.setdefault(self.phase.name, describe_own_optimizers(trainer))
         else:
             (optimizer,) = trainer.optimizers
-            assert self.phase.schedule is not None
-            recorded[self.phase.name] = {
-                "classes": describe_optimizers(optimizer),
-                "schedule": self.phase.schedule.name,
-                "groups": [asdict(row) for row in describe_groups(optimizer)],
-            }
+            recorded[self.phase.name] = describe_phase(self.phase, optimizer)
         if is_main_process():
             self.run.record.write(self.run.folder)  # a killed run goes on in a later phase
 

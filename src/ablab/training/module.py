@@ -161,7 +161,7 @@ class SupervisedModule(MeasuredModule):
             if every and step % every == 0:
                 with self._losses_described(step):
                     mean = self.running_loss.close_window()
-                self.report({"train/loss": mean, **self._pace()}, step)
+                self.report({"train/loss": mean, **pace_of(self._optimizer)}, step)
             steps.step()
             scheduler.step()
             if step == last_step:
@@ -204,13 +204,6 @@ class SupervisedModule(MeasuredModule):
         """Make dropout a function of (seed, epoch, batch, rank), which a resumed run repeats."""
         reseed_torch(self.device, self.order_seed, self.total_epochs, batch_idx, self.global_rank)
 
-    def _pace(self) -> dict[str, float]:
-        """Return the learning rate of each group, and the momentum (Adam's β₁) they share."""
-        groups = self._optimizer.param_groups
-        rates = {f"lr/{group['name']}": group["lr"] for group in groups}
-        momentum = momentum_of(self._optimizer)
-        return rates if momentum is None else {**rates, "momentum": momentum}
-
     def on_validation_start(self) -> None:
         """Raise TrainingError if a loss since the last report was not finite."""
         with self._losses_described(self.total_steps):
@@ -247,3 +240,10 @@ class SupervisedModule(MeasuredModule):
                 "be continued; here, begin a new one"
             )
         self.running_loss.load_state_dict(checkpoint["train_loss"], self.global_rank)
+
+
+def pace_of(optimizer: Optimizer) -> dict[str, float]:
+    """Return the learning rate of each group, and the momentum (Adam's β₁) they share."""
+    rates = {f"lr/{group['name']}": group["lr"] for group in optimizer.param_groups}
+    momentum = momentum_of(optimizer)
+    return rates if momentum is None else {**rates, "momentum": momentum}

@@ -3,15 +3,16 @@
 import functools
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ablab import terminal
 from ablab.config.schema import Config
 from ablab.config.written import label_of, pasteable
-from ablab.data.contract import RunDataModule
+from ablab.data.contract import Resumes, RunDataModule
 from ablab.errors import RunFolderError
 from ablab.report.refresh import refresh_tables
 from ablab.runs.clock import seconds_since_start
@@ -25,29 +26,47 @@ from ablab.training.ranks import is_main_process
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class DataFacts:
+    """What the record of a run holds of its data."""
+
+    summary: str
+    parts: dict[str, dict[str, Any]]
+    resumes: Resumes
+    baselines: dict[str, dict[str, float]]
+
+
+def facts_of(data: RunDataModule) -> DataFacts:
+    return DataFacts(data.summary(), data.fingerprints(), data.resumes, data.baselines())
+
+
 @dataclass
 class Run:
-    """A fit and everything that is kept of it; only rank 0 writes."""
+    """A fit and everything that is kept of it; only rank 0 writes.
+
+    ``clock`` gives the seconds that the run is charged with.
+    """
 
     folder: Path
     config: Config
     record: RunRecord
     interruption: Interruption
     trackers: list[Tracker] = field(default_factory=list)
+    clock: Callable[[], float] = time.perf_counter
 
     def __post_init__(self) -> None:
         self._starting = seconds_since_start()
-        self._started = time.perf_counter() - self._starting
+        self._started = self.clock() - self._starting
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
         """Add the seconds that the block takes to ``record.seconds[part]``."""
-        started = time.perf_counter()
+        started = self.clock()
         try:
             yield
         finally:
             seconds = self.record.seconds
-            seconds[part] = seconds.get(part, 0.0) + time.perf_counter() - started
+            seconds[part] = seconds.get(part, 0.0) + self.clock() - started
 
     def read_data(self) -> RunDataModule:
         """Read the data of the run and describe them in its record.
@@ -57,18 +76,25 @@ class Run:
         """
         with self.timed("data"):
             data = build_data(self.config)
-            parts = data.fingerprints()
-            refuse_other_data(self.record.data_parts, parts)
-            self.record.data, self.record.data_parts = (summary := data.summary()), parts
-            self.record.data_resumes = data.resumes
-            self.record.baselines = data.baselines()
-        terminal.say(summary)
+            self.take_data(facts := facts_of(data))
+        terminal.say(facts.summary)
         if self.config.checkpoints.every_n_steps and data.resumes != "exact in mid-epoch":
             terminal.say(
                 f"Checkpoints are written at epoch ends only: {type(data.own).__name__} cannot "
                 f"go on within an epoch."
             )
         return data
+
+    def take_data(self, facts: "DataFacts") -> None:
+        """Describe the data in the record.
+
+        Raises:
+            RunFolderError: these are not the rows with which the run began.
+        """
+        record = self.record
+        refuse_other_data(record.data_parts, facts.parts)
+        record.data, record.data_parts = facts.summary, facts.parts
+        record.data_resumes, record.baselines = facts.resumes, facts.baselines
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
@@ -78,7 +104,7 @@ class Run:
         before = record.seconds.pop("total", 0.0)
         record.seconds["start"] = record.seconds.get("start", 0.0) + self._starting
         # Nothing more is known of a run that is killed; reports take its start from it.
-        record.seconds["total"] = before + time.perf_counter() - self._started
+        record.seconds["total"] = before + self.clock() - self._started
         self.trackers = build_trackers(self.config)
         exit_code = 1
         try:
@@ -102,7 +128,7 @@ class Run:
             self._finish_trackers(exit_code)
             if is_main_process():
                 del record.seconds["total"]  # so that it comes last, where people look for it
-                record.seconds["total"] = before + time.perf_counter() - self._started
+                record.seconds["total"] = before + self.clock() - self._started
                 self._write(failed=exit_code != 0)
         if is_main_process():
             seconds = record.seconds["total"]
@@ -130,14 +156,14 @@ class Run:
             record.write(self.folder)  # so that a killed run continues under the same W&B id
 
     def _finish_trackers(self, exit_code: int) -> None:
-        closing = time.perf_counter()
+        closing = self.clock()
         for tracker in self.trackers:
             try:
                 tracker.finish(exit_code)
             except Exception as error:  # a tracker's fault must not cost the record
                 log.warning("%s could not be finished: %s", tracker.name, error)
         self.record.trackers |= {t.name: t.description for t in self.trackers}
-        self.record.seconds["trackers_end"] = time.perf_counter() - closing
+        self.record.seconds["trackers_end"] = self.clock() - closing
 
     def _write(self, *, failed: bool) -> None:
         try:

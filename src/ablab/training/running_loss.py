@@ -1,6 +1,7 @@
 """The training loss since the last report and over the epoch; a resumed run continues both."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -96,13 +97,17 @@ class RunningLoss:
         self._epoch, self._epoch_rows = state["epoch"], state["epoch_rows"]
 
     def _add_up(self) -> None:
-        """Add up the held losses, in their order, so that a resumed run gets the same sum."""
+        """Add up the held losses; in their order, so that a resumed run gets the same sum."""
         if not self._held:
             return
         losses = torch.stack([loss for loss, _, _ in self._held]).tolist()
-        for value, (_, rows, step) in zip(losses, self._held, strict=True):
+        held, self._held = self._held, []
+        self.add_up((v, rows, step) for v, (_, rows, step) in zip(losses, held, strict=True))
+
+    def add_up(self, losses: Iterable[tuple[float, int, int]]) -> None:
+        """Add losses that are on the CPU, each with its rows and its step, in their order."""
+        for value, rows, step in losses:
             self._window += value * rows
             self._window_rows += rows
             if self._first_nonfinite is None and not math.isfinite(self._window):
                 self._first_nonfinite = step, value
-        self._held.clear()

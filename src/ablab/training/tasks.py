@@ -46,7 +46,7 @@ def run_task(config: Config, folder: Path, overrides: list[str]) -> float | None
     Raises:
         UserError: for what the user can fix.
     """
-    _quieten_libraries()
+    quieten_libraries()
     match config.task:
         case "lr_find":
             if is_main_process():
@@ -79,7 +79,7 @@ def continue_run(folder: Path) -> float | None:
 
     Returns and raises: as ``run_task``.
     """
-    _quieten_libraries()
+    quieten_libraries()
     with locked(folder), Interruption() as interruption:
         return _continue(folder, interruption)
 
@@ -149,7 +149,8 @@ def _epochs_asked_for(config: Config, overrides: list[str]) -> int | None:
     return config.trainer.get("max_epochs") if asked else None
 
 
-def _quieten_libraries() -> None:
+def quieten_libraries() -> None:
+    """Leave out what Lightning and torch say that is no news in a run of this engine."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # our own tables say what a run is
     # between lightning 2.6 and torch 2.14; harmless, and nothing a user can mend

@@ -48,6 +48,7 @@ class AblationSweeper(Sweeper):
                 path, chosen or f"{path.parent.name}/{path.name}", found_again=chosen is not None
             ),
             Path(self.config.paths.runs),
+            getattr(self.launcher, "describe", None),
         )
 
     def compose(self, overrides: list[str]) -> DictConfig:

@@ -5,6 +5,7 @@ import gc
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job
 from hydra.plugins.launcher import Launcher
@@ -29,11 +30,17 @@ class SerialLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from ablab.ablation.launch.launch import folder_of
-        from ablab.ablation.launch.live_table import live_line
         from ablab.ablation.plan.listing import JobLines
 
-        lines = JobLines(len(job_overrides))
+        return self.run_in_turn(job_overrides, initial_job_idx, JobLines(len(job_overrides)))
+
+    def run_in_turn(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int, lines: Any
+    ) -> Sequence[JobReturn]:
+        """Run jobs one after the other, and print into ``lines`` (JobLines) how they end."""
+        from ablab.ablation.launch.launch import folder_of
+        from ablab.ablation.launch.live_table import live_line
+
         returns = []
         for number, overrides in enumerate(job_overrides, initial_job_idx):
             folder = folder_of(overrides)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
@@ -26,6 +27,8 @@ PATIENCE = 30.0  # seconds that jobs of a killed sweep get to write their checkp
 _MANY = 100  # jobs; to compose that many takes seconds
 Launch = Callable[[list[list[str]]], Sequence[JobReturn]]  # overrides of each job -> how it ended
 
+Describe = Callable[[list[dict[str, Any]]], list[str]]  # configs of the jobs -> lines
+
 
 def run_plan(
     plan: Plan,
@@ -34,6 +37,7 @@ def run_plan(
     launch: Launch,
     folder: PlanFolder,
     runs: Path,
+    describe: Describe | None = None,
 ) -> None:
     """Run the missing jobs of a plan, print its table and write its report.
 
@@ -42,6 +46,7 @@ def run_plan(
         compose: compose a config from overrides, without Hydra's own node.
         folder: the folder of the plan.
         runs: the folder of finished runs, to estimate the time from.
+        describe: what the launcher says of jobs before they run, if it says anything.
 
     Raises:
         ConfigError: the plan or any of its jobs has a fault; nothing was run.
@@ -55,6 +60,10 @@ def run_plan(
     if plan.dry_run:
         statuses: list[State] = [job.status() for job in jobs]
         show_jobs(jobs, statuses, runs, retry_failed=plan.retry_failed)
+        for line in (
+            describe([j.job.config.model_dump(mode="json") for j in jobs]) if describe else ()
+        ):
+            console().print(line, markup=False)
         return
     folder.make()
     with locked(folder.path):

@@ -43,6 +43,7 @@ class Signature:
         default_factory=dict, repr=False, compare=False
     )
     _adapters: dict[str, TypeAdapter[Any]] = field(default_factory=dict, repr=False, compare=False)
+    _classes: dict[str, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def validate(self, name: str, value: Any) -> None:
         """Raise pydantic's ValidationError for a value that argument ``name`` does not take."""
@@ -58,6 +59,11 @@ class Signature:
         Those of Python's own library are left out: ``Callable`` and ``Sequence`` say how a value is
         used, and too many classes are of that kind.
         """
+        if name not in self._classes:  # A plan asks for each of its jobs.
+            self._classes[name] = self._read_classes(name)
+        return self._classes[name]
+
+    def _read_classes(self, name: str) -> frozenset[str]:
         if name not in self.annotations:
             return frozenset()
         module, annotation = self.annotations[name]
@@ -95,6 +101,7 @@ def signature_of(target: str) -> Signature:
     return replace(signature, module=module.name, bases=bases)
 
 
+@lru_cache(maxsize=1024)
 def method_signature(target: str, name: str) -> Signature | None:
     """Return what a method of the class ``target`` takes; None if neither it nor a base has one.
 

@@ -1,0 +1,127 @@
+"""Decide from their configs which jobs of a plan can train as one model; nothing imports torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablab.runs.identity import identity
+
+_MOST = 200  # members; past some tens a larger stack gains nothing more
+# Settings in which the members of a stack may differ, beside ``optim`` and ``schedule``.
+_NUMBERS = ("seed", "name")
+_CLIPPING = "gradient_clip_val"
+_TRAINER: dict[str, tuple[Any, ...]] = {  # values under which a stack does what Lightning does
+    "devices": (1, "1"),
+    "num_nodes": (1,),
+    "strategy": ("auto",),
+    "precision": (32, "32", "32-true"),
+    "deterministic": (False,),
+    "benchmark": (False,),
+    "check_val_every_n_epoch": (1,),
+    "val_check_interval": (1.0,),
+    "accumulate_grad_batches": (1,),
+    "max_steps": (-1,),
+    "barebones": (False,),
+    "detect_anomaly": (False,),
+    "fast_dev_run": (False,),
+}
+_TRAINER_ANY = (  # these change nothing, or a stack follows them
+    *("_target_", "max_epochs", "accelerator", "log_every_n_steps", "num_sanity_val_steps"),
+    *("enable_model_summary", "use_distributed_sampler", "enable_progress_bar"),
+    *("enable_checkpointing", "inference_mode", _CLIPPING, "gradient_clip_algorithm"),
+)
+_CSV, _WANDB = "ablab.trackers.CSVTracker", "ablab.trackers.WandbTracker"
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The numbers of the jobs of each stack, and of the others with the reason."""
+
+    stacks: list[list[int]]
+    alone: dict[int, str]
+
+
+def partition(configs: Sequence[Values], largest: int | None = None) -> Partition:
+    """Return which of the jobs with these configs (``Config.model_dump``) are stacked.
+
+    Args:
+        largest: members of a stack; None for as many as pay.
+    """
+    alone: dict[int, str] = {}
+    alike: dict[str, list[int]] = {}
+    for number, config in enumerate(configs):
+        if reason := reason_against(config):
+            alone[number] = reason
+        else:
+            alike.setdefault(_key(config), []).append(number)
+    stacks = []
+    for numbers in alike.values():
+        for first in range(0, len(numbers), largest or _MOST):
+            part = numbers[first : first + (largest or _MOST)]
+            if len(part) > 1:
+                stacks.append(part)
+            else:
+                alone[part[0]] = "no other job differs from it in numbers alone"
+    return Partition(stacks, alone)
+
+
+def reason_against(config: Values) -> str | None:
+    """Return why a job with this config cannot be a member of a stack, or None if it may."""
+    if config["objective"]["loss"] is None or config["optim"] is None:
+        return "its model takes the steps itself"
+    if config["phases"]:
+        return "it has phases"
+    if name := next((name for name, node in config["callbacks"].items() if node), None):
+        return f"callbacks.{name} watches a trainer, and a stack has none"
+    for name, node in config["logger"].items():
+        if node and node["_target_"] not in (_CSV, _WANDB):
+            return f"logger.{name} logs one run of a process at a time"
+        if node and node["_target_"] == _WANDB and node.get("mode") in ("online", "offline"):
+            return f"logger.{name} logs one run of a process at a time"
+    if config["checkpoints"]["every_n_steps"] is not None:
+        return "checkpoints.every_n_steps: a stack writes checkpoints at epoch ends"
+    if config["error_if_nonfinite"] == "gradients":
+        return "error_if_nonfinite=gradients looks at each step of a run"
+    return _reason_in_optim(config) or _reason_in_trainer(config["trainer"])
+
+
+def _reason_in_optim(config: Values) -> str | None:
+    optim = config["optim"]
+    target = optim.get("_target_", "torch.optim.")
+    if not target.startswith("torch.optim.") or target == "torch.optim.LBFGS":
+        return f"optim: {target.rpartition('.')[2]} may depend on more than each parameter's own"
+    if optim.get("rules"):
+        return "optim.rules: a stack has one optimiser"
+    if config["schedule"].get("name") == "plateau":
+        return "schedule.plateau follows a metric of the run"
+    return None
+
+
+def _reason_in_trainer(trainer: Values) -> str | None:
+    for key, value in trainer.items():
+        if value is None or key in _TRAINER_ANY or value in _TRAINER.get(key, ()):
+            continue
+        if key in ("limit_train_batches", "limit_val_batches") and value == 1.0:
+            continue
+        return f"trainer.{key}={value} is Lightning's to follow"
+    if not isinstance(trainer.get("max_epochs"), int) or trainer["max_epochs"] < 1:
+        return "trainer.max_epochs does not say how long it is"
+    return None
+
+
+def _key(config: Values) -> str:
+    """Return what the members of a stack have in common.
+
+    Where data lie counts too, since a stack reads them once.
+    """
+    left = {k: v for k, v in config.items() if k not in (*_NUMBERS, "optim", "schedule")}
+    shared = {**identity(left), "data": config["data"]}
+    shared["split"] = shared.pop("seeds")["split"]
+    trainer = dict(shared["trainer"])
+    trainer[_CLIPPING] = None  # each member has its own value
+    shared["trainer"] = trainer
+    for key in ("threads", "steps_per_execution", "error_if_nonfinite", "checkpoints", "test"):
+        shared[key] = config[key]
+    return json.dumps(shared, sort_keys=True)

@@ -1,0 +1,251 @@
+"""Stacked runs: each member ends as it does alone, whatever else is in its stack."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from ablab.ablation.launch.stacked.batches import batches_of
+from ablab.ablation.launch.stacked.describe import describe
+from ablab.ablation.launch.stacked.partition import partition, reason_against
+from ablab.ablation.launch.stacked.refusals import NotStackable, refuse_model
+from ablab.ablation.launch.stacked.stack import Learner, Stack
+from ablab.ablation.launch.stacked.trust import refuse_other_results
+from ablab.config.check import read_section
+from ablab.config.schema.optimiser import Optim
+from ablab.config.schema.schedule import Schedule
+from ablab.data.batches import TensorLoader
+from ablab.optim.decay import weight_penalty
+from ablab.optim.optimizers import build_optimizer
+from ablab.optim.scheduler import build_scheduler
+from ablab.training.module import SupervisedModule
+from ablab.training.randomness import reseed_torch
+from tests.checks import checked
+from toy.models import Factors, Net
+
+STEPS = 14
+POINTS = [torch.randn(100, 6, generator=torch.Generator().manual_seed(0)), torch.arange(100) % 3]
+DECAYS = ("none", "l2", "l2_loss", "decoupled", "independent", "corrected", "cautious")
+OPTIMISERS: list[dict[str, Any]] = [
+    {"name": "adam", "betas": [0.9, 0.99]},
+    {"name": "adam", "lr": 3e-3, "lr_spread": {"kind": "flat", "div": 3}},
+    {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True},
+    {"name": "sgd", "lr": 0.1},
+    {"name": "rmsprop", "lr": 3e-3},
+    {"_target_": "torch.optim.AdamW", "lr": 3e-3},
+    {"_target_": "torch.optim.NAdam", "lr": 3e-3},
+]
+Member = tuple[Learner, Optim, Schedule]
+
+
+def member(
+    seed: int,
+    *,
+    order: int = 0,
+    clip: float | None = None,
+    model: dict[str, Any] | None = None,
+    schedule: str = "one_cycle",
+    tensors: list[Tensor] = POINTS,
+    **optim: Any,
+) -> Member:
+    torch.manual_seed(seed)
+    module = Net(n_inputs=6, n_classes=3, **(model or {}))
+    module.prepare_training(loss=nn.CrossEntropyLoss(), metrics={}, order_seed=order)
+    defaults = {"name": "adam", "lr": 1e-2, "weight_decay": {"mode": "none"}}
+    if "_target_" in optim:
+        del defaults["name"]
+    settings = read_section("optim", Optim, {**defaults, **optim})
+    shape = read_section("schedule", Schedule, {"name": schedule})
+    optimizer = build_optimizer(module, settings)
+    scheduler = build_scheduler(optimizer, shape, STEPS)
+    loader = TensorLoader(tensors, 16, seed=order)
+    return Learner(module, optimizer, scheduler, loader, clip), settings, shape
+
+
+def varied(number: int) -> Member:
+    """Return a member that differs from the others in all that members may differ in."""
+    decay = {"mode": DECAYS[number % len(DECAYS)], "value": 0.01 * (1 + number % 3)}
+    return member(
+        number,
+        order=number % 3,
+        clip=(None, 0.5, 1e9)[number % 3],
+        schedule=("one_cycle", "constant", "cosine")[number // 2 % 3],
+        weight_decay=decay,
+        **OPTIMISERS[number % len(OPTIMISERS)],
+    )
+
+
+def batches_at(orders: Any, steps: int) -> Iterator[tuple[tuple[int, int], tuple[Tensor, ...]]]:
+    """Yield epoch and number of a batch, and the batch, for so many steps."""
+    epochs = (((e, n), b) for e in range(9) for n, b in enumerate(batches_of(orders, POINTS, e)))
+    yield from islice(epochs, steps)
+
+
+def train_alone(learner: Learner, steps: int = STEPS) -> dict[str, Tensor]:
+    """Take steps as a run alone does; return parameters and buffers."""
+    model = learner.model
+    for (epoch, number), batch in batches_at([learner.order], steps):
+        learner.optimizer.zero_grad()
+        reseed_torch(torch.device("cpu"), learner.order.seed, epoch, number, 0)
+        loss = model.training_loss(*model.split_batch(tuple(t[0] for t in batch)))
+        penalty = weight_penalty(learner.optimizer)
+        (loss if penalty is None else loss + penalty).backward()
+        if learner.clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), learner.clip)
+        learner.optimizer.step()
+        learner.scheduler.step()
+    return model.state_dict()
+
+
+def train_stacked(learners: list[Learner], steps: int = STEPS) -> list[dict[str, Tensor]]:
+    """Take steps together; return the parameters and buffers of each, in the order given."""
+    stack = Stack(learners)
+    for (epoch, number), batch in batches_at(stack.orders, steps):
+        stack.backward(batch, epoch, number)
+        stack.update()
+    stack.settle()
+    return [learner.model.state_dict() for learner in learners]
+
+
+def assert_close(one: dict[str, Tensor], other: dict[str, Tensor], tolerance: float = 1e-5) -> None:
+    for name, tensor in one.items():
+        scale = max(float(tensor.abs().max()), 1e-3)
+        assert float((tensor - other[name]).abs().max()) <= tolerance * scale, name
+
+
+def test_members_of_all_kinds_are_trained_as_alone() -> None:
+    alone = [train_alone(varied(number)[0]) for number in range(len(OPTIMISERS) * 3)]
+    stacked = train_stacked([varied(number)[0] for number in range(len(OPTIMISERS) * 3)])
+    for one, other in zip(alone, stacked, strict=True):
+        assert_close(one, other)
+
+
+def test_optimiser_and_schedule_are_left_as_those_of_a_run_alone() -> None:
+    for number in range(len(OPTIMISERS)):
+        one, other = varied(number)[0], varied(number)[0]
+        train_alone(one)
+        train_stacked([other, varied(number + 1)[0]])
+        ours, theirs = one.optimizer.state_dict(), other.optimizer.state_dict()
+        assert ours["param_groups"] == theirs["param_groups"]
+        assert ours["state"].keys() == theirs["state"].keys()
+        for key, state in ours["state"].items():
+            assert state.keys() == theirs["state"][key].keys()
+        assert one.scheduler.state_dict() == other.scheduler.state_dict()
+
+
+@pytest.mark.parametrize("orders", [1, 3])
+def test_batch_norm_and_dropout_are_those_of_a_run_alone(orders: int) -> None:
+    model = {"batch_norm": True, "dropout": 0.3}
+    settings = {"model": model, "name": "sgd", "lr": 0.05}
+    alone = [train_alone(member(n, order=n % orders, **settings)[0]) for n in range(3)]
+    stacked = train_stacked([member(n, order=n % orders, **settings)[0] for n in range(3)])
+    for one, other in zip(alone, stacked, strict=True):
+        assert_close(one, other)
+        assert one["bn1.num_batches_tracked"] == other["bn1.num_batches_tracked"] == STEPS
+
+
+@settings(max_examples=6)
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=6, unique=True), st.randoms())
+def test_a_member_does_not_depend_on_its_stack(numbers: list[int], random: Any) -> None:
+    shuffled = random.sample(numbers, len(numbers))
+    others = train_stacked([varied(n)[0] for n in [*shuffled, 21, 22]])
+    ours = train_stacked([varied(n)[0] for n in numbers])
+    for number, one in zip(numbers, ours, strict=True):
+        assert_close(one, others[shuffled.index(number)])
+
+
+def test_a_member_that_becomes_nan_leaves_the_others_alone() -> None:
+    broken = member(1, name="sgd", lr=0.1)[0]
+    with torch.no_grad():
+        broken.model.lin1.weight[0, 0] = torch.nan
+    whole = member(0, name="sgd", lr=0.1)[0]
+    _, other = train_stacked([broken, whole])
+    assert_close(train_alone(member(0, name="sgd", lr=0.1)[0]), other)
+
+
+class Drawing(Net):
+    def training_loss(self, inputs: Any, target: Tensor) -> Tensor:
+        return super().training_loss(inputs, target) * torch.rand(())
+
+
+class Reading(Net):
+    def training_loss(self, inputs: Any, target: Tensor) -> Tensor:
+        return super().training_loss(inputs, target) * float(self.lin1.weight[0, 0] > 0)
+
+
+@pytest.mark.parametrize("kind", [Drawing, Reading])
+def test_what_vmap_does_not_know_is_refused(kind: type[SupervisedModule]) -> None:
+    members = [member(0), member(1)]
+    for learner, _, _ in members:
+        learner.model.__class__ = kind
+    with pytest.raises(NotStackable, match="vmap"):
+        refuse_other_results(members, POINTS)
+
+
+class Noisy(Net):
+    def __init__(self, n_inputs: int, n_classes: int) -> None:
+        super().__init__(n_inputs, n_classes)
+        self.noise = nn.AlphaDropout(0.5)
+
+
+class OwnValidation(Net):
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        return
+
+
+def test_models_that_do_more_than_a_forward_pass_are_refused() -> None:
+    with pytest.raises(NotStackable, match=r"OwnValidation\.validation_step"):
+        refuse_model(OwnValidation(6, 3))
+    with pytest.raises(NotStackable, match="random"):
+        refuse_model(Noisy(6, 3))
+    refuse_model(Factors(5, 5))
+
+
+POINTS_RUN = ["data=points", "model=net", "objective=classification", "logger=csv"]
+
+
+def values(*overrides: str) -> dict[str, Any]:
+    return checked([*POINTS_RUN, *overrides]).model_dump(mode="json")
+
+
+def test_jobs_that_differ_in_numbers_alone_are_stacked() -> None:
+    alike = [
+        "seed=1",
+        "optim.lr=0.1",
+        "optim=sgd",
+        "schedule=cosine",
+        "trainer.gradient_clip_val=1",
+    ]
+    others = ["model.n_hidden=4", "loading.batch_size=32", "trainer.max_epochs=2"]
+    parts = partition([values(), *map(values, alike), *map(values, others)])
+    assert parts.stacks == [[0, 1, 2, 3, 4, 5]]
+    assert set(parts.alone) == {6, 7, 8}
+    assert partition([values()] * 5, largest=2).stacks == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["callbacks=early_stopping"], "callbacks.early_stopping"),
+        (["+phases.one.epochs=1", "trainer.max_epochs=null"], "phases"),
+        (["schedule=plateau"], "plateau"),
+        (["optim=muon"], "optim.rules"),
+        (["trainer.precision=bf16-mixed"], "trainer.precision"),
+        (["trainer.accumulate_grad_batches=2"], "accumulate_grad_batches"),
+        (["checkpoints.every_n_steps=5"], "every_n_steps"),
+        (["logger=tensorboard"], "logger.tensorboard"),
+    ],
+)
+def test_what_a_stack_does_not_do_is_named(overrides: list[str], reason: str) -> None:
+    assert reason in str(reason_against(values(*overrides)))
+
+
+def test_a_dry_run_says_what_is_stacked() -> None:
+    lines = describe([values(), values("model.n_hidden=4"), values("seed=1")], None)
+    assert lines[0] == "stack 1: 2 jobs as one model (1, 3)"
+    assert lines[1].startswith("1 of the jobs alone: ")
