@@ -7,6 +7,7 @@ ahead of the forward pass, which then only multiplies by them.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ Call = tuple[str, tuple[int, ...]]  # the name of a layer, and the shape of a ro
 
 def calls_of(model: SupervisedModule, batch: Sequence[Tensor]) -> list[Call]:
     """Return the calls of dropout layers in a forward pass of ``model``, in their order."""
-    names = {layer: name for name, layer in layers_of(model).items()}
+    names: dict[Any, str] = {layer: name for name, layer in layers_of(model).items()}
     calls: list[Call] = []
     hooks = [
         layer.register_forward_pre_hook(

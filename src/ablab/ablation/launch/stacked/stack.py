@@ -175,7 +175,7 @@ class Stack:
         like = next(iter(self.parameters.values())).detach().new_empty(batch[0].shape[1])
         of_learners = []
         for learner, layers in zip(self.learners, self._layers, strict=True):
-            reseed_torch(like.device, learner.order.seed, epoch, number, 0)
+            reseed_torch(like.device, learner.model.order_seed, epoch, number, 0)
             of_learners.append(draw(layers, self._calls, like))
         return [torch.stack(of_call) for of_call in zip(*of_learners, strict=True)]
 
@@ -268,7 +268,7 @@ def _choose_fastest(optimizer: Optimizer, group: dict[str, Any]) -> None:
     group |= {"fused": True, "foreach": False} if has_fused else {"foreach": True}
 
 
-def _stack(tensors: list[Tensor]) -> Tensor:
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
     """Return the tensors in one, of which they become views."""
     whole = torch.stack([tensor.data for tensor in tensors])
     for tensor, view in zip(tensors, whole.unbind(0), strict=True):

@@ -19,7 +19,7 @@ from ablab.ablation.launch.stacked.snapshots import Loops, state_of
 from ablab.ablation.launch.stacked.stack import Stack
 from ablab.ablation.launch.stacked.trust import refuse_other_results
 from ablab.config.schema import Config
-from ablab.data.contract import RunDataModule
+from ablab.data.module import TensorDataModule
 from ablab.errors import first_line
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import Interruption
@@ -59,6 +59,7 @@ def train_stack(folders: Sequence[Path], write_every: float, ended: Ended) -> di
                 alone[same[0].folder] = "no other job is at its step"
                 continue
             clock.members = len(same)
+            assert data is not None  # the members have been built with them
             _Training(same, data, tensors, interruption, clock, write_every, ended).run()
     return alone
 
@@ -68,7 +69,7 @@ def _build(
     interruption: Interruption,
     clock: SharedClock,
     members: list[Member],
-) -> tuple[dict[Path, str], RunDataModule, list[Tensor]]:
+) -> tuple[dict[Path, str], TensorDataModule | None, list[Tensor]]:
     """Build ``members``; return the others, with the reasons, and what the members train on.
 
     Raises:
@@ -80,6 +81,7 @@ def _build(
         refuse_trackers(build_trackers(first))
         data = build_data(first)
         refuse_data(data)
+        assert isinstance(data, TensorDataModule)
         facts = facts_of(data)
         device = _device(first)
         tensors = [tensor.to(device) for tensor in data.parts["train"]]
@@ -110,7 +112,7 @@ def _build(
             member.model.several = set(members[0].model.several)
     if len(members) > 1:
         try:
-            settings = [(m.learner, m.phase.optim, m.phase.schedule) for m in members]
+            settings: list[Any] = [(m.learner, m.phase.optim, m.phase.schedule) for m in members]
             refuse_other_results(settings, tensors)
         except NotStackable as reason:
             alone |= _left_alone(members, str(reason))
@@ -141,7 +143,7 @@ class _Training:
     def __init__(
         self,
         members: list[Member],
-        data: RunDataModule,
+        data: TensorDataModule,
         tensors: list[Tensor],
         interruption: Interruption,
         clock: SharedClock,
@@ -183,7 +185,7 @@ class _Training:
     def guarded(self, member: Member) -> Any:
         with member.guarded():
             yield
-        if not member.alive:
+        if member.ended is not None:
             self.ended(member.folder, member.ended)
             self.clock.members = max(len(self.alive), 1)
 
@@ -280,6 +282,7 @@ class _Training:
             with member.logged():
                 member.end_fit(seconds)
                 member.end(error)
+            assert member.ended is not None
             self.ended(member.folder, member.ended)
 
 

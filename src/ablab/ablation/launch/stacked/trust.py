@@ -42,7 +42,7 @@ def refuse_other_results(members: Sequence[Settings], tensors: Sequence[Tensor])
         for step, batch in zip(range(1, _STEPS + 1), batches, strict=False):
             losses = stack.backward(batch, 0, step - 1)
             for one, other, place in zip(alone, stacked, places, strict=True):
-                reseed_torch(tensors[0].device, one.order.seed, 0, step - 1, 0)
+                reseed_torch(tensors[0].device, one.model.order_seed, 0, step - 1, 0)
                 loss = _backward_alone(one, tuple(t[stack.order_of(place)] for t in batch))
                 _compare(f"the loss of step {step}", losses[place], loss, _TOLERANCE)
                 _compare_gradients(one.model, other.model)
