@@ -68,18 +68,15 @@ class _Merged:
 class Stack:
     """Train ``learners`` together; they are at the same step of equally many.
 
-    ``learners`` are in the order in which losses have them: those with the same order of batches
-    are neighbours, and ``orders`` has one loader for each order, whose batches a step takes.
+    ``orders`` has the loaders whose batches a step takes: one if all learners have the same order
+    of batches, else one for each learner. Nested vmaps, the inner one over learners of an order,
+    would gather less, but mse_loss fails in them (torch 2.14): it joins the rows of all learners.
     """
 
     def __init__(self, learners: Sequence[Learner]) -> None:
-        by_order: dict[Any, list[Learner]] = {}
-        for learner in learners:
-            by_order.setdefault(learner.order.seed, []).append(learner)
-        if len({len(same) for same in by_order.values()}) > 1:  # vmap knows no ragged lists
-            by_order = {n: [learner] for n, learner in enumerate(learners)}
-        self.learners = [learner for same in by_order.values() for learner in same]
-        self.orders = [same[0].order for same in by_order.values()]
+        self.learners = list(learners)
+        orders = [learner.order for learner in learners]
+        self.orders = orders[:1] if len({order.seed for order in orders}) == 1 else orders
         self._loss = _Loss(self.learners[0].model)
         models = [learner.model for learner in self.learners]
         named = [dict(model.named_parameters()) for model in models]
@@ -103,7 +100,7 @@ class Stack:
 
     def order_of(self, number: int) -> int:
         """Return the number of the order that learner ``number`` has."""
-        return number * len(self.orders) // len(self.learners)
+        return number if len(self.orders) > 1 else 0
 
     def backward(self, batch: Batch, epoch: int, number: int) -> Tensor:
         """Return the loss of each learner, and give its gradients to its parameters.
@@ -152,17 +149,12 @@ class Stack:
                 return functional_call(self._loss, state, batch)
 
         state = {**self.parameters, **self.constants}
-        shared = (0, 0, *(None for _ in batch))
-        own = (0, 0, *(0 for _ in batch))
-        orders, learners = len(self.orders), len(self.learners)
-        if orders == learners:
+        if len(self.orders) > 1:
+            own = (0, 0, *(0 for _ in batch))
             return vmap(loss, own, randomness="error")(state, factors, *batch)
+        shared = (0, 0, *(None for _ in batch))
         of_one_order = vmap(loss, shared, randomness="error")
-        if orders == 1:
-            return of_one_order(state, factors, *(tensor[0] for tensor in batch))
-        by_order = {name: tensor.unflatten(0, (orders, -1)) for name, tensor in state.items()}
-        factors = [factor.unflatten(0, (orders, -1)) for factor in factors]
-        return vmap(of_one_order, own, randomness="error")(by_order, factors, *batch).flatten()
+        return of_one_order(state, factors, *(tensor[0] for tensor in batch))
 
     def _factors(self, batch: Batch, epoch: int, number: int) -> list[Tensor]:
         """Return the factors of dropout of all learners, (learners, rows, …) for each call."""

@@ -28,20 +28,22 @@ Settings = tuple[Learner, Optim, Schedule]
 def refuse_other_results(members: Sequence[Settings], tensors: Sequence[Tensor]) -> None:
     """Raise NotStackable unless two steps of members alone and stacked have the same results.
 
-    The first, the middle and the last member take them, as copies in double precision, where
-    rounding cannot hide a difference.
+    The first, the middle and the last member take them, and one with another order of batches than
+    the first, if there is one: as copies in double precision, where rounding cannot hide a
+    difference.
     """
-    chosen = [members[n] for n in sorted({0, len(members) // 2, len(members) - 1})]
+    orders = [learner.order.seed for learner, _, _ in members]
+    another = next((n for n, order in enumerate(orders) if order != orders[0]), 0)
+    chosen = [members[n] for n in sorted({0, another, len(members) // 2, len(members) - 1})]
     tensors = [t.double() if t.is_floating_point() else t for t in tensors]
     with _refused():
         alone = [_double(*member) for member in chosen]
         stacked = [_double(*member) for member in chosen]
         stack = Stack(stacked)
-        places = [next(n for n, s in enumerate(stack.learners) if s is one) for one in stacked]
         batches = batches_of(stack.orders, tensors, 0)
         for step, batch in zip(range(1, _STEPS + 1), batches, strict=False):
             losses = stack.backward(batch, 0, step - 1)
-            for one, other, place in zip(alone, stacked, places, strict=True):
+            for place, (one, other) in enumerate(zip(alone, stacked, strict=True)):
                 reseed_torch(tensors[0].device, one.model.order_seed, 0, step - 1, 0)
                 loss = _backward_alone(one, tuple(t[stack.order_of(place)] for t in batch))
                 _compare(f"the loss of step {step}", losses[place], loss, _TOLERANCE)
