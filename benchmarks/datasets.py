@@ -22,7 +22,7 @@ from benchmarks.arguments import count
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the median seconds of an epoch of each, and their ratio."""
+    """Print the median seconds of an epoch of each, and their ratio with its spread."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.datasets", description=__doc__)
     parser.add_argument("folder", type=Path, help="class folders of images")
     parser.add_argument("--rounds", type=count, default=7)
@@ -47,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     ratios = [ours / other for ours, other in zip(*seconds.values(), strict=True)]
     for name, taken in seconds.items():
         print(f"{name}: {statistics.median(taken):.3f} s for {len(files):,} photos")  # noqa: T201
-    print(f"ours / by hand: {statistics.median(ratios):.3f}")  # noqa: T201
+    spread = f"{min(ratios):.3f} to {max(ratios):.3f}, {len(ratios)} rounds"
+    print(f"ours / by hand: {statistics.median(ratios):.3f} ({spread})")  # noqa: T201
     return 0
 
 
