@@ -193,7 +193,7 @@ def test_a_multirun_goes_past_a_failing_job_and_is_reported(tmp_path: Path) -> N
         check=True,
     )
     lines = report.stdout.splitlines()
-    head = "| data.n_ratings | test/rmse | test/mae | val/rmse |"
+    head = "| data.n_ratings | test/rmse ↓ | test/mae ↓ | val/rmse ↓ |"
     assert any(line.startswith(head) for line in lines)
     values = [r["metrics"]["test"]["rmse"] for r in records if r["status"] == "done"]
     mean = sum(values) / 2
