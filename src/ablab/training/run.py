@@ -85,7 +85,7 @@ class Run:
             )
         return data
 
-    def take_data(self, facts: "DataFacts") -> None:
+    def take_data(self, facts: DataFacts) -> None:
         """Describe the data in the record.
 
         Raises:

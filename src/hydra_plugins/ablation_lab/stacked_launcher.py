@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn
 
+from ablab.errors import ConfigError
 from hydra_plugins.ablation_lab.serial_launcher import SerialLauncher
 
 
@@ -13,6 +14,14 @@ class StackedLauncher(SerialLauncher):
     work, beside an epoch, that a stack loses at most when it is killed."""
 
     def __init__(self, largest: int | None = None, write_every: float = 10.0) -> None:
+        if largest is not None and (type(largest) is not int or largest < 1):
+            raise ConfigError(
+                f"hydra.launcher.largest: should be 1 or more, or null (it is {largest})"
+            )
+        if type(write_every) not in (int, float) or not write_every >= 0:
+            raise ConfigError(
+                f"hydra.launcher.write_every: should be seconds, 0 or more (it is {write_every})"
+            )
         self.largest = largest
         self.write_every = write_every
 

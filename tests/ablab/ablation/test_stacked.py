@@ -20,11 +20,13 @@ from ablab.config.check import read_section
 from ablab.config.schema.optimiser import Optim
 from ablab.config.schema.schedule import Schedule
 from ablab.data.batches import TensorLoader
+from ablab.errors import ConfigError
 from ablab.optim.decay import weight_penalty
 from ablab.optim.optimizers import build_optimizer
 from ablab.optim.scheduler import build_scheduler
 from ablab.training.module import SupervisedModule
 from ablab.training.randomness import reseed_torch
+from hydra_plugins.ablation_lab.stacked_launcher import StackedLauncher
 from tests.checks import checked
 from toy.models import Factors, Net
 
@@ -249,3 +251,12 @@ def test_a_dry_run_says_what_is_stacked() -> None:
     lines = describe([values(), values("model.n_hidden=4"), values("seed=1")], None)
     assert lines[0] == "stack 1: 2 jobs as one model (1, 3)"
     assert lines[1].startswith("1 of the jobs alone: ")
+
+
+@pytest.mark.parametrize(
+    "setting", [{"largest": 0}, {"largest": "x"}, {"write_every": -1}, {"write_every": "soon"}]
+)
+def test_a_setting_of_the_launcher_is_refused_by_its_name(setting: dict[str, Any]) -> None:
+    (name,) = setting
+    with pytest.raises(ConfigError, match=rf"hydra\.launcher\.{name}: should be"):
+        StackedLauncher(**setting)

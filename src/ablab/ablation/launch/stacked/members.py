@@ -61,7 +61,9 @@ class Member:
     """A run that is trained in a stack; once it has ended, ``ended`` says how.
 
     Args:
-        record: of a run that has not begun, or was interrupted.
+        folder: of a run that has not begun, or was interrupted.
+        clock: gives the seconds that each member is charged with.
+        facts: what the record says of ``data``.
         tensors: of the training part, on the device.
 
     Raises:
@@ -78,45 +80,31 @@ class Member:
         facts: DataFacts,
         tensors: list[Tensor],
     ) -> None:
-        self._open = contextlib.ExitStack()
-        self._open.enter_context(locked(folder))
-        try:
-            self._build(folder, interruption, clock, data, facts, tensors)
-        except BaseException:
-            self._open.close()
-            raise
-
-    def _build(
-        self,
-        folder: Path,
-        interruption: Interruption,
-        clock: SharedClock,
-        data: RunDataModule,
-        facts: DataFacts,
-        tensors: list[Tensor],
-    ) -> None:
-        record = RunRecord.read(folder)
-        config = Config.model_validate(record.config)  # the plan has checked it
-        run = self.run = Run(folder, config, record, interruption, clock=clock)
-        self.folder, self.data, self.ended = folder, data, None
-        self.step = self.epoch = 0  # where the run is; the number of the epoch that comes
-        with run.timed("build"):
-            model = build_model(config, data)
-            refuse_model(model)
-            assert isinstance(model, SupervisedModule)
-            self.model = model
-            self.steps = build_steps(config.interpret, model, data)
-            self.snapshots = Snapshots(
-                folder / "checkpoints",
-                config.checkpoints.keep,
-                config.monitor,
-                config.objective.mode,
-            )
-            loaded = self._checkpoint()
-            if loaded is None:
-                model.load_pretrained()
-            run.take_data(facts)
-            self.learner = self._learner(tensors, loaded)
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(locked(folder))
+            record = RunRecord.read(folder)
+            config = Config.model_validate(record.config)  # the plan has checked it
+            run = self.run = Run(folder, config, record, interruption, clock=clock)
+            self.folder, self.data, self.ended = folder, data, None
+            self.step = self.epoch = 0  # where the run is; the number of the epoch that comes
+            with run.timed("build"):
+                model = build_model(config, data)
+                refuse_model(model)
+                assert isinstance(model, SupervisedModule)
+                self.model = model
+                self.steps = build_steps(config.interpret, model, data)
+                self.snapshots = Snapshots(
+                    folder / "checkpoints",
+                    config.checkpoints.keep,
+                    config.monitor,
+                    config.objective.mode,
+                )
+                loaded = self._checkpoint()
+                if loaded is None:
+                    model.load_pretrained()
+                run.take_data(facts)
+                self.learner = self._learner(tensors, loaded)
+            self._open = opened.pop_all()
 
     def _checkpoint(self) -> Mapping[str, Any] | None:
         """Return the content of the checkpoint from which the run goes on, if it has begun."""
