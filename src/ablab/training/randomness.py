@@ -1,9 +1,8 @@
 """Random numbers drawn while a module trains, as functions of where the run is."""
 
-import random
-
-import numpy as np
 import torch
+
+from ablab.data.randomness import key_of, seed_generators
 
 
 def reseed_torch(device: torch.device, *position: int) -> int:
@@ -11,7 +10,7 @@ def reseed_torch(device: torch.device, *position: int) -> int:
 
     A continued run then draws the same numbers, for dropout say. Returns the seed.
     """
-    key = hash(position) % 2**63
+    key = key_of(*position)
     torch.default_generator.manual_seed(key)
     if device.type == "cuda":
         torch.cuda.manual_seed(key)
@@ -20,6 +19,4 @@ def reseed_torch(device: torch.device, *position: int) -> int:
 
 def reseed_all(device: torch.device, *position: int) -> None:
     """Seed NumPy's and Python's global generators too: a module may draw from any of them."""
-    key = reseed_torch(device, *position)
-    np.random.seed(key % 2**32)
-    random.seed(key)
+    seed_generators(reseed_torch(device, *position))

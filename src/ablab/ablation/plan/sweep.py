@@ -60,10 +60,9 @@ def run_plan(
     if plan.dry_run:
         statuses: list[State] = [job.status() for job in jobs]
         show_jobs(jobs, statuses, runs, retry_failed=plan.retry_failed)
-        for line in (
-            describe([j.job.config.model_dump(mode="json") for j in jobs]) if describe else ()
-        ):
-            console().print(line, markup=False)
+        if describe is not None:
+            for line in describe([job.job.config.model_dump(mode="json") for job in jobs]):
+                console().print(line, markup=False)
         return
     folder.make()
     with locked(folder.path):

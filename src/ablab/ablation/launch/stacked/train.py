@@ -161,6 +161,7 @@ class _Training:
         batches = -(-len(members[0].learner.order) // config.steps_per_execution)
         self.loops = Loops(batches, len(self.validation))
         self._held: list[tuple[Tensor, int, int]] = []
+        self.began = time.perf_counter()
 
     @property
     def alive(self) -> list[Member]:
@@ -207,16 +208,14 @@ class _Training:
                 stack.update()
             stack.settle()
             self._close_epoch(epoch)
-            if len(self.alive) < len(stack.learners):
+            if len(self.alive) < len(self.in_stack):
                 if not self.alive:
                     return
                 stack = self._stack()
 
     def _stack(self) -> Stack:
-        stack = Stack([member.learner for member in self.alive])
-        members = {id(member.learner): member for member in self.alive}
-        self.in_stack = [members[id(learner)] for learner in stack.learners]
-        return stack
+        self.in_stack = self.alive
+        return Stack([member.learner for member in self.in_stack])
 
     def _hand_out_losses(self) -> None:
         """Add the held losses to those of each member."""
@@ -277,7 +276,7 @@ class _Training:
     def _stop(self, error: BaseException) -> None:
         """Close the members that are left: they go on from their last epoch's end."""
         self._write()
-        seconds = time.perf_counter() - getattr(self, "began", time.perf_counter())
+        seconds = time.perf_counter() - self.began
         for member in self.alive:
             with member.logged():
                 member.end_fit(seconds)
