@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablab import project
-from ablab.command.main import register_resolvers
+from ablab.command.folders import register_resolvers
 from ablab.command.overrides import force_overrides
 from ablab.safety.atomic_files import atomic_write
 from benchmarks.contenders.task import Task

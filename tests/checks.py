@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from ablab import project
-from ablab.command.main import register_resolvers
+from ablab.command.folders import register_resolvers
 from ablab.command.overrides import force_overrides
 from ablab.command.user_errors import as_user_error
 from ablab.config.check import check

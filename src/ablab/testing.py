@@ -8,7 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
 from ablab import project
-from ablab.command.main import JobFailed, execute, register_resolvers
+from ablab.command.folders import register_resolvers
+from ablab.command.main import JobFailed, execute
 from ablab.command.overrides import force_overrides
 from ablab.runs.record import RunRecord
 

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from ablab.ablation.plan.command_line import CommandLine
 from ablab.ablation.plan.compose import Job, compose_jobs
 from ablab.ablation.plan.plan import Plan, read_plan
-from ablab.command.main import register_resolvers
+from ablab.command.folders import register_resolvers
 from ablab.command.overrides import force_overrides
 from tests.launch import ROOT
 from tests.lesson5.pages import blocks_of

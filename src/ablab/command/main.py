@@ -7,7 +7,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ablab import project
+from ablab.command.folders import register_resolvers
 from ablab.command.import_torchmetrics import import_torchmetrics
 from ablab.command.overrides import (
     config_of_run,
@@ -36,14 +36,12 @@ from ablab.command.user_errors import as_user_error
 from ablab.config.check import check
 from ablab.config.hydra_nodes import check_hydra
 from ablab.config.loggers import refuse_missing_packages
-from ablab.config.metric_names import monitored
 from ablab.config.model_faults import refuse_unused
 from ablab.config.schema import Config
 from ablab.config.yaml_files import check_yaml
 from ablab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
 from ablab.runs import clock
 from ablab.runs.record import RunRecord
-from ablab.safety.atomic_files import is_there
 from ablab.safety.folder_lock import refuse_links
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted, refuse_secrets
@@ -106,42 +104,6 @@ def _trainer_of(cfg: DictConfig) -> dict[str, Any]:
         elif isinstance(cfg.trainer, DictConfig):
             trainer = OmegaConf.to_container(cfg.trainer, resolve=True)
     return trainer if isinstance(trainer, dict) else {"devices": 1}
-
-
-def run_folder(runs: str, name: str, run: str | None) -> str:
-    """Return the folder of a run: the one given by ``run=…``, else a new one named by the time.
-
-    Of a new run only rank 0 knows the folder where torchrun or srun has started the others; they
-    write nothing.
-    """
-    if run is None and rank_of_environment() > 0:
-        return str(Path(runs) / name)
-    if run is None:
-        return str(Path(runs) / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f"))
-    if not is_there(Path(run) / "run.json"):
-        raise RunFolderError(f"run={run}: no run is there (no file run.json)")
-    return run
-
-
-def sweep_folder(runs: str, name: str, run: str | None, plan: str | None) -> str:
-    """Return the folder of a sweep's runs; a plan's has its name, so that it is found again."""
-    if run is not None:
-        return str(Path(run).parent)
-    if plan is not None:
-        return str(Path(runs) / "ablation" / plan)
-    return str(Path(runs) / name / datetime.now().strftime("multirun_%Y-%m-%d_%H-%M-%S-%f"))
-
-
-def register_resolvers() -> None:
-    """Register the resolvers of our config files with OmegaConf."""
-    # Cached, since Lightning resolves the config again for the processes of the other ranks.
-    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True, use_cache=True)
-    # A job of a sweep that continues a run has the folder of that run.
-    OmegaConf.register_new_resolver(
-        "run_name", lambda run, number: number if run is None else Path(run).name, replace=True
-    )
-    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True, use_cache=True)
-    OmegaConf.register_new_resolver("monitored", monitored, replace=True)
 
 
 class JobFailed(BaseException):

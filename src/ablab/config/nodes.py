@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ablab.config.source_reading.definitions import TargetNotFoundError
-from ablab.config.source_reading.signatures import Signature
+from ablab.config.source_reading.signature import Signature
 from ablab.config.suggestions import unknown_key
 from ablab.config.targets import component_signature
 

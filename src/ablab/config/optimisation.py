@@ -8,7 +8,8 @@ from typing import Any
 
 from ablab.config.nodes import check_node, type_faults
 from ablab.config.source_reading.definitions import TargetNotFoundError
-from ablab.config.source_reading.signatures import Signature, method_signature
+from ablab.config.source_reading.signature import Signature
+from ablab.config.source_reading.signatures import method_signature
 from ablab.config.suggestions import unknown_key
 from ablab.config.targets import component_signature
 

@@ -10,7 +10,8 @@ from ablab.config.source_reading.definitions import (
     class_names,
 )
 from ablab.config.source_reading.imported import imported_signature
-from ablab.config.source_reading.signatures import Signature, signature_of
+from ablab.config.source_reading.signature import Signature
+from ablab.config.source_reading.signatures import signature_of
 
 # Any config may name classes of these; what runs code by design (torch.load, torch.hub) is not here
 ALLOWED_TARGETS = (

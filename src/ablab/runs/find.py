@@ -10,7 +10,8 @@ from ablab.config.check import check
 from ablab.config.schema import Config
 from ablab.errors import CheckpointError, RunFolderError
 from ablab.runs.checkpoints import Entry, Manifest
-from ablab.runs.record import FILE_NAME, RunRecord, run_folders
+from ablab.runs.folders import run_folders
+from ablab.runs.record import FILE_NAME, RunRecord
 from ablab.safety.atomic_files import is_there
 
 

@@ -10,7 +10,6 @@ import functools
 import os
 import platform
 import re
-import resource
 import sys
 import traceback
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from ablab.config.metric_names import monitored
 from ablab.config.schema import NAME
 from ablab.errors import RankError, RunFolderError
 from ablab.project import git_state
+from ablab.runs.clock import peak_memory
 from ablab.runs.identity import config_hash
 from ablab.safety.atomic_files import atomic_write, read_file, write_json
 from ablab.safety.printable import printable
@@ -194,17 +194,6 @@ def _first_fault(error: ValidationError) -> str:
     return f"{where}: {fault['msg']}" if where else fault["msg"]
 
 
-def peak_memory() -> int:
-    """Return the largest memory of this process so far, in bytes, mapped files included."""
-    # On Linux, getrusage would also count the memory of the parent when it started this process.
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 2**10
-    unit = 1 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
 @contextlib.contextmanager
 def _clear_errors(path: Path) -> Iterator[None]:
     try:
@@ -214,25 +203,6 @@ def _clear_errors(path: Path) -> Iterator[None]:
             f"{path}: cannot be written ({error.strerror}); make room or choose another folder "
             f"with paths.runs=…"
         ) from error
-
-
-def run_folders(folder: Path) -> list[Path]:
-    """Return the folder of every run under ``folder``, also behind links to folders, each once."""
-    found: list[Path] = []
-    seen: set[str] = set()
-    starts = [folder]
-    for start in starts:  # links come last, so that a run goes by its own path if it has one
-        for path, folders, files in os.walk(start):
-            here = os.path.realpath(path)
-            if here in seen:  # two links to one folder, or a loop
-                folders.clear()
-                continue
-            seen.add(here)
-            if FILE_NAME in files:
-                found.append(Path(path))
-            below = [Path(path, name) for name in folders]
-            starts += sorted(path for path in below if os.path.islink(path))  # noqa: PTH114
-    return found
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from ablab.config.targets import component_signature
 from ablab.data.adapted import as_run_data
 from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, first_line
-from ablab.runs.checkpoints import AtomicCheckpointIO
+from ablab.runs.checkpoint_io import AtomicCheckpointIO
 from ablab.safety.signals import Interruption
 from ablab.trackers import LoggerTracker, Tracker, build_tracker
 from ablab.training.averaged_weights import AveragedWeights

@@ -13,7 +13,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from ablab import project
 from ablab.ablation.launch.launch import folder_of
 from ablab.ablation.search.search import SearchSettings, run_search
-from ablab.command.main import register_resolvers
+from ablab.command.folders import register_resolvers
 from ablab.command.overrides import force_overrides
 from ablab.runs.record import RunRecord
 

@@ -12,7 +12,7 @@ from ablab import project
 from ablab.ablation.plan.command_line import CommandLine
 from ablab.ablation.plan.compose import Job, compose_jobs
 from ablab.ablation.plan.plan import read_plan
-from ablab.command.main import register_resolvers
+from ablab.command.folders import register_resolvers
 from ablab.command.overrides import force_overrides
 from ablab.config.check import check
 from ablab.errors import ConfigError

@@ -15,7 +15,8 @@ import torch
 
 from ablab.errors import CheckpointError
 from ablab.runs.checkpoint_files import read_tensors, write_checkpoint
-from ablab.runs.checkpoints import AtomicCheckpointIO, Entry, Manifest, load_checkpoint
+from ablab.runs.checkpoint_io import AtomicCheckpointIO
+from ablab.runs.checkpoints import Entry, Manifest, load_checkpoint
 from tests.forked import forkserver
 from tests.launch import wait_for
 from tests.permissions import permissions_that_hold

@@ -16,7 +16,8 @@ from torch import nn
 import ablab
 from ablab.data.fingerprints import of_tensors
 from ablab.errors import CheckpointError, ConfigError, RunFolderError
-from ablab.runs.checkpoints import AtomicCheckpointIO, Manifest, load_checkpoint
+from ablab.runs.checkpoint_io import AtomicCheckpointIO
+from ablab.runs.checkpoints import Manifest, load_checkpoint
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import RunInterrupted
 from tests.checks import assert_same_run

@@ -19,7 +19,7 @@ from PIL import Image
 
 from ablab import project, terminal
 from ablab.ablation.plan.folder import JobFolder
-from ablab.command.main import register_resolvers
+from ablab.command.folders import register_resolvers
 from ablab.command.overrides import force_overrides
 from ablab.config.check import check
 from ablab.config.hydra_nodes import check_hydra
@@ -30,7 +30,8 @@ from ablab.findings import Findings
 from ablab.interpret.__main__ import main as interpret
 from ablab.report.__main__ import main as report
 from ablab.report.table.plan_file import PLAN_FILE, PlanFile
-from ablab.runs.checkpoints import AtomicCheckpointIO, Manifest
+from ablab.runs.checkpoint_io import AtomicCheckpointIO
+from ablab.runs.checkpoints import Manifest
 from ablab.runs.record import RunRecord
 from ablab.safety.folder_lock import refuse_links
 from ablab.safety.redaction import RedactingFormatter, redacted, refuse_secrets

@@ -19,7 +19,7 @@ from torchmetrics.classification import BinaryAccuracy
 
 import ablab
 from ablab import project
-from ablab.command.main import run_folder
+from ablab.command.folders import run_folder
 from ablab.errors import CheckpointError, ConfigError, RunFolderError, TrainingError
 from ablab.report.table.comparison import Comparison, compare
 from ablab.runs import find as saved

@@ -8,7 +8,8 @@ from typing import Any
 
 from ablab.ablation.plan.compose import Job
 from ablab.errors import RunFolderError
-from ablab.runs.record import RunRecord, run_folders
+from ablab.runs.folders import run_folders
+from ablab.runs.record import RunRecord
 
 # The sections of a config that decide how much there is to compute.
 _WORK = ("data", "loading", "model", "trainer", "phases", "threads")

@@ -78,9 +78,8 @@ def run_search(
     space, rest = split_space(arguments)
     command_line = CommandLine.parse(rest)
     if all(override.key_or_group != "test" for override in command_line.plain):
-        command_line = CommandLine.parse(
-            [*rest, "++test=false"]
-        )  # A search must not choose by the test part.
+        # A search must not choose by the test part.
+        command_line = CommandLine.parse([*rest, "++test=false"])
     trials = TrialConfigs(space, command_line, compose)
     config = trials.probe()
     folder = PlanFolder(searches / settings.study, settings.study, found_again=True)
@@ -247,6 +246,5 @@ def _could_not_begin(ended: JobReturn | None) -> TypeGuard[JobReturn]:
 
 
 def _job(record: RunRecord) -> Job:
-    config = Config.model_validate(record.config)
-    settings = record.plan["settings"]
+    config, settings = Config.model_validate(record.config), record.plan["settings"]
     return Job(None, settings, config.seed, config, record.config_hash, record.overrides)

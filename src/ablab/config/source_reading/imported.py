@@ -7,7 +7,8 @@ from typing import Annotated, Any, get_origin
 
 from ablab.config.source_reading.annotations import type_of
 from ablab.config.source_reading.definitions import Module, TargetNotFoundError
-from ablab.config.source_reading.signatures import LIBRARIES, Signature
+from ablab.config.source_reading.signature import Signature
+from ablab.config.source_reading.signatures import LIBRARIES
 from ablab.errors import first_line
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

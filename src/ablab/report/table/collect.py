@@ -7,8 +7,9 @@ from typing import Any
 from ablab.config.written import leaves
 from ablab.errors import RunFolderError
 from ablab.report.table.plan_file import PLAN_FILE, PlanFile
+from ablab.runs.folders import run_folders
 from ablab.runs.identity import identity
-from ablab.runs.record import RunRecord, run_folders
+from ablab.runs.record import RunRecord
 from ablab.safety.atomic_files import is_there
 
 SEED_KEYS = ("seed", "seeds.init", "seeds.order")  # seeds.init and seeds.order follow seed
