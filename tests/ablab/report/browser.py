@@ -62,6 +62,13 @@ class Browser:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.command("Emulation.setEmulatedMedia", features=[feature])
 
+    def drag(self, x: float, start: float, end: float) -> None:
+        """Press the mouse at (x, start), move it to (x, end) and let go."""
+        steps = [("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)]
+        for kind, y in steps:
+            place = {"x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
+            self.command("Input.dispatchMouseEvent", type=kind, **place)
+
     def picture(self, file: Path) -> None:
         """Write a screenshot of what the window shows."""
         file.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))

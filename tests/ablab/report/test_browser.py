@@ -136,6 +136,43 @@ def test_it_sorts_and_filters(chromium: Browser, folder: Path) -> None:
     assert [row[0]["row"] for row in cells(chromium, "metric")] == [4]
 
 
+def test_a_brush_on_an_axis_keeps_its_rows_in_table_and_pictures(
+    chromium: Browser, folder: Path
+) -> None:
+    chromium.open(folder / "report.html")
+    chromium.log("browser")
+    find = (
+        "const r = document.querySelector(`.area[data-axis='${arguments[0]}']`);"
+        "r.scrollIntoView({block: 'center'}); const b = r.getBoundingClientRect();"
+        "return [b.x + b.width / 2, b.y, b.height]"
+    )
+    drawn = (
+        "return [...document.querySelectorAll('figure img')].map(i => decodeURIComponent(i.src))"
+    )
+    plain = chromium.run(drawn)
+    x, top, height = chromium.run(find, "optim.lr")  # its values, from above: 9, 0.1, 0.03
+    chromium.drag(x, top + 0.4 * height, top + 0.99 * height)
+    rows = table_of(folder).rows
+    of_rate = [i for i, row in enumerate(rows) if dict(row.variant)["optim.lr"] != "9"]
+    assert [row[0]["row"] for row in cells(chromium, "metric")] == of_rate
+    assert chromium.run("return document.getElementById('left').textContent") == "8 of 12 rows"
+    seeds = sum(len(rows[index].per_seed["test/rmse"]) for index in of_rate)
+    assert chromium.run("return document.querySelectorAll('#explore .seed').length") == seeds
+    faded = [text for text in chromium.run(drawn) if 'opacity="0.08"' in text]
+    assert faded
+    assert all('id="rows-2.dots" opacity="0.08"' in t for t in faded if "rows-2.dots" in t)
+    assert not any('id="rows-1.dots" opacity="0.08"' in text for text in faded)
+    assert chromium.run("return document.querySelectorAll('#parallel .row.off').length") == 4
+    chromium.drag(x, top + 0.4 * height, top + 0.4 * height)  # a click keeps all again
+    assert len(cells(chromium, "metric")) == 12
+    assert chromium.run(drawn) == plain
+    chromium.run("document.querySelector(`.area[data-axis='optim.lr']`).focus()")
+    for name in ("ArrowDown", "ArrowDown"):  # without a mouse: from the first value to the next
+        chromium.command("Input.dispatchKeyEvent", type="keyDown", key=name)
+    assert len(cells(chromium, "metric")) == 4
+    assert chromium.log("browser") == []
+
+
 def test_it_asks_for_nothing_and_runs_no_name(chromium: Browser, folder: Path) -> None:
     chromium.log("performance")
     chromium.log("browser")

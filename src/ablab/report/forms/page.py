@@ -32,7 +32,7 @@ def page(table: ReportTable, base: Path) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(_file("page.html.jinja"))
-    style, script = _file("page.css"), _file("page.js")
+    style, script = _file("page.css"), _script()
     conclusion = conclude(table)
     differences = forest(table, conclusion, style="")
     return template.render(
@@ -57,6 +57,12 @@ def page(table: ReportTable, base: Path) -> str:
 
 def _file(name: str) -> str:
     return files("ablab.report.forms").joinpath(name).read_text("utf-8")
+
+
+def _script() -> str:
+    """Return the files of the script as one block, which does nothing on a page without a table."""
+    inside = "".join(map(_file, ("page.js", "page.statistics.js", "page.parallel.js")))
+    return f'"use strict";\nif (document.querySelector("table.rows")) {{\n{inside}}}\n'
 
 
 def _hash(text: str) -> str:

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from ablab.figures import MARKERS, legend_below, line_style, plain
 from ablab.report.pictures.picture import Picture, shortened
-from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, as_svg, scale_x
+from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, as_svg, rows_id, scale_x
 from ablab.report.table.grid import Group, grouped, numeric_axes
 from ablab.report.table.tables import ReportTable
 
@@ -29,6 +29,7 @@ def curves(table: ReportTable, metric: str) -> Picture | None:
     for index, group in enumerate(shown):
         x, mean, std = np.array(_points(group, metric)).T
         style = line_style(index)
+        own = [i for i, row in enumerate(table.rows) if row in group.rows.values()]
         place.plot(
             x,
             mean,
@@ -37,10 +38,17 @@ def curves(table: ReportTable, metric: str) -> Picture | None:
             markersize=5,
             linewidth=1.5,
             label=shortened(group.name),
+            gid=rows_id(own, f"{index}.line"),
         )
         if len(shown) <= MOST_BANDS:
             place.fill_between(
-                x, mean - std, mean + std, color=style["color"], alpha=0.15, linewidth=0
+                x,
+                mean - std,
+                mean + std,
+                color=style["color"],
+                alpha=0.15,
+                linewidth=0,
+                gid=rows_id(own, f"{index}.band"),
             )
     scale_x(place, sorted({x for group in shown for x, _, _ in _points(group, metric)}))
     place.set_xlabel(axes[0])

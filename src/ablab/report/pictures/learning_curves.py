@@ -11,7 +11,7 @@ from ablab.figures import legend_below, line_style, plain
 from ablab.report.forms.cells import row_name
 from ablab.report.pictures.choice import candidates, ranked, rows_named
 from ablab.report.pictures.picture import Picture, shortened
-from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, as_svg
+from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, as_svg, rows_id
 from ablab.report.table.comparison import ReportJob, Variant
 from ablab.report.table.tables import ReportTable
 from ablab.runs.history import FILE_NAME, read_history
@@ -51,16 +51,23 @@ def learning_curves(table: ReportTable) -> Picture | None:
     figure = Figure(figsize=(7.2, 3.8), layout="constrained")
     place = figure.add_subplot()
     ends = []
-    for index, row in enumerate(rows):
+    for index, (number, row) in enumerate(zip(among, rows, strict=True)):
         steps, mean, std = mean_curve([run.get(column, {}) for run in histories[row.variant]])
         if not len(steps):
             continue
         style = line_style(index)
         name = shortened(row_name(row))
-        place.plot(steps, mean, **style, linewidth=1.5, label=name)
+        line = {**style, "linewidth": 1.5, "gid": rows_id([number], "line")}
+        place.plot(steps, mean, **line, marker="o" if len(steps) == 1 else None, label=name)
         if len(rows) <= MOST_BANDS:
             place.fill_between(
-                steps, mean - std, mean + std, color=style["color"], alpha=0.15, linewidth=0
+                steps,
+                mean - std,
+                mean + std,
+                color=style["color"],
+                alpha=0.15,
+                linewidth=0,
+                gid=rows_id([number], "band"),
             )
         ends += [float(np.nanmin(mean)), float(np.nanmax(mean))]
     place.set_xlabel("optimiser steps")

@@ -10,7 +10,7 @@ from ablab.figures import COLOURS, plain
 from ablab.report.forms.cells import row_name
 from ablab.report.pictures.choice import candidates, ranked, rows_named
 from ablab.report.pictures.picture import Picture, shortened
-from ablab.report.pictures.style import MOST_LINES, as_svg
+from ablab.report.pictures.style import MOST_LINES, as_svg, rows_id
 from ablab.report.table.grid import numeric_axes
 from ablab.report.table.rows import ReportRow
 from ablab.report.table.tables import ReportTable
@@ -37,9 +37,10 @@ def strips(table: ReportTable, metric: str) -> Picture | None:
     for y, (index, row) in enumerate(zip(shown, rows, strict=True)):
         values = list(_values(row, metric).values())
         colour = COLOURS[1] if index in baselines else COLOURS[0]
-        place.plot(values, [y] * len(values), "o", color=colour, markersize=4.5, alpha=0.75)
-        mean = _mean(row, metric)
-        place.plot([mean, mean], [y - 0.28, y + 0.28], color="black", linewidth=1.8)
+        dots = {"color": colour, "markersize": 4.5, "alpha": 0.75, "gid": rows_id([index], "dots")}
+        place.plot(values, [y] * len(values), "o", **dots)
+        bar = {"color": "black", "linewidth": 1.8, "gid": rows_id([index], "mean")}
+        place.plot([_mean(row, metric)] * 2, [y - 0.28, y + 0.28], **bar)
     names = [shortened(row_name(row)) for row in rows]
     place.set_yticks(range(len(rows)), names)
     place.set_ylim(len(rows) - 0.5, -0.5)

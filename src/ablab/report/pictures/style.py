@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import matplotlib
@@ -20,6 +20,11 @@ def as_svg(figure: Figure) -> bytes:
     with matplotlib.rc_context({"svg.fonttype": "none"}):  # text as text: to be read and found
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
+
+
+def rows_id(indices: Iterable[int], part: str) -> str:
+    """Return the id of what shows these rows, by which the script of the page finds it."""
+    return f"rows-{'-'.join(map(str, indices))}.{part}"
 
 
 def is_geometric(values: Sequence[float]) -> bool:
