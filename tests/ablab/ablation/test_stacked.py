@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from ablab.ablation.launch.stacked.batches import batches_of
 from ablab.ablation.launch.stacked.describe import describe
 from ablab.ablation.launch.stacked.partition import partition, reason_against
-from ablab.ablation.launch.stacked.refusals import NotStackable, refuse_model
+from ablab.ablation.launch.stacked.refusals import NotStackable, refuse_data, refuse_model
 from ablab.ablation.launch.stacked.stack import Learner, Stack
 from ablab.ablation.launch.stacked.trust import refuse_other_results
 from ablab.config.check import read_section
 from ablab.config.schema.optimiser import Optim
 from ablab.config.schema.schedule import Schedule
 from ablab.data.batches import TensorLoader
+from ablab.data.module import PartsDataModule
 from ablab.errors import ConfigError
 from ablab.optim.decay import weight_penalty
 from ablab.optim.optimizers import build_optimizer
@@ -206,6 +207,15 @@ def test_models_that_do_more_than_a_forward_pass_are_refused() -> None:
     with pytest.raises(NotStackable, match="random"):
         refuse_model(Noisy(6, 3))
     refuse_model(Factors(5, 5))
+
+
+def test_only_data_that_are_tensors_in_memory_are_taken() -> None:
+    data = PartsDataModule()
+    data.parts = {"train": POINTS, "test": POINTS}
+    refuse_data(data)
+    data.parts["test"] = torch.utils.data.TensorDataset(*POINTS)
+    with pytest.raises(NotStackable, match="tensors in memory"):
+        refuse_data(data)
 
 
 POINTS_RUN = ["data=points", "model=net", "objective=classification", "logger=csv"]

@@ -1,9 +1,10 @@
 """Reasons against a stack that only show when data and models are there."""
 
 from torch import nn
+from torch.utils.data import Dataset
 
 from ablab.data.contract import RunDataModule
-from ablab.data.module import PartsDataModule, TensorDataModule
+from ablab.data.module import PartsDataModule
 from ablab.trackers import CSVTracker, Tracker
 from ablab.trackers.weights_and_biases import WandbTracker
 from ablab.training.module import SupervisedModule
@@ -22,9 +23,11 @@ class NotStackable(Exception):  # noqa: N818  # The jobs have no error: they run
 
 
 def refuse_data(data: RunDataModule) -> None:
-    """Raise NotStackable for data that are not tensors in memory, as TensorDataModule has them."""
+    """Raise NotStackable for data whose parts are not tensors in memory."""
     kind = type(data)
-    if not isinstance(data, TensorDataModule):
+    if not isinstance(data, PartsDataModule) or any(
+        isinstance(part, Dataset) for part in data.parts.values()
+    ):
         raise NotStackable(f"{kind.__name__} does not hold its rows as tensors in memory")
     own = [name for name in _LOADING if getattr(kind, name) is not getattr(PartsDataModule, name)]
     if own:

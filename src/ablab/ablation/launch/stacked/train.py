@@ -19,7 +19,7 @@ from ablab.ablation.launch.stacked.snapshots import Loops, state_of
 from ablab.ablation.launch.stacked.stack import Stack
 from ablab.ablation.launch.stacked.trust import refuse_other_results
 from ablab.config.schema import Config
-from ablab.data.module import TensorDataModule
+from ablab.data.module import PartsDataModule
 from ablab.errors import first_line
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import Interruption
@@ -69,7 +69,7 @@ def _build(
     interruption: Interruption,
     clock: SharedClock,
     members: list[Member],
-) -> tuple[dict[Path, str], TensorDataModule | None, list[Tensor]]:
+) -> tuple[dict[Path, str], PartsDataModule | None, list[Tensor]]:
     """Build ``members``; return the others, with the reasons, and what the members train on.
 
     Raises:
@@ -81,7 +81,7 @@ def _build(
         refuse_trackers(build_trackers(first))
         data = build_data(first)
         refuse_data(data)
-        assert isinstance(data, TensorDataModule)
+        assert isinstance(data, PartsDataModule)
         facts = facts_of(data)
         device = _device(first)
         tensors = [tensor.to(device) for tensor in data.parts["train"]]
@@ -143,7 +143,7 @@ class _Training:
     def __init__(
         self,
         members: list[Member],
-        data: TensorDataModule,
+        data: PartsDataModule,
         tensors: list[Tensor],
         interruption: Interruption,
         clock: SharedClock,
