@@ -14,6 +14,7 @@ from ablab.report.documents import as_json, diff_document
 from ablab.report.forms.latex import Paper
 from ablab.report.table.comparison import compare
 from ablab.report.table.tables import ReportTable, build_table
+from ablab.report.watch import watch
 from ablab.report.write import FORMATS, console, print_table, rendered, save_pictures, save_report
 from ablab.safety.commands import as_command
 from ablab.safety.printable import printable
@@ -24,8 +25,11 @@ def main(arguments: list[str]) -> int:
     """Run ``ablab report``; return the exit status."""
     if arguments[:1] == ["diff"]:
         _diff(arguments[1:])
-    else:
-        _report(_parser().parse_args(arguments))
+        return 0
+    options = _parser().parse_args(arguments)
+    if options.watch:
+        return _watch(options)
+    _report(options)
     return 0
 
 
@@ -45,8 +49,22 @@ def _diff(arguments: list[str]) -> None:
         show_differences((options.a, options.b), console())
 
 
-def _report(options: argparse.Namespace) -> None:
-    """Print or write what the options ask for. Raise UserError if that is not possible."""
+def _watch(options: argparse.Namespace) -> int:
+    """Write the report of a running plan after each of its jobs; return the exit status."""
+    if len(options.folders) != 1 or options.pictures is not None:
+        raise UserError("--watch writes the report of one plan; name its folder, and no pictures")
+    (folder,) = options.folders
+    ending = FORMATS[options.format or "html"]
+    options.output = options.output or folder / f"report{ending}"
+    return watch(folder, options.output, lambda: _report(options))
+
+
+def _report(options: argparse.Namespace) -> ReportTable:
+    """Print or write what the options ask for; return the table.
+
+    Raises:
+        UserError: that is not possible.
+    """
     baseline = _parse_baseline(options.baseline)
     comparison = compare(
         options.folders, average=options.average, metrics=options.metric, baseline=baseline
@@ -65,6 +83,7 @@ def _report(options: argparse.Namespace) -> None:
         print_table(table, console())
     else:
         print(printable(rendered(table, form, paper=paper)), end="")  # noqa: T201
+    return table
 
 
 def _parse_paper(options: argparse.Namespace, form: str) -> Paper:
@@ -119,6 +138,12 @@ def _parser() -> argparse.ArgumentParser:
     latex.add_argument("--percent", action="store_true", help="multiply metrics by 100")
     latex.add_argument("--label", metavar="NAME", help="a floating table with caption and label")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="write the report (report.html in the plan's folder, or --output) again after each "
+        "job of a running plan, until the plan ends",
+    )
     parser.add_argument(
         "--pictures",
         type=Path,

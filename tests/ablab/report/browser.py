@@ -45,8 +45,8 @@ class Browser:
         except urllib.error.HTTPError as error:
             raise AssertionError(error.read().decode()[:2000]) from error
 
-    def open(self, file: Path) -> None:
-        self._ask("POST", "/url", {"url": file.resolve().as_uri()})
+    def open(self, file: Path, fragment: str = "") -> None:
+        self._ask("POST", "/url", {"url": file.resolve().as_uri() + fragment})
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Return what a JavaScript function body returns."""

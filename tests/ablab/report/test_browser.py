@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ablab.report.table.paired import paired_difference
 from ablab.report.write import write_reports
 from tests.ablab.report import browser
 from tests.ablab.report.browser import Browser
-from tests.ablab.report.plan_folders import Metrics, table_of, write_plan
+from tests.ablab.report.plan_folders import Metrics, table_of, write_job, write_plan
 
 pytestmark = [
     pytest.mark.slow,  # they start a browser
@@ -171,6 +172,21 @@ def test_a_brush_on_an_axis_keeps_its_rows_in_table_and_pictures(
         chromium.command("Input.dispatchKeyEvent", type="keyDown", key=name)
     assert len(cells(chromium, "metric")) == 4
     assert chromium.log("browser") == []
+
+
+def test_a_watched_page_shows_its_newest_version(chromium: Browser, tmp_path: Path) -> None:
+    made = write_plan(tmp_path / "p", lambda *_: "missing", variants=["a", "b"])
+    write_reports(made)
+    chromium.open(made / "report.html", "#watch")
+    for name in ("a", "b"):
+        for seed in range(3):
+            write_job(made / f"{name}_seed{seed}", name, {}, seed, {"rmse": 0.5 + seed})
+    write_reports(made)
+    deadline = time.monotonic() + 20
+    done = "return document.querySelector('td.metric').textContent.startsWith('1.5')"
+    while not chromium.run(done):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_it_asks_for_nothing_and_runs_no_name(chromium: Browser, folder: Path) -> None:

@@ -224,3 +224,12 @@ for (const metric of report.metrics) picker.append(new Option(metric, metric));
 picker.addEventListener("change", draw);
 search.addEventListener("input", filter);
 document.querySelector(".controls").hidden = false;
+// A page that is written while a plan runs, opened with #watch, shows its newest version, unless
+// the reader has chosen something in this one.
+const open = report.jobs.some(({ status }) => ["running", "planned", "missing"].includes(status));
+if (open && location.hash === "#watch") {
+  setInterval(() => {
+    const untouched = chosen === null && lines.every((line) => !line.hidden);
+    if (untouched && document.activeElement !== search) location.reload();
+  }, 3000);
+}
