@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablab.errors import RunFolderError
-from ablab.report.forms import formats, numbers
+from ablab.report.forms import numbers
 from ablab.report.forms.latex import Paper, latex
+from ablab.report.forms.markdown import markdown
 from ablab.report.forms.notes import notes_of
+from ablab.report.forms.terminal import terminal, terminal_conclusion
 from ablab.report.pictures.forest import forest
 from ablab.report.table.comparison import compare
 from ablab.report.table.conclusion import conclude
@@ -56,7 +58,7 @@ def rendered(table: ReportTable, form: str, base: Path = Path(), paper: Paper | 
     """
     match form:
         case "markdown":
-            return formats.markdown(table)
+            return markdown(table)
         case "csv":
             return numbers.tidy_csv(table)
         case "latex":
@@ -100,7 +102,7 @@ def save_report(path: Path, table: ReportTable, form: str, paper: Paper | None =
     """
     if form == "markdown" and (picture := forest(table, conclude(table))):
         beside = path.with_suffix(".svg")
-        save(path, formats.markdown(table, (beside.name, picture)))
+        save(path, markdown(table, (beside.name, picture)))
         save(beside, picture.svg)
     else:
         save(path, rendered(table, form, path.parent, paper))
@@ -125,8 +127,8 @@ def console() -> "Console":
     """Return a rich console for standard output, wide enough for any table if that is a file."""
     from rich.console import Console
 
-    terminal = Console(markup=False)  # brackets in a folder's name are not markup
-    return terminal if terminal.is_terminal else Console(width=_FILE_WIDTH, markup=False)
+    found = Console(markup=False)  # brackets in a folder's name are not markup
+    return found if found.is_terminal else Console(width=_FILE_WIDTH, markup=False)
 
 
 def print_plan(folder: Path, target: "Console") -> None:
@@ -136,10 +138,11 @@ def print_plan(folder: Path, target: "Console") -> None:
 
 def print_table(table: ReportTable, target: "Console", *, unfinished: bool = True) -> None:
     """Print the conclusion of ``table``, the table and its notes."""
-    target.print(formats.terminal_conclusion(table, unfinished=unfinished))
-    target.print(formats.terminal(table, width=target.width))
+    target.print(terminal_conclusion(table, unfinished=unfinished))
+    target.print(terminal(table, width=target.width))
     for line in notes_of(table):
-        target.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        soft_wrap = not target.is_terminal  # where it is one, lines end between words
+        target.print(printable(line), markup=False, highlight=False, soft_wrap=soft_wrap)
 
 
 def _as_text(table: ReportTable) -> str:

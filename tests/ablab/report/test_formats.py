@@ -14,7 +14,7 @@ from rich.console import Console
 from ablab.errors import RunFolderError
 from ablab.report import plan_numbers, write_tables
 from ablab.report.__main__ import main
-from ablab.report.forms import formats
+from ablab.report.forms.terminal import short_keys, terminal
 from tests.ablab.report.plan_folders import (
     LEVEL,
     Metrics,
@@ -111,25 +111,57 @@ def test_an_empty_plan_and_a_damaged_record_have_a_report(tmp_path: Path) -> Non
         write_tables(folder)
 
 
+def lines_of(folder: Path, width: int | None) -> list[str]:
+    console = Console(width=width or 300)
+    with console.capture() as captured:
+        console.print(terminal(table_of(folder), width=width))
+    return [line.rstrip() for line in captured.get().splitlines() if line.strip()]
+
+
 def test_what_does_not_fit_is_left_out_and_named(tmp_path: Path) -> None:
     folder = write_plan(tmp_path / "p", rmse, variants=list(LEVEL), baseline={"variant": "none"})
-
-    def lines(width: int | None) -> list[str]:
-        console = Console(width=width or 300)
-        with console.capture() as captured:
-            console.print(formats.terminal(table_of(folder), width=width))
-        return [line for line in captured.get().splitlines() if line.strip()]
-
-    whole = lines(None)
+    whole = lines_of(folder, None)
     (rule,) = (line for line in whole if "─" in line)
-    needed = len(rule)
-    assert [line.rstrip() for line in lines(needed)] == [line.rstrip() for line in whole]
-    narrower = lines(needed - 1)
-    assert narrower[-1].strip() == "too narrow for: hours"
-    assert len(narrower) == len(whole) + 1
-    told = " ".join(" ".join(lines(55)).split())
-    assert told.endswith("too narrow for: Δ test/rmse [95 %], s / run, hours")
-    assert len(lines(55)) == len(whole) + 2  # the last line is folded, and no cell
+    needed = len(rule) + 1
+    assert lines_of(folder, needed) == whole
+    narrower = lines_of(folder, needed - 1)
+    assert re.fullmatch(r" +test/rmse ↓ +Δ test/rmse", narrower[1])
+    assert re.fullmatch(r"  variant +n = 3 +\[95 %\] +runs +s / run +hours", narrower[2])
+    assert "(3)" not in "".join(narrower)
+    assert lines_of(folder, 80)[-1] == "too narrow for: hours"
+    told = " ".join(lines_of(folder, 55))
+    assert told.endswith("too narrow for: Δ test/rmse [95 %], runs, s / run, hours")
+    assert len(lines_of(folder, 55)) == len(narrower) + 2  # the last line is folded, and no cell
+
+
+@pytest.mark.parametrize(("width", "metrics"), [(80, ["rmse"]), (100, ["rmse", "mae"])])
+def test_the_difference_of_the_first_metric_stays(
+    width: int, metrics: list[str], tmp_path: Path
+) -> None:
+    folder = write_plan(
+        tmp_path / "p",
+        lambda variant, _, seed: {"rmse": LEVEL[variant or ""] + 0.01 * seed, "mae": 0.5},
+        variants=list(LEVEL),
+        grid=[{"optim.lr": 0.001, "optim.weight_decay.value": 0.1}],
+        metrics=["test/rmse", "test/mae"],
+        baseline={"variant": "none"},
+    )
+    shown = lines_of(folder, width)
+    assert max(map(len, shown)) <= width
+    assert re.search(r"Δ test/rmse", shown[1])
+    assert re.search(r"variant +lr +weight_decay +.*\[95 %\]", shown[2])
+    assert any(re.search(r"-0\.0300 \[-0\.\d{4}, -0\.\d{4}\]", line) for line in shown)
+    named = {"rmse", "mae"} & set(re.findall(r"(?<!Δ )test/(\w+)", shown[1]))
+    assert named == set(metrics)
+    assert "Δ test/mae [95 %]" in " ".join(shown)
+
+
+def test_a_key_is_as_short_as_it_can_be() -> None:
+    keys = ["variant", "optim.lr", "phases.head.lr", "optim.weight_decay.value", "model.layers"]
+    short = ["variant", "optim.lr", "head.lr", "weight_decay", "layers"]
+    assert list(short_keys(keys).values()) == short
+    both = short_keys(["optim.weight_decay.value", "optim.weight_decay.mode"])
+    assert list(both.values()) == ["weight_decay", "weight_decay.mode"]
 
 
 @pytest.mark.parametrize("ending", ["md", "csv", "tex", "txt"])
