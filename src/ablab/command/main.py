@@ -127,7 +127,7 @@ def execute(cfg: DictConfig) -> float | None:
 
 
 def execute_run(cfg: DictConfig) -> float | None:
-    """Run the job whose record lies in the folder ``cfg.run``; its config is checked again."""
+    """Run the job whose record lies in the folder ``cfg.run``; a plan has checked it."""
     import_torchmetrics()
     from ablab.training.tasks import continue_run  # imports torch
 

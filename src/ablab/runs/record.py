@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ablab.config.metric_names import monitored
@@ -211,10 +212,9 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     Raises:
         RunFolderError: the file cannot be written.
     """
-    from omegaconf import OmegaConf
-
     with _clear_errors(folder / CONFIG_FILE), atomic_write(folder / CONFIG_FILE) as file:
-        file.write(OmegaConf.to_yaml(OmegaConf.create(config)).encode())
+        text = yaml.dump(config, Dumper=_dumper(), allow_unicode=True, sort_keys=False)
+        file.write(text.encode())
 
 
 def replace_record(folder: Path, record: RunRecord) -> None:
@@ -230,6 +230,19 @@ def replace_record(folder: Path, record: RunRecord) -> None:
         (folder / CONFIG_FILE).unlink(missing_ok=True)
     record.write(folder)
     write_config(folder, record.config)
+
+
+@functools.cache
+def _dumper() -> type[yaml.Dumper]:
+    """Return a class that writes YAML as OmegaConf does, in C where PyYAML has it."""
+    from omegaconf._utils import get_omega_conf_dumper
+
+    class Dumper(getattr(yaml, "CDumper", yaml.Dumper)):  # pyright: ignore
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    Dumper.add_representer(str, get_omega_conf_dumper().str_representer)
+    return Dumper
 
 
 @functools.cache

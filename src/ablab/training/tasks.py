@@ -1,13 +1,16 @@
 """Carry out a task: fit, test, predict, or look for a learning rate."""
 
+import functools
 import logging
 import os
 import warnings
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import torch
+from lightning.fabric.utilities import registry
 
 from ablab import terminal
 from ablab.config.schema import Config
@@ -30,6 +33,7 @@ from ablab.training.fit import fit
 from ablab.training.ranks import end_with_launcher, is_main_process
 from ablab.training.run import Run, say_how_to_continue
 
+_entry_points = functools.cache(entry_points)
 _OF_HYDRA = ("run.log", ".hydra")  # it writes them into the folder of a run that has not begun
 
 
@@ -75,13 +79,13 @@ def run_task(config: Config, folder: Path, overrides: list[str]) -> float | None
 
 
 def continue_run(folder: Path) -> float | None:
-    """Begin or continue the run whose record lies in ``folder``.
+    """Begin or continue the run whose record lies in ``folder``; a plan has checked its config.
 
     Returns and raises: as ``run_task``.
     """
     quieten_libraries()
     with locked(folder), Interruption() as interruption:
-        return _continue(folder, interruption)
+        return _continue(folder, interruption, checked=True)
 
 
 def _fit_new(run: Run) -> float | None:
@@ -89,13 +93,15 @@ def _fit_new(run: Run) -> float | None:
         return fit(run, run.read_data(), None)
 
 
-def _continue(folder: Path, interruption: Interruption, epochs: int | None = None) -> float | None:
-    """Continue a run, to ``epochs`` epochs if that is given."""
+def _continue(
+    folder: Path, interruption: Interruption, epochs: int | None = None, *, checked: bool = False
+) -> float | None:
+    """Continue a run, to ``epochs`` epochs if that is given; its config may have been checked."""
     record = RunRecord.read(folder)
     if is_main_process():
         remove_leftovers(folder)
     try:
-        return _continue_recorded(folder, record, interruption, epochs)
+        return _continue_recorded(folder, record, interruption, epochs, checked=checked)
     except BaseException as error:
         stop = interruption.stop_behind(error)
         if stop is not None and record.status == "running" and is_main_process():
@@ -107,11 +113,16 @@ def _continue(folder: Path, interruption: Interruption, epochs: int | None = Non
 
 
 def _continue_recorded(
-    folder: Path, record: RunRecord, interruption: Interruption, epochs: int | None
+    folder: Path,
+    record: RunRecord,
+    interruption: Interruption,
+    epochs: int | None,
+    *,
+    checked: bool,
 ) -> float | None:
     if is_main_process():
         refuse_changes(folder, record)
-    config = saved_config(folder)
+    config = Config.model_validate(record.config) if checked else saved_config(folder)
     longer = None if epochs == config.trainer.get("max_epochs") else epochs
     if longer is not None:
         refuse_to_lengthen(record, config, longer)
@@ -163,6 +174,8 @@ def quieten_libraries() -> None:
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     # of what is reported: all processes have the same already
     warnings.filterwarnings("ignore", message="It is recommended to use .self.log.*sync_dist")
+    # Each Trainer searches all installed packages for callbacks: longer than a short fit takes.
+    registry.entry_points = _entry_points
     if not torch.cuda.is_available():
         # Lightning has torch ask NVML whether there is a GPU, and optimisers ask before each step
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"

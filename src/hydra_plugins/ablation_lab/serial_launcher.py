@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job
+from hydra.core.utils import JobReturn, JobStatus, configure_log, env_override
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
@@ -69,23 +69,30 @@ class SerialLauncher(Launcher):
             configure_log(hydra.hydra_logging, hydra.verbose)
 
     def _run_here(self, folder: Path, overrides: list[str], number: int) -> JobReturn:
+        """Run a job as Hydra's ``run_job`` does, without its copies of configs: they take longer
+        than the fit of a small model."""
         from ablab.command.main import execute_run
         from ablab.safety.redaction import redacted
 
+        config = self._job_config(folder, overrides, number)
+        job, callbacks = config.hydra.job, self.hydra_context.callbacks
+        ended = JobReturn(overrides=overrides, task_name=job.name, working_dir=str(folder))
         with (
             (folder / "run.log").open("a", buffering=1, encoding="utf-8") as log,
             contextlib.redirect_stdout(log),
             contextlib.redirect_stderr(log),
+            contextlib.chdir(folder) if job.chdir else contextlib.nullcontext(),
+            env_override(job.env_set),
         ):
-            ended = run_job(
-                hydra_context=self.hydra_context,
-                task_function=execute_run,
-                config=self._job_config(folder, overrides, number),
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
-            if ended.status is JobStatus.FAILED:
-                log.write(redacted("".join(traceback.format_exception(ended._return_value))))
+            configure_log(config.hydra.job_logging, config.hydra.verbose)
+            callbacks.on_job_start(config=config, task_function=execute_run)
+            try:
+                ended.return_value = execute_run(config)
+                ended.status = JobStatus.COMPLETED
+            except Exception as error:
+                ended.return_value, ended.status = error, JobStatus.FAILED
+                log.write(redacted("".join(traceback.format_exception(error))))
+            callbacks.on_job_end(config=config, job_return=ended)
         return ended
 
     def _job_config(self, folder: Path, overrides: list[str], number: int) -> DictConfig:
@@ -100,18 +107,18 @@ class SerialLauncher(Launcher):
             config.hydra.overrides.task = overrides
             config.hydra.job.id = str(number)
             config.hydra.job.num = number
+            config.hydra.runtime.output_dir = str(folder)
             # The output goes to the log already, so a handler for it would write each line twice.
             config.hydra.job_logging.root.handlers = ["console"]
         return config
 
 
 def _free_memory(ended: JobReturn) -> None:
-    """Free the configs, frames, model and optimiser of a job.
+    """Free the frames, model and optimiser of a job.
 
     Their reference cycles are collected too late otherwise: Python counts objects, not the memory
     behind them.
     """
-    ended.cfg = ended.hydra_cfg = None
     if isinstance(ended._return_value, BaseException):
         ended._return_value.__traceback__ = None
         ended._return_value.__context__ = ended._return_value.__cause__ = None

@@ -37,7 +37,9 @@ class StackedLauncher(SerialLauncher):
         from ablab.ablation.launch.launch import folder_of
         from ablab.ablation.launch.stacked.stacks import run_stacks
         from ablab.ablation.plan.listing import JobLines
+        from ablab.command.import_torchmetrics import import_torchmetrics
 
+        import_torchmetrics()
         folders = [folder_of(overrides) for overrides in job_overrides]
         lines = JobLines(len(folders))
         ended: dict[Path, JobReturn] = run_stacks(folders, self.largest, self.write_every, lines)
