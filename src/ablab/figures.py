@@ -17,8 +17,10 @@ DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", ":", (0, (5,
 
 
 @contextmanager
-def styled() -> Iterator[None]:
+def styled(size: float = 9) -> Iterator[None]:
     """Set matplotlib up to draw or save a figure; also a decorator, ``@styled()``.
+
+    ``size`` is that of letters, in points.
 
     Names are drawn as they are, dollars included, and equal figures give equal files, whatever a
     ``matplotlibrc`` says.
@@ -26,8 +28,8 @@ def styled() -> Iterator[None]:
     settings: dict[Any, Any] = {
         "text.parse_math": False,
         "svg.hashsalt": "report",
-        "font.size": 9,
-        "axes.titlesize": 9,
+        "font.size": size,
+        "axes.titlesize": size,
         "axes.axisbelow": True,
     }
     with (
@@ -57,7 +59,8 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) < 2:
         return
-    columns = max(1, min(4, int(100 / (max(map(len, labels)) + 6))))
+    letters = 14 * figure.get_figwidth()  # those that fit side by side
+    columns = max(1, min(4, int(letters / (max(map(len, labels)) + 6))))
     rows = math.ceil(len(labels) / columns)
     figure.set_figheight(figure.get_figheight() + 0.19 * rows)
     figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False)

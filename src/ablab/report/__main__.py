@@ -15,7 +15,7 @@ from ablab.report.forms.latex import Paper
 from ablab.report.table.comparison import compare
 from ablab.report.table.tables import ReportTable, build_table
 from ablab.report.watch import watch
-from ablab.report.write import FORMATS, console, print_table, rendered, save_pictures, save_report
+from ablab.report.write import FORMATS, console, print_table, rendered, save_figures, save_report
 from ablab.safety.commands import as_command
 from ablab.safety.printable import printable
 
@@ -51,8 +51,8 @@ def _diff(arguments: list[str]) -> None:
 
 def _watch(options: argparse.Namespace) -> int:
     """Write the report of a running plan after each of its jobs; return the exit status."""
-    if len(options.folders) != 1 or options.pictures is not None:
-        raise UserError("--watch writes the report of one plan; name its folder, and no pictures")
+    if len(options.folders) != 1 or options.figures is not None:
+        raise UserError("--watch writes the report of one plan; name its folder, and no figures")
     (folder,) = options.folders
     ending = FORMATS[options.format or "html"]
     options.output = options.output or folder / f"report{ending}"
@@ -74,8 +74,8 @@ def _report(options: argparse.Namespace) -> ReportTable:
         raise UserError(_no_baseline(table, options.baseline))
     form = options.format or (_format_of(options.output) if options.output else "terminal")
     paper = _parse_paper(options, form)
-    if options.pictures is not None:
-        for path in save_pictures(options.pictures, table):
+    if options.figures is not None:
+        for path in save_figures(options.figures, table, options.width):
             print(path)  # noqa: T201
     elif options.output is not None:
         save_report(options.output, table, form, paper)
@@ -145,12 +145,28 @@ def _parser() -> argparse.ArgumentParser:
         "job of a running plan, until the plan ends",
     )
     parser.add_argument(
-        "--pictures",
+        "--figures",
         type=Path,
         metavar="FOLDER",
-        help="write the page's pictures as SVG",
+        help="write the page's pictures for a paper, as PDF and SVG",
+    )
+    parser.add_argument(
+        "--width",
+        type=_inches,
+        default=3.25,
+        metavar="INCHES",
+        help="width of --figures (default: 3.25, a column of a paper)",
     )
     return parser
+
+
+def _inches(text: str) -> float:
+    try:
+        if 2 <= float(text) <= 20:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"should be a width from 2 to 20 inches, not '{text}'")
 
 
 def _format_of(output: Path) -> str:

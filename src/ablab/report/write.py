@@ -74,23 +74,26 @@ def rendered(table: ReportTable, form: str, base: Path = Path(), paper: Paper | 
     return _as_text(table)
 
 
-def save_pictures(folder: Path, table: ReportTable) -> list[Path]:
-    """Write each picture of the page as an SVG file into ``folder``, named by its title.
+def save_figures(folder: Path, table: ReportTable, width: float) -> list[Path]:
+    """Write the pictures of the page for a paper into ``folder``, as SVG and PDF, by their titles.
+
+    Each is ``width`` inches wide.
 
     Raises:
         RunFolderError: a file cannot be written.
     """
-    from ablab.report.pictures.every import draw  # imported here, since it imports matplotlib
+    from ablab.report.pictures.every import draw_for_paper  # it imports matplotlib
 
-    differences = forest(table, conclude(table))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunFolderError(f"{folder}: cannot be created ({error.strerror})") from error
     paths = []
-    for picture in (*([differences] if differences else []), *draw(table)):
-        paths.append(folder / f"{re.sub(r'[^0-9A-Za-z]+', '_', picture.title).strip('_')}.svg")
-        save(paths[-1], picture.svg)
+    for title, svg, pdf in draw_for_paper(table, width):
+        name = re.sub(r"[^0-9A-Za-z]+", "_", title).strip("_")
+        for path, content in ((folder / f"{name}.svg", svg), (folder / f"{name}.pdf", pdf)):
+            save(path, content)
+            paths.append(path)
     return paths
 
 

@@ -59,7 +59,7 @@ def test_what_cannot_be_had_is_told(
 
 @pytest.mark.slow  # it starts LaTeX
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
-def test_latex_sets_every_table_within_the_width_of_an_article(tmp_path: Path) -> None:
+def test_latex_sets_tables_and_figures_within_the_width_of_an_article(tmp_path: Path) -> None:
     grid = [
         {"optim.lr": lr, "optim.weight_decay.value": wd} for lr in (1e-3, 1e-2) for wd in (0, 1)
     ]
@@ -71,9 +71,14 @@ def test_latex_sets_every_table_within_the_width_of_an_article(tmp_path: Path) -
         "seeds": (plan(tmp_path / "seeds", ["none", "l2"], seeds=[0]), ()),
     }
     tables = [latex(folder, *words) for folder, words in plans.values()]
+    assert main([str(plans["wide"][0]), "--figures", str(tmp_path / "figures")]) == 0
+    figures = sorted((tmp_path / "figures").glob("*.pdf"))
+    assert len(figures) > 3
     text = "\n\n".join(f"Text.\n\n\\noindent\n{table}" for table in tables)
+    for figure in figures:  # in a column as wide as the figures are asked to be
+        text += f"\n\n\\noindent\\parbox{{3.25in}}{{\\includegraphics{{figures/{figure.name}}}}}"
     (tmp_path / "paper.tex").write_text(
-        "\\documentclass{article}\n\\usepackage{booktabs,longtable}\n"
+        "\\documentclass{article}\n\\usepackage{booktabs,longtable,graphicx}\n"
         f"\\begin{{document}}\n{text}\n\\end{{document}}\n"
     )
     done = subprocess.run(

@@ -97,18 +97,24 @@ def test_a_page_holds_table_notes_failures_and_pictures(tmp_path: Path) -> None:
     assert page_of(folder).html == first  # the same records, the same file
 
 
-def test_the_pictures_of_a_page_can_be_had_as_files(tmp_path: Path) -> None:
-    folder = write_plan(tmp_path / "p", rmse, variants=["none", "l2"])
+def test_the_pictures_of_a_page_can_be_had_for_a_paper(tmp_path: Path) -> None:
+    baseline = {"variant": "none"}
+    folder = write_plan(tmp_path / "p", rmse, variants=["none", "l2"], baseline=baseline)
     add_histories(folder, "val/rmse")
-    assert main([str(folder), "--pictures", str(tmp_path / "new" / "folder")]) == 0
-    saved = {path.name: path.read_text() for path in (tmp_path / "new" / "folder").iterdir()}
-    assert sorted(saved) == [
-        "Differences_in_test_rmse.svg",
-        "Learning_curves.svg",
-        "test_rmse_of_each_seed.svg",
-    ]
-    del saved["Differences_in_test_rmse.svg"]  # which the page has as it is
-    assert sorted(saved.values()) == sorted(page_of(folder).pictures)
+    target = tmp_path / "new" / "folder"
+    assert main([str(folder), "--figures", str(target), "--width", "4"]) == 0
+    names = ["Differences_in_test_rmse", "Learning_curves", "test_rmse_of_each_seed"]
+    assert sorted(path.name for path in target.iterdir()) == sorted(
+        f"{name}.{ending}" for name in names for ending in ("pdf", "svg")
+    )
+    for name in names:
+        svg = (target / f"{name}.svg").read_text()
+        assert 'width="288pt"' in svg  # four inches
+        assert ">l2</text>" in svg
+        assert b"/Type0" in (target / f"{name}.pdf").read_bytes()  # letters, not shapes
+    with pytest.raises(SystemExit) as ended:
+        main([str(folder), "--figures", str(target), "--width", "0.1"])
+    assert ended.value.code == 2
 
 
 def test_what_names_hold_is_never_run(tmp_path: Path) -> None:

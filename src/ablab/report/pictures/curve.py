@@ -5,12 +5,12 @@ from matplotlib.figure import Figure
 
 from ablab.figures import MARKERS, legend_below, line_style, plain
 from ablab.report.pictures.picture import Picture, shortened
-from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, as_svg, rows_id, scale_x
+from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, drawn, rows_id, scale_x
 from ablab.report.table.grid import Group, grouped, numeric_axes
 from ablab.report.table.tables import ReportTable
 
 
-def curves(table: ReportTable, metric: str) -> Picture | None:
+def curves(table: ReportTable, metric: str, width: float) -> Picture | None:
     """Return None unless there is exactly one numeric axis and a line of two points on it."""
     axes = numeric_axes(table)
     if len(axes) != 1:
@@ -24,7 +24,7 @@ def curves(table: ReportTable, metric: str) -> Picture | None:
         key=lambda index: min(sign * mean for _, mean, _ in _points(groups[index], metric)),
     )
     shown = [groups[index] for index in sorted(order[:MOST_LINES])]
-    figure = Figure(figsize=(7.2, 3.8), layout="constrained")
+    figure = Figure(figsize=(width, 0.4 * width + 0.9), layout="constrained")
     place = figure.add_subplot()
     for index, group in enumerate(shown):
         x, mean, std = np.array(_points(group, metric)).T
@@ -37,7 +37,7 @@ def curves(table: ReportTable, metric: str) -> Picture | None:
             marker=MARKERS[index % len(MARKERS)],
             markersize=5,
             linewidth=1.5,
-            label=shortened(group.name),
+            label=shortened(group.name, width),
             gid=rows_id(own, f"{index}.line"),
         )
         if len(shown) <= MOST_BANDS:
@@ -60,7 +60,7 @@ def curves(table: ReportTable, metric: str) -> Picture | None:
         caption += " The band is one standard deviation to each side."
     if len(shown) < len(groups):
         caption += f" The best {len(shown)} of {len(groups)}."
-    return Picture(f"{metric} over {axes[0]}", caption, as_svg(figure))
+    return drawn(f"{metric} over {axes[0]}", caption, figure)
 
 
 def _points(group: Group, metric: str) -> list[tuple[float, float, float]]:

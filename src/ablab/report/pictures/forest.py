@@ -33,7 +33,7 @@ STYLE = """
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
     """A row of the picture: its name, its difference, and that as text."""
 
     name: str
@@ -43,7 +43,7 @@ class _Line:
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """Map values to pixels; ``broken`` says that 0 lies beyond the values, behind a break."""
 
     low: float
@@ -72,21 +72,7 @@ def forest(table: ReportTable, conclusion: Conclusion, *, style: str = STYLE) ->
     if not conclusion.standings:
         return None
     standing = conclusion.standings[0]
-    claims = [
-        _Line(
-            f"{named(verdict.expectation.better)} − {named(verdict.expectation.than)}",
-            verdict.against,
-            difference_text(table, standing.metric, verdict.against),
-            (-1 if standing.direction == "min" else 1) * verdict.expectation.by,
-        )
-        for verdict in conclusion.verdicts
-        if verdict.against is not None and verdict.expectation.metric == standing.metric
-    ]
-    rows = [
-        _Line(row_name(table.rows[one.row]), one, difference_text(table, standing.metric, one))
-        for one in standing.drawn[:MOST_ROWS]
-    ]
-    claims, rows = ([line for line in lines if _finite(line)] for lines in (claims, rows))
+    claims, rows = lines_of(table, conclusion)
     if not claims and not rows:
         return None
     parts: list[str] = []
@@ -114,18 +100,39 @@ def forest(table: ReportTable, conclusion: Conclusion, *, style: str = STYLE) ->
     return Picture(f"Differences in {standing.metric}", caption, svg.encode(), seen)
 
 
-def _finite(line: _Line) -> bool:
+def lines_of(table: ReportTable, conclusion: Conclusion) -> tuple[list[Line], list[Line]]:
+    """Return the differences of the claims about the first metric, and those of the rows."""
+    standing = conclusion.standings[0]
+    claims = [
+        Line(
+            f"{named(verdict.expectation.better)} − {named(verdict.expectation.than)}",
+            verdict.against,
+            difference_text(table, standing.metric, verdict.against),
+            (-1 if standing.direction == "min" else 1) * verdict.expectation.by,
+        )
+        for verdict in conclusion.verdicts
+        if verdict.against is not None and verdict.expectation.metric == standing.metric
+    ]
+    rows = [
+        Line(row_name(table.rows[one.row]), one, difference_text(table, standing.metric, one))
+        for one in standing.drawn[:MOST_ROWS]
+    ]
+    kept = ([line for line in lines if _finite(line)] for lines in (claims, rows))
+    return next(kept), next(kept)
+
+
+def _finite(line: Line) -> bool:
     return math.isfinite(line.against.found.difference.mean)
 
 
 def _panel(
-    parts: list[str], top: float, title: str, lines: Sequence[_Line], standing: Standing
+    parts: list[str], top: float, title: str, lines: Sequence[Line], standing: Standing
 ) -> float:
     """Append the panel's elements to ``parts``; return where it ends."""
     names = [shortened(line.name) for line in lines]
     left = 12 + _LETTER * min(max(map(len, names)), 44)
     right = _WIDTH - 12 - _LETTER * max(len(line.text) for line in lines)
-    axis = _axis(lines, left + 34, max(right - 40, left + 200))
+    axis = axis_of(lines, left + 34, max(right - 40, left + 200))
     bottom = top + 26 + _ROW * len(lines)
     parts.append(f'<text x="0" y="{top + 15:.0f}" font-weight="bold">{_escaped(title)}</text>')
     parts.append(_drawn_line(axis.left, bottom, axis.right, bottom, "axis"))
@@ -166,7 +173,7 @@ def _panel(
     return bottom + 46
 
 
-def _axis(lines: Sequence[_Line], left: float, right: float) -> _Axis:
+def axis_of(lines: Sequence[Line], left: float, right: float) -> Axis:
     """Return an axis that the rows fill: a far row or a far zero must not flatten the others."""
     founds = [line.against.found for line in lines]
     pairs = [(found.difference.low, found.difference.high) for found in founds]
@@ -182,7 +189,7 @@ def _axis(lines: Sequence[_Line], left: float, right: float) -> _Axis:
     if not broken:
         low, high = min(low, 0.0), max(high, 0.0)
     margin = 0.06 * (high - low) or abs(low) or 1.0
-    return _Axis(low - margin, high + margin, left, right, broken)
+    return Axis(low - margin, high + margin, left, right, broken)
 
 
 def _ticks(low: float, high: float, most: int) -> list[float]:
@@ -204,7 +211,7 @@ def _tick(x: float, y: float, text: str) -> str:
     return f'{line}<text class="faint mid" x="{x:.1f}" y="{y + 17:.0f}">{text}</text>'
 
 
-def _seen(lines: Sequence[_Line]) -> str:
+def _seen(lines: Sequence[Line]) -> str:
     """Return what the picture shows, for those who cannot see it."""
     return "; ".join(f"{line.name}: {line.text}" for line in lines)
 

@@ -12,8 +12,9 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from ablab.report.forms.cells import decimals
-from ablab.report.pictures.picture import Picture, shortened
-from ablab.report.pictures.style import MOST_LINES, as_svg
+from ablab.report.pictures.picture import PAGE, Picture, shortened
+from ablab.report.pictures.style import MOST_LINES, drawn, tick_texts
+from ablab.report.table.comparison import STATUSES
 from ablab.report.table.grid import Group, grouped, is_grid, numeric_axes
 from ablab.report.table.tables import ReportTable, best_rows, comparable_rows
 
@@ -21,7 +22,7 @@ Array = NDArray[np.float64]
 _ROOM_FOR_NUMBERS = 10  # cells a side
 
 
-def heat_maps(table: ReportTable, metric: str) -> Picture | None:
+def heat_maps(table: ReportTable, metric: str, width: float) -> Picture | None:
     """Return None without a grid on two numeric axes, or without a value on it.
 
     All cells have the same size, so an axis with equal ratios looks logarithmic.
@@ -38,13 +39,13 @@ def heat_maps(table: ReportTable, metric: str) -> Picture | None:
     shown = [means[index] for index in sorted(order[:MOST_LINES])]
     norm = _norm(np.concatenate([values.ravel() for _, values in shown]), sign)
     colours = colormaps["viridis_r" if sign > 0 else "viridis"]
-    columns = min(3, len(shown))
+    columns = min(3, len(shown)) if width >= PAGE else 1
     rows = math.ceil(len(shown) / columns)
-    width = 1.0 + 0.46 * min(max(values.shape[0] for _, values in shown), 12)
+    cells = max(values.shape[0] for _, values in shown)
+    wide = max(columns * (1.0 + 0.46 * min(cells, 12)) + 1.0, 4.5) if width >= PAGE else width
     height = 1.1 + 0.32 * min(max(values.shape[1] for _, values in shown), 16)
-    figure = Figure(
-        figsize=(max(columns * width + 1.0, 4.5), rows * height + 0.2), layout="constrained"
-    )
+    figure = Figure(figsize=(wide, rows * height + 0.2), layout="constrained")
+    room = cells <= (_ROOM_FOR_NUMBERS if width >= PAGE else 3 * (width - 1.2))
     places = figure.subplots(rows, columns, squeeze=False)
     for index, place in enumerate(places.flat):
         if index >= len(shown):
@@ -52,9 +53,10 @@ def heat_maps(table: ReportTable, metric: str) -> Picture | None:
             continue
         group, values = shown[index]
         _draw(place, group, values, norm, colours)
-        _write_numbers(place, group, metric, decimals(table.rows, metric))
+        _write_numbers(place, group, metric, decimals(table.rows, metric) if room else None)
         _frame_best(place, group, metric, table.directions.get(metric))
-        place.set_title(shortened(group.name), loc="left")
+        _frame_baseline(place, group, table)
+        place.set_title(shortened(group.name, width), loc="left")
         place.set_xlabel(axes[0] if index + columns >= len(shown) else "")
         place.set_ylabel(axes[1] if index % columns == 0 else "")
     figure.colorbar(
@@ -64,12 +66,15 @@ def heat_maps(table: ReportTable, metric: str) -> Picture | None:
         extend="max" if sign > 0 else "min",
     )
     caption = (
-        "Means over seeds. The best cell is framed; a hatched one has no value; one with a star "
-        "lacks seeds, so it cannot be the best."
+        "Means over seeds. The best cell is framed in red; a hatched one has no value, since its "
+        "runs failed or are missing; a plain grey one is not in the plan; one with a star lacks "
+        "seeds, so it cannot be the best."
     )
+    if any(baseline is not None for baseline in table.baselines):
+        caption += " A baseline has a dashed frame."
     if len(shown) < len(means):
         caption += f" The best {len(shown)} of {len(means)}."
-    return Picture(f"{metric} over {axes[0]} and {axes[1]}", caption, as_svg(figure))
+    return drawn(f"{metric} over {axes[0]} and {axes[1]}", caption, figure)
 
 
 def _means(group: Group, metric: str) -> Array:
@@ -97,12 +102,19 @@ def _norm(means: Array, sign: int) -> Normalize:
 def _draw(place: Axes, group: Group, means: Array, norm: Normalize, colours: Colormap) -> None:
     place.set_facecolor("0.93")
     place.imshow(means.T, origin="lower", aspect="auto", norm=norm, cmap=colours)
-    for x, y in np.argwhere(~np.isfinite(means)):
-        cell = Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="////", edgecolor="0.7", lw=0)
-        place.add_patch(cell)
+    for (at_x, at_y), row in group.rows.items():
+        x, y = group.axis(0).index(at_x), group.axis(1).index(at_y)
+        if np.isfinite(means[x, y]):
+            continue
+        place.add_patch(
+            Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="white", hatch="////", edgecolor="0.6")
+        )
+        status = next((status for status in STATUSES[1:] if row.statuses.get(status)), "nan")
+        background = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        place.text(x, y, status, ha="center", va="center", fontsize=5.5, bbox=background)
     for axis, values in ((place.xaxis, group.axis(0)), (place.yaxis, group.axis(1))):
         every = math.ceil(len(values) / 14)
-        axis.set_ticks(range(0, len(values), every), [f"{value:.3g}" for value in values[::every]])
+        axis.set_ticks(range(0, len(values), every), tick_texts(values[::every]))
     if means.shape[0] > 4:
         for label in place.get_xticklabels():
             label.set(rotation=45, ha="right", rotation_mode="anchor")
@@ -110,17 +122,16 @@ def _draw(place: Axes, group: Group, means: Array, norm: Normalize, colours: Col
     place.spines[:].set_visible(False)
 
 
-def _write_numbers(place: Axes, group: Group, metric: str, digits: int) -> None:
-    """Write the means into the cells if there is room, and a star if seeds are missing."""
+def _write_numbers(place: Axes, group: Group, metric: str, digits: int | None) -> None:
+    """Write the means into the cells unless ``digits`` is None, and a star if seeds are missing."""
     (image,) = place.images
     x, y = group.axis(0), group.axis(1)
-    room = max(len(x), len(y)) <= _ROOM_FOR_NUMBERS
     comparable = comparable_rows(list(group.rows.values()), metric)
     for index, ((at_x, at_y), row) in enumerate(group.rows.items()):
         if metric not in row.metrics or not math.isfinite(row.metrics[metric].mean):
             continue
         mean = row.metrics[metric].mean
-        text = f"{mean:.{digits}f}" if room else ""
+        text = "" if digits is None else f"{mean:.{digits}f}"
         if len(text) > 6:
             text = f"{mean:.3g}"
         text += "" if index in comparable else "*"
@@ -142,3 +153,15 @@ def _frame_best(place: Axes, group: Group, metric: str, direction: str | None) -
                     (x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor=colour, linewidth=width
                 )
             )
+
+
+def _frame_baseline(place: Axes, group: Group, table: ReportTable) -> None:
+    baselines = {id(table.rows[index]) for index in table.baselines if index is not None}
+    for point, row in group.rows.items():
+        if id(row) not in baselines:
+            continue
+        x, y = (group.axis(i).index(point[i]) for i in (0, 1))
+        for colour, style in (("white", "-"), ("black", (0, (3, 2)))):
+            frame = Rectangle((x - 0.38, y - 0.36), 0.76, 0.72, fill=False, edgecolor=colour)
+            frame.set(linestyle=style, linewidth=1.2)
+            place.add_patch(frame)

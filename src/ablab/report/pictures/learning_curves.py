@@ -11,7 +11,7 @@ from ablab.figures import legend_below, line_style, plain
 from ablab.report.forms.cells import row_name
 from ablab.report.pictures.choice import candidates, ranked, rows_named
 from ablab.report.pictures.picture import Picture, shortened
-from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, as_svg, rows_id
+from ablab.report.pictures.style import MOST_BANDS, MOST_LINES, drawn, rows_id
 from ablab.report.table.comparison import ReportJob, Variant
 from ablab.report.table.tables import ReportTable
 from ablab.runs.history import FILE_NAME, read_history
@@ -20,7 +20,7 @@ _TRAINING = "train/loss"
 Curve = dict[int, float]  # optimiser step -> value
 
 
-def learning_curves(table: ReportTable) -> Picture | None:
+def learning_curves(table: ReportTable, width: float) -> Picture | None:
     """Draw the objective on the validation part, or the training loss if no run has validated.
 
     Of many rows, the best and the worst by the first metric of the table are drawn. Return None if
@@ -48,7 +48,7 @@ def learning_curves(table: ReportTable) -> Picture | None:
     column = next((name for name in (*objectives, _TRAINING) if name in columns), None)
     if column is None:
         return None
-    figure = Figure(figsize=(7.2, 3.8), layout="constrained")
+    figure = Figure(figsize=(width, 0.4 * width + 0.9), layout="constrained")
     place = figure.add_subplot()
     ends = []
     for index, (number, row) in enumerate(zip(among, rows, strict=True)):
@@ -56,7 +56,7 @@ def learning_curves(table: ReportTable) -> Picture | None:
         if not len(steps):
             continue
         style = line_style(index)
-        name = shortened(row_name(row))
+        name = shortened(row_name(row), width)
         line = {**style, "linewidth": 1.5, "gid": rows_id([number], "line")}
         place.plot(steps, mean, **line, marker="o" if len(steps) == 1 else None, label=name)
         if len(rows) <= MOST_BANDS:
@@ -82,7 +82,7 @@ def learning_curves(table: ReportTable) -> Picture | None:
     if len(rows) <= MOST_BANDS:
         caption += " The band is one standard deviation to each side."
     caption += choice + rows_named(table)
-    return Picture("Learning curves", caption, as_svg(figure))
+    return drawn("Learning curves", caption, figure)
 
 
 def mean_curve(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

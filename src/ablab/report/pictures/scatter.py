@@ -8,8 +8,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ablab.figures import COLOURS, plain
-from ablab.report.pictures.picture import Picture
-from ablab.report.pictures.style import as_svg
+from ablab.report.pictures.picture import PAGE, Picture
+from ablab.report.pictures.style import drawn
 from ablab.report.table.grid import is_grid, numeric_axes
 from ablab.report.table.rows import Spread
 from ablab.report.table.tables import ReportTable
@@ -17,7 +17,7 @@ from ablab.report.table.tables import ReportTable
 _MOST_AXES = 9
 
 
-def scatters(table: ReportTable, metric: str) -> Picture | None:
+def scatters(table: ReportTable, metric: str, width: float) -> Picture | None:
     """Return None for a grid, or with fewer than two values."""
     axes = numeric_axes(table)[:_MOST_AXES]
     means = np.array([_mean(row.metrics.get(metric)) for row in table.rows])
@@ -31,9 +31,10 @@ def scatters(table: ReportTable, metric: str) -> Picture | None:
     outside = y != means
     inside = [i for i in known if not outside[i]]
     beyond = [i for i in known if outside[i]]
-    columns = min(3, len(axes))
+    columns = min(3 if width >= PAGE else 2, len(axes))
     rows = math.ceil(len(axes) / columns)
-    figure = Figure(figsize=(2.6 * columns + 1.0, 2.5 * rows + 0.2), layout="constrained")
+    wide = 2.6 * columns + 1.0 if width >= PAGE else width
+    figure = Figure(figsize=(wide, 0.9 * wide / columns * rows + 0.2), layout="constrained")
     places = figure.subplots(rows, columns, squeeze=False, sharey=True)
     order = Normalize(1, len(table.rows))
     for index, place in enumerate(places.flat):
@@ -56,7 +57,7 @@ def scatters(table: ReportTable, metric: str) -> Picture | None:
     caption = "Each dot is a row of the table; the best has a ring."
     if beyond:
         caption += " Triangles lie beyond the axis."
-    return Picture(f"{metric} over {', '.join(axes)}", caption, as_svg(figure))
+    return drawn(f"{metric} over {', '.join(axes)}", caption, figure)
 
 
 def _mean(spread: Spread | None) -> float:

@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 from ablab.figures import COLOURS, plain
 from ablab.report.forms.cells import row_name
 from ablab.report.pictures.choice import candidates, ranked, rows_named
-from ablab.report.pictures.picture import Picture, shortened
-from ablab.report.pictures.style import MOST_LINES, as_svg, rows_id
+from ablab.report.pictures.picture import PAGE, Picture, shortened
+from ablab.report.pictures.style import MOST_LINES, drawn, rows_id
 from ablab.report.table.grid import numeric_axes
 from ablab.report.table.rows import ReportRow
 from ablab.report.table.tables import ReportTable
 
 
-def strips(table: ReportTable, metric: str) -> Picture | None:
+def strips(table: ReportTable, metric: str, width: float) -> Picture | None:
     """Return None with fewer than two values, or if a picture of the axes shows as much.
 
     Of many rows, the best and their baselines are drawn.
@@ -27,7 +27,7 @@ def strips(table: ReportTable, metric: str) -> Picture | None:
         return None
     among, choice = candidates(table, metric, having)
     shown = _chosen(table, metric, among)
-    figure = Figure(figsize=(7.2, 0.9 + 0.36 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(width, 0.9 + 0.05 * width * len(shown)), layout="constrained")
     place = figure.add_subplot()
     baselines = {table.baselines[index] for index in shown}
     rows = [table.rows[index] for index in shown]
@@ -41,11 +41,11 @@ def strips(table: ReportTable, metric: str) -> Picture | None:
         place.plot(values, [y] * len(values), "o", **dots)
         bar = {"color": "black", "linewidth": 1.8, "gid": rows_id([index], "mean")}
         place.plot([_mean(row, metric)] * 2, [y - 0.28, y + 0.28], **bar)
-    names = [shortened(row_name(row)) for row in rows]
+    names = [shortened(row_name(row), width) for row in rows]
     place.set_yticks(range(len(rows)), names)
     place.set_ylim(len(rows) - 0.5, -0.5)
     place.set_xlabel(metric)
-    place.locator_params(axis="x", nbins=5)
+    place.locator_params(axis="x", nbins=5 if width >= PAGE else 3)
     plain(place)
     caption = "Each dot is a seed; the bar is the mean."
     if baselines - {None}:
@@ -57,7 +57,7 @@ def strips(table: ReportTable, metric: str) -> Picture | None:
             f" The best of {len(among)}{', with their baselines' if baselines - {None} else ''}."
         )
     caption += choice + rows_named(table)
-    return Picture(f"{metric} of each seed", caption, as_svg(figure))
+    return drawn(f"{metric} of each seed", caption, figure)
 
 
 def _values(row: ReportRow, metric: str) -> dict[str, float]:

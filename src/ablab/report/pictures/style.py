@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import matplotlib
@@ -10,16 +11,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from ablab.report.pictures.picture import Picture
+
 MOST_LINES = 12
 MOST_BANDS = 6  # more bands would cover each other
 
 
-def as_svg(figure: Figure) -> bytes:
-    """Return the figure as SVG, without a date, so that the same figure is the same file."""
-    text = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "none"}):  # text as text: to be read and found
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+def drawn(title: str, caption: str, figure: Figure) -> Picture:
+    """Return the figure as a picture."""
+    return Picture(title, caption, _file(figure, "svg"), pdf=partial(_file, figure, "pdf"))
+
+
+def _file(figure: Figure, form: str) -> bytes:
+    """Return the content of a file, without a date, so that the same figure is the same file."""
+    content = io.BytesIO()
+    date = {"svg": "Date", "pdf": "CreationDate"}[form]
+    # Text stays text, to be read and found; fonts of type 42 are what publishers ask for.
+    with matplotlib.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
+        figure.savefig(content, format=form, metadata={date: None})
+    return content.getvalue()
 
 
 def rows_id(indices: Iterable[int], part: str) -> str:
@@ -44,4 +54,13 @@ def scale_x(axes: Axes, values: Sequence[float]) -> None:
     shown = list(values)[::every]
     axes.xaxis.set_major_locator(FixedLocator(shown))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(shown, [f"{value:.3g}" for value in shown])
+    axes.set_xticks(shown, tick_texts(shown))
+
+
+def tick_texts(values: Sequence[float]) -> list[str]:
+    """Return numbers to four digits, all of them in powers of ten if one has to be."""
+    texts = [f"{value:.4g}" for value in values]
+    if not any("e" in text for text in texts):
+        return texts
+    parts = [f"{value:.3e}".partition("e") for value in values]
+    return [f"{float(number):g}e{int(power)}" for number, _, power in parts]
