@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from ablab.report.differences import config_differences, metric_differences
 from ablab.report.forms.conclusion_lines import Line, conclusion_lines, expectation_text
 from ablab.report.forms.notes import failures_of
@@ -203,13 +201,6 @@ def as_json(document: Report | Diff | Status, *, indent: int | None = 1) -> str:
     separators = None if indent else (",", ":")
     content = _finite(asdict(document))
     return json.dumps(content, ensure_ascii=False, indent=indent, separators=separators)
-
-
-def json_schema(name: str) -> str:
-    """Return the JSON schema of a document: ``report``, ``diff`` or ``status``."""
-    schema = TypeAdapter(DOCUMENTS[name]).json_schema(mode="serialization")
-    url = "https://json-schema.org/draft/2020-12/schema"
-    return json.dumps({"$schema": url, **schema}, indent=2) + "\n"
 
 
 def _finite(value: Any) -> Any:

@@ -9,7 +9,6 @@ import jsonschema
 import pytest
 
 from ablab import __main__ as ablab
-from ablab.report.documents import DOCUMENTS, json_schema
 from tests.ablab.report.plan_folders import LEVEL, Metrics, rmse, write_job, write_plan
 
 SCHEMAS = Path(__file__).resolve().parents[3] / "docs" / "schemas"
@@ -23,12 +22,6 @@ def answer(capsys: pytest.CaptureFixture[str], name: str, *words: str) -> dict[s
     document = json.loads(text, parse_constant=lambda constant: pytest.fail(constant))
     jsonschema.validate(document, json.loads((SCHEMAS / f"{name}.json").read_text()))
     return document
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_the_published_schemas_are_those_of_the_code(name: str) -> None:
-    """To write one: ablab.report.documents.json_schema(name)."""
-    assert (SCHEMAS / f"{name}.json").read_text() == json_schema(name)
 
 
 def test_a_report_has_the_conclusion_and_every_number(

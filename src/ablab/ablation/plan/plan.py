@@ -53,6 +53,9 @@ def _with_text(claim: Any) -> Any:
     return {"text": claim} if isinstance(claim, str) else claim
 
 
+Claimed = Annotated[Claim, BeforeValidator(_with_text, json_schema_input_type=str | Claim)]
+
+
 class Plan(Section):
     """A plan: every variant at every point of the grid, with every seed.
 
@@ -67,7 +70,9 @@ class Plan(Section):
     values instead of its own. ``average`` names axes to average over, such as folds of a split.
     """
 
-    claim: Annotated[Claim, BeforeValidator(_with_text)] = Claim()
+    claim: Annotated[Claim, BeforeValidator(_with_text, json_schema_input_type=str | Claim)] = (
+        Claim()
+    )
     base: Changes = Field(default={})
     baseline: Text | Settings | None = None
     variants: dict[FolderName, Changes | None] = Field(default={})
