@@ -12,6 +12,9 @@ from matplotlib.figure import Figure
 
 # Okabe & Ito, which the colour-blind can tell apart; lines differ in dash or marker as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Paul Tol's "muted" and grey: ten that the colour-blind can tell apart, where seven are too few.
+MORE_COLOURS = ("#332288", "#88CCEE", "#CC6677", "#117733", "#DDCC77")
+MORE_COLOURS += ("#882255", "#44AA99", "#AA4499", "#999933", "#888888")
 MARKERS = "os^Dv<>P"
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", ":", (0, (5, 1, 1, 1)))
 

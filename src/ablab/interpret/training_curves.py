@@ -1,6 +1,9 @@
 """The curves of a run: loss, metrics, learning rates and momentum over its steps."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,7 +25,9 @@ def training_curves(folder: Path) -> Findings:
     Raises:
         RunFolderError: the run has no history.
     """
-    return Findings(figures={"training_curves": draw_curves(history(folder), title_of(folder))})
+    table = history(folder)
+    figure = draw_curves(table, title_of(folder), beginnings(table, RunRecord.read(folder)))
+    return Findings(figures={"training_curves": figure})
 
 
 def history(folder: Path) -> pl.DataFrame:
@@ -53,9 +58,33 @@ def title_of(folder: Path) -> str:
     return f"{title}: {names[0]}, schedule {names[1]}"
 
 
+def beginnings(table: pl.DataFrame, record: RunRecord) -> dict[str, int]:
+    """Return the step before which each phase began; nothing without phases, or if that is unknown.
+
+    It is unknown where an early stop ended a phase before its epochs were over.
+    """
+    phases: dict[str, dict[str, Any]] = record.config["phases"]
+    planned = sum(phase["epochs"] for phase in phases.values())
+    if record.status == "done" and record.epochs != planned:
+        return {}
+    found, epochs = {}, 0
+    for name, phase in phases.items():
+        before = table.filter(pl.col("epoch") < epochs)[_STEP].max()
+        found[name] = int(before or 0)  # type: ignore[call-overload]
+        epochs += phase["epochs"]
+        if not len(table.filter(pl.col("epoch") >= epochs)):
+            break
+    return found
+
+
 @styled()
-def draw_curves(table: pl.DataFrame, title: str) -> Figure:
-    """Draw a panel each for losses, other validation metrics, learning rates, and momentum."""
+def draw_curves(
+    table: pl.DataFrame, title: str, phases: Mapping[str, int] = MappingProxyType({})
+) -> Figure:
+    """Draw a panel each for losses, other validation metrics, learning rates, and momentum.
+
+    ``phases``: the step at which each begins, which is marked and named.
+    """
     # A run of fewer steps than trainer.log_every_n_steps only has the loss of each epoch.
     of_training = "train/loss" if "train/loss" in table.columns else "train/loss_epoch"
     losses = [c for c in (of_training, "val/loss") if c in table.columns]
@@ -69,6 +98,11 @@ def draw_curves(table: pl.DataFrame, title: str) -> Figure:
     places = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for place, (name, columns) in zip(places, panels, strict=True):
         _draw_panel(place, name, table, columns)
+    for name, step in phases.items():
+        for place in places:
+            place.axvline(step, color="0.35", linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        where = places[0].get_xaxis_transform()
+        places[0].text(step, 1.01, f" phase {name}", transform=where, va="bottom", color="0.35")
     places[-1].set_xlabel("optimiser steps")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure

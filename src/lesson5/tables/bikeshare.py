@@ -15,6 +15,23 @@ MONTHS += ["July", "Aug", "Sept", "Oct", "Nov", "Dec"]
 PARTS_OF_TARGET = ["casual", "registered"]  # their sum is the target, so they are no inputs
 WEATHER = ["temp", "atemp", "hum", "windspeed"]
 TEST_FRACTION = 0.1
+WEEKDAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
+# What pictures call the columns and categories that the file abbreviates.
+TITLES = {
+    "mnth": "month",
+    "day": "day of the year",
+    "hr": "hour",
+    "workingday": "working day",
+    "weathersit": "weather",
+    "temp": "temperature",
+    "atemp": "felt temperature",
+    "hum": "humidity",
+    "windspeed": "wind",
+}
+CATEGORY_TITLES = {
+    "season": dict(zip("1234", ["winter", "spring", "summer", "autumn"], strict=True)),
+    "weekday": dict(zip("0123456", WEEKDAYS, strict=True)),
+}
 
 
 class Bikeshare(TableDataModule):
@@ -35,6 +52,7 @@ class Bikeshare(TableDataModule):
     """
 
     target = "bikers"
+    titles, category_titles = TITLES, CATEGORY_TITLES
 
     def __init__(
         self,

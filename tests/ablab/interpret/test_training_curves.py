@@ -3,13 +3,15 @@
 import csv
 from pathlib import Path
 
+import polars as pl
 import pytest
 from numpy.testing import assert_allclose
 
 from ablab.errors import RunFolderError
-from ablab.interpret.training_curves import draw_curves, history, training_curves
+from ablab.interpret.training_curves import beginnings, draw_curves, history, training_curves
 from ablab.optim.schedules import lr, momentum
 from ablab.runs.find import saved_config
+from ablab.runs.record import RunRecord
 from ablab.training.phases import plan_phases
 from tests.launch import TINY, launch
 
@@ -59,3 +61,14 @@ def test_a_run_without_history_says_what_keeps_one(run: Path, tmp_path: Path) ->
     (tmp_path / "run.json").write_bytes((run / "run.json").read_bytes())
     with pytest.raises(RunFolderError, match="logger=csv"):
         training_curves(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps"), [(3, {"head": 0, "all": 4}), (2, {})], ids=["whole", "stopped early"]
+)
+def test_phases_are_marked_where_they_begin(run: Path, epochs: int, steps: dict[str, int]) -> None:
+    table = pl.DataFrame({"step": [2, 4, 6, 8, 10, 12], "epoch": [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]})
+    record = RunRecord.read(run)
+    record.config["phases"] = {"head": {"epochs": 1}, "all": {"epochs": 2}}
+    record.epochs = epochs
+    assert beginnings(table, record) == steps

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ablab.config.schema import Part, Text
 from ablab.data.images.pictures import PictureDataModule
-from ablab.figures import COLOURS, MARKERS, legend_below, plain, styled
+from ablab.figures import COLOURS, MARKERS, MORE_COLOURS, legend_below, plain, styled
 from ablab.findings import Findings
 from ablab.interpret.layers.activations import described
 from ablab.interpret.layers.pca import PCA
@@ -77,9 +77,10 @@ def draw_activation_map(found: Outcomes, coordinates: Tensor, shares: Tensor, ti
     figure = Figure(figsize=(7.2, 5.2), layout="constrained")
     axes = figure.subplots()
     wrong = found.predictions != found.labels
+    colours = COLOURS if len(found.classes) <= len(COLOURS) else MORE_COLOURS
     for index, name in enumerate(found.classes):
         of_class = found.labels == index
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        colour, marker = colours[index % len(colours)], MARKERS[index % len(MARKERS)]
         for rows, label, edge in ((~wrong, name, "none"), (wrong, "", "black")):
             axes.scatter(
                 *coordinates[of_class & rows, :2].T,

@@ -79,7 +79,11 @@ def _shares(counts: Counts) -> NDArray[np.float64]:
 
 @styled()
 def draw_confusion_matrix(counts: Counts, classes: list[str], title: str) -> Figure:
-    """Draw ``counts`` (C, C) in cells shaded by their share of the true class; zeros are blank."""
+    """Draw ``counts`` (C, C) in cells shaded by their share of the true class; zeros are blank.
+
+    What is right and what is wrong have scales of their own: on one, the errors of a good
+    classifier would be as pale as zero.
+    """
     n = len(classes)
     side, size = (0.6, 9) if n <= 5 else (0.42, 8) if n <= 10 else (0.3, 6)  # inches, points
     names = [shortened(name, 24) for name in classes]
@@ -90,10 +94,14 @@ def draw_confusion_matrix(counts: Counts, classes: list[str], title: str) -> Fig
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
     shares = _shares(counts)
-    image = axes.imshow(shares, cmap="Blues", norm=Normalize(0, 1), aspect="equal")
+    right, errors = np.eye(n, dtype=bool), np.nan_to_num(np.where(np.eye(n), 0.0, shares))
+    worst = Normalize(0, errors.max() or 1.0)
+    axes.imshow(np.ma.masked_where(~right, shares), cmap="Blues", norm=Normalize(0, 1))
+    image = axes.imshow(np.ma.masked_equal(errors, 0), cmap="Oranges", norm=worst)
     if n <= _MOST_CLASSES:
         for row, column in zip(*counts.nonzero(), strict=True):
-            colour = "white" if shares[row, column] > 0.55 else "black"
+            shade = shares[row, column] if row == column else worst(errors[row, column])
+            colour = "white" if shade > 0.6 else "black"
             text = f"{counts[row, column]}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
     axes.set_xticks(range(n), names, rotation=90 if upright else 0, fontsize=size + 1)
@@ -105,5 +113,5 @@ def draw_confusion_matrix(counts: Counts, classes: list[str], title: str) -> Fig
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     figure.suptitle(title, fontsize=10)
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8, aspect=30)
+    figure.colorbar(image, ax=axes, label="errors: share of the true class", shrink=0.8, aspect=30)
     return figure

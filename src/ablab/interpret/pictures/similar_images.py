@@ -76,7 +76,8 @@ def similar_images(
         data.pictures("test", chosen),
         [data.pictures("train", row) for row in neighbours[chosen].tolist()],
         table,
-        f"Test pictures (left) and their nearest training pictures,\nby {of}",
+        "Test pictures (left) and their nearest training pictures, with class and distance\n"
+        f"by {of}",
     )
     return Findings(
         tables={"similar_images": table, "similar_images_ranks": ranks},
@@ -167,7 +168,7 @@ def draw_neighbours(
         for axes, picture, neighbour in zip(row[1:], others, of_query, strict=True):
             same = neighbour["label"] == neighbour["neighbour_label"]
             label = shortened(neighbour["neighbour_label"], length)
-            caption = f"{RIGHT if same else WRONG} {label}\n{neighbour['distance']:.3g}"
+            caption = f"{RIGHT if same else WRONG} {label}\n{neighbour['distance']:#.3g}"
             draw_picture(axes, picture, caption, right=same)
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     return figure

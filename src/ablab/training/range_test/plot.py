@@ -19,12 +19,15 @@ def plot_curve(curve: LrCurve, suggestion: float | None, title: str, path: Path)
     axes.plot(curve.lrs, curve.losses, color="0.7", linewidth=1, label="loss of the batch")
     axes.plot(curve.lrs, curve.smoothed, color="black", linewidth=1.8, label="smoothed")
     axes.set_ylim(*_limits(curve))
+    first = _first_shown(curve)
+    cut = f" (flat below {first:.0e}: not shown)" if first > curve.lrs[0] else ""
+    axes.set_xlim(left=first if cut else None)
     if suggestion is not None:
         loss = float(np.interp(np.log(suggestion), np.log(curve.lrs), curve.smoothed))
         label = f"suggested: {suggestion:.2g}"
         axes.axvline(suggestion, color=COLOURS[0], linewidth=1, linestyle="--")
         axes.plot([suggestion], [loss], "o", color=COLOURS[0], markersize=8, label=label, zorder=5)
-    axes.set_xlabel("learning rate of the last layer group")
+    axes.set_xlabel(f"learning rate of the last layer group{cut}")
     axes.set_ylabel("training loss")
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_axisbelow(True)
@@ -32,6 +35,20 @@ def plot_curve(curve: LrCurve, suggestion: float | None, title: str, path: Path)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=150)
+
+
+def _first_shown(curve: LrCurve) -> float:
+    """Return the rate a decade below that from which the loss falls, rounded down.
+
+    Below it the curve is flat, and half of the picture would show nothing.
+    """
+    lowest = min(curve.smoothed)
+    high = [loss > lowest + 0.9 * (curve.smoothed[0] - lowest) for loss in curve.smoothed]
+    before = high[: curve.smoothed.index(lowest)]
+    if True not in before:
+        return curve.lrs[0]
+    begins = curve.lrs[len(before) - 1 - before[::-1].index(True)]
+    return max(10.0 ** int(np.floor(np.log10(begins) - 1)), curve.lrs[0])
 
 
 def _limits(curve: LrCurve) -> tuple[float, float]:

@@ -91,17 +91,22 @@ def draw_biases(items: pl.DataFrame, *, top: int = 15, title: str = "") -> Figur
     axes.scatter(*points, s=6, color="0.78", linewidths=0)
     by_surprise = np.argsort(trend(mean) - bias, kind="stable")
     above, below = by_surprise[:top], by_surprise[top:][-top:][::-1]
-    for rows, colour in ((above, COLOURS[0]), (below, COLOURS[1])):
-        axes.scatter(*points[:, rows], s=12, color=colour, linewidths=0, zorder=2)
     axes.set_xlabel("mean rating in training")
     axes.set_ylabel("bias, in units of the sigmoid's argument")
     axes.set_title(
-        f"{title};\nin colour: further above, or below, the trend than all others", loc="left"
+        f"{title};\nin colour: furthest above, and below, the trend, as far as there is room to "
+        "name them",
+        loc="left",
     )
     axes.margins(0.1)
     plain(axes)
     named = np.concatenate([above, below])
-    label_points(axes, points[:, named].T, [items["title"][int(row)] for row in named], size=6.5)
+    titles = [items["title"][int(row)] for row in named]
+    texts = label_points(axes, points[:, named].T, titles, size=6.5)
+    written = {text.get_text() for text in texts}
+    for rows, colour in ((above, COLOURS[0]), (below, COLOURS[1])):
+        rows = [row for row in rows if items["title"][int(row)] in written]
+        axes.scatter(*points[:, rows], s=12, color=colour, linewidths=0, zorder=2)
     return figure
 
 

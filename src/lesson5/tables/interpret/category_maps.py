@@ -118,7 +118,8 @@ def draw_maps(
 
     Args:
         maps: by the name of the column.
-        data: tells which columns have an order.
+        data: tells which columns have an order, and what they and their categories are called
+            (``titles`` and ``category_titles``, by column, where it has them).
         min_rows: categories of fewer training rows have hollow marks.
     """
     columns = min(2, len(maps))
@@ -133,12 +134,23 @@ def draw_maps(
     places = figure.subplots(rows, columns, squeeze=False).flatten()
     for place in places[len(maps) :]:
         place.remove()
+    titles: dict[str, str] = getattr(data, "titles", {})
+    of_categories: dict[str, dict[str, str]] = getattr(data, "category_titles", {})
     for place, (name, (table, shares)) in zip(places, maps.items(), strict=False):
-        _draw_points(place, name, table, shares, min_rows=min_rows, joined=is_ordered(data, name))
-    for place, (table, _) in zip(places, maps.values(), strict=False):
+        title, joined = titles.get(name, name), is_ordered(data, name)
+        _draw_points(place, title, table, shares, min_rows=min_rows, joined=joined)
+    figure.draw_without_rendering()  # equal scales widen the views, which then stay as they are
+    figure.set_layout_engine("none")
+    for place in places[: len(maps)]:
+        place.autoscale(False)
+        place.set_aspect("auto")
+    for place, (name, (table, _)) in zip(places, maps.items(), strict=False):
         table = table.sort("rows", descending=True, maintain_order=True)
         points = table.select("axis_1", "axis_2").to_numpy()
-        label_points(place, points, table["category"].head(LABELLED).to_list())
+        own = of_categories.get(name, {})
+        label_points(
+            place, points, [own.get(text, text) for text in table["category"].head(LABELLED)]
+        )
     return figure
 
 
@@ -150,7 +162,7 @@ def is_ordered(data: TableDataModule, name: str) -> bool:
 
 def _draw_points(
     place: Axes,
-    name: str,
+    title: str,
     table: pl.DataFrame,
     shares: tuple[float, float],
     *,
@@ -167,7 +179,10 @@ def _draw_points(
         *points[few].T, s=12, facecolors="white", edgecolors=COLOURS[0], linewidths=0.8, zorder=2
     )
     hollow = f", {few.sum()} with few rows" if few.any() else ""
-    place.set_title(f"{name}: {len(table)} categories{hollow}", loc="left")
+    place.set_title(f"{title}: {len(table)} categories{hollow}", loc="left")
+    # One scale for both axes: a distance is then the same in all directions, and an axis of little
+    # variance is narrow.
+    place.set_aspect("equal", adjustable="datalim")
     place.set_xlabel(f"axis 1 ({shares[0]:.1%} of the variance)")
     place.set_ylabel(f"axis 2 ({shares[1]:.1%} of the variance)")
     place.margins(0.1)
