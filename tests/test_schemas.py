@@ -8,12 +8,13 @@ import jsonschema
 import pytest
 from omegaconf import OmegaConf
 
-from ablab.command.new_project import write_project
-from ablab.command.schema import FILES, json_schema
+from ablab.ablation.schema import FILES, json_schema
+from ablab.command.new_project import TEMPLATE, write_project
 from ablab.report.documents import DOCUMENTS
 from tests.launch import ROOT
 
-SCHEMAS = ROOT / "docs" / "schemas"
+OF_FILES = TEMPLATE / "schemas"
+OF_DOCUMENTS = ROOT / "docs" / "schemas"
 CONFS = [ROOT / "conf", ROOT / "tests" / "toy" / "conf"]
 SHIPPED = [(kind, path) for conf in CONFS for kind in FILES for path in conf.glob(f"{kind}/*.yaml")]
 
@@ -29,8 +30,9 @@ def read(path: Path) -> Any:
 
 @pytest.mark.parametrize("name", [*FILES, *DOCUMENTS])
 def test_the_published_schemas_are_those_of_the_code(name: str) -> None:
-    """To write one: ablab schema NAME > docs/schemas/NAME.json."""
-    assert (SCHEMAS / f"{name}.json").read_text() == json_schema(name)
+    """To write one: ablab schema NAME > FOLDER/NAME.json."""
+    folder = OF_FILES if name in FILES else OF_DOCUMENTS
+    assert (folder / f"{name}.json").read_text() == json_schema(name)
 
 
 @pytest.mark.parametrize(("kind", "path"), SHIPPED, ids=lambda value: getattr(value, "stem", value))
@@ -43,8 +45,8 @@ def test_files_say_which_schema_is_theirs(tmp_path: Path) -> None:
     for conf in (ROOT / "conf", tmp_path / "osprey" / "conf"):
         for kind in FILES:
             for path in conf.glob(f"{kind}/*.yaml"):
-                first = path.read_text().partition("\n")[0]
-                schema = first.removeprefix("# yaml-language-server: $schema=")
+                lines = path.read_text().splitlines()[:2]  # Hydra wants a package in the first
+                (schema,) = (line.split("$schema=")[1] for line in lines if "$schema=" in line)
                 assert (path.parent / schema).read_text() == json_schema(kind)
                 assert faults(kind, read(path)) == []
 

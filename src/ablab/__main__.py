@@ -12,7 +12,7 @@ _COMMANDS = {
     "interpret": ("ablab.interpret.__main__", "what a finished run has learned"),
     "data": ("ablab.data.__main__", "list and fetch the data sets of this project"),
     "export": ("ablab.command.export", "a trained model as tensors, a torch program or ONNX"),
-    "schema": ("ablab.command.schema", "the JSON schema of an experiment, a plan or a report"),
+    "schema": ("ablab.ablation.schema", "the JSON schema of an experiment, a plan or a report"),
     "slim": ("ablab.runs.slim", "remove from finished runs what only continuing them needs"),
 }
 

@@ -6,7 +6,6 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from ablab.command.schema import FILES, json_schema
 from ablab.errors import ConfigError
 from ablab.safety.commands import as_command
 
@@ -65,7 +64,5 @@ def write_project(name: str, folder: Path) -> None:
             target = folder / relative.replace("gitignore", ".gitignore")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(source.read_text("utf-8").replace(_PLACEHOLDER, name), "utf-8")
-        for schema in FILES:  # to which the first lines of experiments and plans refer
-            (folder / "conf" / f".{schema}.json").write_text(json_schema(schema), "utf-8")
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from error
