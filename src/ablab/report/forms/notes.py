@@ -66,11 +66,11 @@ def _of_the_best_epoch(comparison: Comparison) -> list[str]:
     return [note]
 
 
-def _changes(comparison: Comparison) -> list[str]:
+def changes_of_variants(comparison: Comparison) -> dict[str, list[str]]:
     """Return what each variant of a plan changes, as overrides of the command line."""
     overrides = [job.record.overrides for job in comparison.jobs if job.record is not None]
     if comparison.plan is None or not overrides:
-        return []
+        return {}
     common = set(overrides[0]).intersection(*overrides)
     own = {"seed", *comparison.plan.axes}
     changes: dict[str, list[str]] = {}
@@ -79,6 +79,11 @@ def _changes(comparison: Comparison) -> list[str]:
         if name is not None and job.record is not None:
             words = [w for w in job.record.overrides if w not in common]
             changes.setdefault(name, [w for w in words if w.partition("=")[0] not in own])
+    return changes
+
+
+def _changes(comparison: Comparison) -> list[str]:
+    changes = changes_of_variants(comparison)
     if len(changes) > _MOST_VARIANTS:
         return []
     return [f"{name}: {' '.join(words)}" for name, words in changes.items() if words]

@@ -1,6 +1,7 @@
 """Draw a metric over two numeric axes: a heat map for each variant, on one colour scale."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,8 +13,9 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from ablab.report.forms.cells import decimals
+from ablab.report.forms.notes import changes_of_variants
 from ablab.report.pictures.picture import PAGE, Picture, shortened
-from ablab.report.pictures.style import MOST_LINES, drawn, tick_texts
+from ablab.report.pictures.style import MOST_LINES, drawn, is_geometric, tick_texts
 from ablab.report.table.comparison import STATUSES
 from ablab.report.table.grid import Group, grouped, is_grid, numeric_axes
 from ablab.report.table.tables import ReportTable, best_rows, comparable_rows
@@ -25,7 +27,8 @@ _ROOM_FOR_NUMBERS = 10  # cells a side
 def heat_maps(table: ReportTable, metric: str, width: float) -> Picture | None:
     """Return None without a grid on two numeric axes, or without a value on it.
 
-    All cells have the same size, so an axis with equal ratios looks logarithmic.
+    The cells of a panel have the same size, so an axis with equal ratios looks logarithmic; panels
+    whose ratios differ get a common scale, so that slopes can be compared.
     """
     axes = numeric_axes(table)[:2]
     if len(axes) < 2 or not is_grid(table):
@@ -46,6 +49,7 @@ def heat_maps(table: ReportTable, metric: str, width: float) -> Picture | None:
     height = 1.1 + 0.32 * min(max(values.shape[1] for _, values in shown), 16)
     figure = Figure(figsize=(wide, rows * height + 0.2), layout="constrained")
     room = cells <= (_ROOM_FOR_NUMBERS if width >= PAGE else 3 * (width - 1.2))
+    changes = changes_of_variants(table.comparison)
     places = figure.subplots(rows, columns, squeeze=False)
     for index, place in enumerate(places.flat):
         if index >= len(shown):
@@ -54,11 +58,12 @@ def heat_maps(table: ReportTable, metric: str, width: float) -> Picture | None:
         group, values = shown[index]
         _draw(place, group, values, norm, colours)
         _write_numbers(place, group, metric, decimals(table.rows, metric) if room else None)
-        _frame_best(place, group, metric, table.directions.get(metric))
+        _mark_best(place, group, metric, table.directions.get(metric))
         _frame_baseline(place, group, table)
-        place.set_title(shortened(group.name, width), loc="left")
+        place.set_title(_title(group, changes, width), loc="left")
         place.set_xlabel(axes[0] if index + columns >= len(shown) else "")
         place.set_ylabel(axes[1] if index % columns == 0 else "")
+    _scale_alike(list(places.flat), [group for group, _ in shown])
     figure.colorbar(
         ScalarMappable(norm, colours),
         ax=places,
@@ -66,9 +71,9 @@ def heat_maps(table: ReportTable, metric: str, width: float) -> Picture | None:
         extend="max" if sign > 0 else "min",
     )
     caption = (
-        "Means over seeds. The best cell is framed in red; a hatched one has no value, since its "
-        "runs failed or are missing; a plain grey one is not in the plan; one with a star lacks "
-        "seeds, so it cannot be the best."
+        "Means over seeds. The best cell is framed in red, the best of each column has a dot. A "
+        "hatched one has no value, since its runs failed or are missing; a plain grey one is not "
+        "in the plan; one with a star lacks seeds, so it cannot be the best."
     )
     if any(baseline is not None for baseline in table.baselines):
         caption += " A baseline has a dashed frame."
@@ -141,11 +146,39 @@ def _write_numbers(place: Axes, group: Group, metric: str, digits: int | None) -
         place.text(*at, text, ha="center", va="center", fontsize=6.5, color=colour)
 
 
-def _frame_best(place: Axes, group: Group, metric: str, direction: str | None) -> None:
+def _title(group: Group, changes: dict[str, list[str]], width: float) -> str:
+    """Return the group's name, and below it what its variant sets if that is one thing."""
+    words = changes.get(group.name, [])
+    told = len(words) == 1 and words[0].partition("=")[2] != group.name
+    return "\n".join(shortened(line, width) for line in (group.name, *(words if told else ())))
+
+
+def _scale_alike(places: Sequence[Axes], groups: Sequence[Group]) -> None:
+    """Give a ratio the same length in all panels, on axes that are geometric in all of them."""
+    for number, set_ends in enumerate((Axes.set_xlim, Axes.set_ylim)):
+        values = [group.axis(number) for group in groups]
+        if not all(map(is_geometric, values)):
+            continue
+        steps = [math.log(own[-1] / own[0]) / (len(own) - 1) for own in values]
+        longest = max(len(own) * step for own, step in zip(values, steps, strict=True))
+        for place, step in zip(places, steps, strict=False):
+            set_ends(place, -0.5, longest / step - 0.5)
+
+
+def _mark_best(place: Axes, group: Group, metric: str, direction: str | None) -> None:
+    """Frame the best cell, and put a dot beside the number of the best of each column."""
+
+    def best_of(points: list[tuple[float, ...]]) -> list[tuple[int, int]]:
+        best = best_rows([group.rows[point] for point in points], metric, direction)
+        chosen = [points[index] for index in best]
+        return [(group.axis(0).index(x), group.axis(1).index(y)) for x, y in chosen]
+
     points = list(group.rows)
-    best = best_rows([group.rows[point] for point in points], metric, direction)
-    for index in best:
-        x, y = (group.axis(i).index(points[index][i]) for i in (0, 1))
+    for value in group.axis(0) if len(group.axis(1)) > 1 else ():
+        for x, y in best_of([point for point in points if point[0] == value]):
+            dot = {"color": "white", "markeredgecolor": "black", "markersize": 3.5}
+            place.plot(x - 0.42, y, "o", **dot)
+    for x, y in best_of(points):
         # Red inside white shows on any colour, and in greyscale.
         for colour, width in (("white", 4.0), ("#C00000", 2.0)):
             place.add_patch(
