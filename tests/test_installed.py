@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clones import clone_into
+from tests.lesson5.pages import blocks_of, script_of
 
 LESSON = [
     *("src/lesson5", "tests/lesson5", "docs/lesson5", "notebooks"),
@@ -55,6 +56,17 @@ def install(wheel: Path, site: Path) -> None:
     run(*command, "--target", site, wheel, cwd=site)
 
 
+def follow_agents(python: Path, project: Path) -> None:
+    """Run what the project's AGENTS.md says, with the commands of its environment."""
+    path = os.pathsep.join((str(python.parent), os.environ["PATH"]))
+    blocks = [block for block in blocks_of(project / "AGENTS.md") if block.word == "bash"]
+    assert len(blocks) == 2
+    for block in blocks:
+        ablab = f'ablab() {{ "{python}" -m ablab "$@"; }}'
+        script = f"{ablab}\n{script_of(block)}"
+        run("bash", "-e", "-c", script, cwd=project, PATH=path)
+
+
 def test_a_new_project_from_the_wheel_alone(tmp_path: Path) -> None:
     """It trains and its tests pass; with a newer wheel they still do, and nothing was changed."""
     source = clone_into(tmp_path / "source")
@@ -67,6 +79,7 @@ def test_a_new_project_from_the_wheel_alone(tmp_path: Path) -> None:
     output = run(python, "train.py", "trainer.max_epochs=2", cwd=project)
     assert "accuracy" in output
     assert "2 passed" in run(python, "-m", "pytest", "-q", cwd=project)
+    follow_agents(python, project)
     files = {p: p.read_bytes() for p in project.rglob("*.py")}
 
     pyproject = source / "pyproject.toml"

@@ -26,7 +26,8 @@ from pathlib import Path
 from tests.launch import ROOT
 
 README = ROOT / "README.md"
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "lesson5").glob("*.md")])
+AGENTS = ROOT / "AGENTS.md"
+PAGES = sorted([AGENTS, *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "lesson5").glob("*.md")])
 _FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 _EXIT_STATUS = re.compile(
     r"^(?P<command>(?:.*\\\n)*.*?)[ ]+# exit status (?P<status>\d+)$", re.MULTILINE
