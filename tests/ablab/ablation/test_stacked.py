@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from ablab.ablation.launch.stacked import stack
 from ablab.ablation.launch.stacked.batches import batches_of
 from ablab.ablation.launch.stacked.describe import describe
 from ablab.ablation.launch.stacked.partition import partition, reason_against
@@ -107,11 +108,11 @@ def train_alone(learner: Learner, steps: int = STEPS) -> dict[str, Tensor]:
 
 def train_stacked(learners: list[Learner], steps: int = STEPS) -> list[dict[str, Tensor]]:
     """Take steps together; return the parameters and buffers of each, in the order given."""
-    stack = Stack(learners)
-    for (epoch, number), batch in batches_at(stack.orders, steps):
-        stack.backward(batch, epoch, number)
-        stack.update()
-    stack.settle()
+    together = Stack(learners)
+    for (epoch, number), batch in batches_at(together.orders, steps):
+        together.backward(batch, epoch, number)
+        together.update()
+    together.settle()
     return [learner.model.state_dict() for learner in learners]
 
 
@@ -150,6 +151,22 @@ def test_batch_norm_and_dropout_are_those_of_a_run_alone(orders: int) -> None:
     for one, other in zip(alone, stacked, strict=True):
         assert_close(one, other)
         assert one["bn1.num_batches_tracked"] == other["bn1.num_batches_tracked"] == STEPS
+
+
+def test_members_of_an_order_share_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "_WIDE", 1)
+    model = {"batch_norm": True, "dropout": 0.3}
+
+    def members() -> list[Member]:
+        return [member(n, order=n % 2, name="sgd", lr=0.1 / (n + 1), model=model) for n in range(6)]
+
+    alone = [train_alone(learner) for learner, _, _ in members()]
+    settings = members()
+    refuse_other_results(settings, POINTS)
+    learners = [learner for learner, _, _ in settings]
+    assert len(Stack(learners).orders) == 2
+    for one, other in zip(alone, train_stacked(learners), strict=True):
+        assert_close(one, other)
 
 
 @settings(max_examples=6)

@@ -3,27 +3,22 @@
 Parameters and buffers of all learners lie one after the other in one tensor, of which those of each
 model are views. ``torch.func.vmap`` runs the model over the first dimension. The gradients of
 independent losses are those of their sum, so a learner that becomes nan leaves the others alone.
-
-The updates are those of the learners' own optimisers. Parameters with the same settings share a
-parameter group of a merged optimiser, whose class, operations and decay are the same as alone.
 """
 
-import copy
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import Optimizer
 
 from ablab.ablation.launch.stacked.dropout import Call, calls_of, draw, layers_of, multiplied
-from ablab.config.schema.schedule import Schedule
-from ablab.data.batches import RowLoader
-from ablab.optim.scheduler import GroupScheduler, build_scheduler
+from ablab.ablation.launch.stacked.layers import joined, linear_layers
+from ablab.ablation.launch.stacked.updates import Updates
+from ablab.data.batches import TensorLoader
+from ablab.optim.scheduler import GroupScheduler
 from ablab.training.module import SupervisedModule
 from ablab.training.randomness import reseed_torch
 
@@ -35,14 +30,16 @@ class Learner:
     """A model with its optimiser and schedule, and the order of its batches.
 
     ``clip`` is the value to which its gradients are clipped, or their norm if ``by_norm``.
+    ``shares`` says that members of its order may share a batch, which ``trust`` has tried.
     """
 
     model: SupervisedModule
     optimizer: Optimizer
     scheduler: GroupScheduler
-    order: RowLoader
+    order: TensorLoader
     clip: float | None = None
     by_norm: bool = True
+    shares: bool = False
 
 
 class _Loss(nn.Module):
@@ -56,28 +53,50 @@ class _Loss(nn.Module):
         return self.model.training_loss(*self.model.split_batch(batch))
 
 
-@dataclass
-class _Merged:
-    """An optimiser over parameters of several learners, and its schedule."""
+_WIDE = 256  # numbers in a row, above which it takes time to give each member its own copy
 
-    optimizer: Optimizer
-    scheduler: GroupScheduler
-    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+def should_share(learners: Sequence[Learner]) -> bool:
+    """Return whether the members of an order of batches should share a batch, in nested vmaps.
+
+    That needs as many members of each order. For narrow rows two vmaps cost more than they save.
+    """
+    members = list(by_order(learners).values())
+    if len(members) in (1, len(learners)) or len({len(numbers) for numbers in members}) > 1:
+        return False
+    return sum(t[0].numel() for t in learners[0].order.tensors) >= _WIDE
+
+
+def by_order(learners: Sequence[Learner]) -> dict[int | None, list[int]]:
+    """Return the numbers of the learners that have the same order of batches, by its seed."""
+    found: dict[int | None, list[int]] = {}
+    for number, learner in enumerate(learners):
+        found.setdefault(learner.order.seed, []).append(number)
+    return found
 
 
 class Stack:
     """Train ``learners`` together; they are at the same step of equally many.
 
     ``orders`` has the loaders whose batches a step takes: one if all learners have the same order
-    of batches, else one for each learner. Nested vmaps, the inner one over learners of an order,
-    would gather less, but mse_loss fails in them (torch 2.14): it joins the rows of all learners.
+    of batches, one for each order if its members share a batch, else one for each learner.
     """
 
     def __init__(self, learners: Sequence[Learner]) -> None:
-        self.learners = list(learners)
-        orders = [learner.order for learner in learners]
-        self.orders = orders[:1] if len({order.seed for order in orders}) == 1 else orders
+        shared = learners[0].shares and should_share(learners)
+        groups = by_order(learners)
+        self._nested = len(groups) if shared else 0
+        # The learner that lies at each place, those of an order side by side if they share.
+        numbers = [n for of_order in groups.values() for n in of_order]
+        numbers = numbers if shared else list(range(len(learners)))
+        places = sorted(range(len(learners)), key=lambda place: numbers[place])
+        self._places = torch.tensor(places)  # of each learner
+        self.learners = [learners[number] for number in numbers]
+        few = shared or len(groups) == 1
+        with_batch = [of_order[0] for of_order in groups.values()] if few else numbers
+        self.orders = [learners[number].order for number in with_batch]
         self._loss = _Loss(self.learners[0].model)
+        self._linear = linear_layers(self._loss.model)
         models = [learner.model for learner in self.learners]
         named = [dict(model.named_parameters()) for model in models]
         self.cells = {
@@ -94,12 +113,13 @@ class Stack:
         }
         self._layers = [layers_of(model) for model in models]
         self._calls: list[Call] | None = None
-        self._merged: list[_Merged] = []
-        self._links: list[list[tuple[_Merged, dict[str, Any], dict[str, Any]]]] = []
-        self._merge()
+        self._updates = Updates(self.learners)
+        self.update, self.settle = self._updates.step, self._updates.settle
 
     def order_of(self, number: int) -> int:
         """Return the number of the order that learner ``number`` has."""
+        if self._nested:
+            return int(self._places[number]) * self._nested // len(self.learners)
         return number if len(self.orders) > 1 else 0
 
     def backward(self, batch: Batch, epoch: int, number: int) -> Tensor:
@@ -117,43 +137,27 @@ class Stack:
             parts = [None] * len(cells) if gradient is None else gradient.unbind(0)
             for parameter, part in zip(cells, parts, strict=True):
                 parameter.grad = part
-        self._add_penalties()
+        self._updates.add_penalties()
         self._clip([gradient for gradient in gradients if gradient is not None])
-        return losses.detach()
-
-    def update(self) -> None:
-        """Take an optimiser step of each learner."""
-        for merged in self._merged:
-            merged.optimizer.step()
-            merged.scheduler.step()
-
-    def settle(self) -> None:
-        """Bring the learners' own optimisers and schedulers up to date."""
-        for learner, links in zip(self.learners, self._links, strict=True):
-            merged, _, _ = links[0]
-            for _, own, shared in links:
-                own |= {key: shared[key] for key in ("lr", "betas", "momentum") if key in own}
-            state = merged.optimizer.state
-            own_parameters = [p for _, own, _ in links for p in own["params"] if p in state]
-            learner.optimizer.state = defaultdict(dict, {p: state[p] for p in own_parameters})
-            scheduler = learner.scheduler
-            scheduler.last_epoch = merged.scheduler.last_epoch
-            scheduler._step_count = merged.scheduler._step_count
-            scheduler._last_lr = [own["lr"] for _, own, _ in links]
+        return losses.detach()[self._places]
 
     # -- forward ---------------------------------------------------------------------------------
 
     def _losses(self, batch: Batch, factors: list[Tensor]) -> Tensor:
         def loss(state: dict[str, Tensor], factors: list[Tensor], *batch: Tensor) -> Tensor:
-            with multiplied(self._loss.model, factors):
+            with multiplied(self._loss.model, factors), joined(self._linear):
                 return functional_call(self._loss, state, batch)
 
         state = {**self.parameters, **self.constants}
+        own = vmap(loss, (0, 0, *(0 for _ in batch)), randomness="error")
+        of_one_order = vmap(loss, (0, 0, *(None for _ in batch)), randomness="error")
+        if self._nested:
+            split = (self._nested, -1)
+            state = {name: tensor.unflatten(0, split) for name, tensor in state.items()}
+            factors = [tensor.unflatten(0, split) for tensor in factors]
+            return vmap(of_one_order, randomness="error")(state, factors, *batch).flatten()
         if len(self.orders) > 1:
-            own = (0, 0, *(0 for _ in batch))
-            return vmap(loss, own, randomness="error")(state, factors, *batch)
-        shared = (0, 0, *(None for _ in batch))
-        of_one_order = vmap(loss, shared, randomness="error")
+            return own(state, factors, *batch)
         return of_one_order(state, factors, *(tensor[0] for tensor in batch))
 
     def _factors(self, batch: Batch, epoch: int, number: int) -> list[Tensor]:
@@ -174,18 +178,6 @@ class Stack:
     # -- gradients -------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _add_penalties(self) -> None:
-        """Add the gradient of λ Σ θ², of members that have this penalty in their loss."""
-        for merged in self._merged:
-            for group in merged.optimizer.param_groups:
-                if group["decay_mode"] != "l2_loss" or group["decay_value"] == 0.0:
-                    continue
-                learning = [p for p in group["params"] if p.grad is not None]
-                if learning:
-                    gradients = [p.grad for p in learning]
-                    torch._foreach_add_(gradients, learning, alpha=2 * group["decay_value"])  # pyright: ignore
-
-    @torch.no_grad()
     def _clip(self, gradients: list[Tensor]) -> None:
         """Clip the gradients of each learner by its own value."""
         clips = [math.inf if learner.clip is None else learner.clip for learner in self.learners]
@@ -201,63 +193,6 @@ class Stack:
         factors = torch.where(most.isinf(), 1.0, (most / (norms + 1e-6)).clamp(max=1.0))
         for gradient in gradients:
             gradient.mul_(_over(factors, gradient))
-
-    # -- updates ---------------------------------------------------------------------------------
-
-    def _merge(self) -> None:
-        by_kind: dict[str, _Merged] = {}
-        for learner in self.learners:
-            optimizer, scheduler = learner.optimizer, learner.scheduler
-            defaults = {key: value for key, value in optimizer.defaults.items() if key != "lr"}
-            kind = repr((type(optimizer), defaults, scheduler.schedule, scheduler.total_steps))
-            if kind not in by_kind:
-                by_kind[kind] = _emptied(optimizer, scheduler)
-            merged = by_kind[kind]
-            links = []
-            for own in optimizer.param_groups:
-                settings = {k: v for k, v in own.items() if k not in _OF_ONE}
-                shared = merged.groups.setdefault(repr(settings), {**settings, "params": []})
-                shared["params"] += own["params"]
-                links.append((merged, own, shared))
-            merged.optimizer.state.update(optimizer.state)
-            self._links.append(links)
-        self._merged = list(by_kind.values())
-        for merged in self._merged:
-            merged.optimizer.param_groups = list(merged.groups.values())
-            for group in merged.optimizer.param_groups:
-                _choose_fastest(merged.optimizer, group)
-            merged.scheduler = _continued(merged)
-
-
-_OF_ONE = ("params", "param_names", "name")  # of a group: what says nothing about its settings
-
-
-def _emptied(optimizer: Optimizer, scheduler: GroupScheduler) -> _Merged:
-    """Return a copy of an optimiser, without groups and state; the scheduler is only looked at."""
-    merged = copy.copy(optimizer)
-    merged.param_groups, merged.state = [], defaultdict(dict)
-    return _Merged(merged, scheduler)
-
-
-def _continued(merged: _Merged) -> GroupScheduler:
-    """Return a scheduler of the merged optimiser that goes on where that of a learner is."""
-    before: GroupScheduler = merged.scheduler
-    schedule: Schedule = before.schedule
-    scheduler = build_scheduler(merged.optimizer, schedule, before.total_steps)
-    scheduler.last_epoch, scheduler._step_count = before.last_epoch, before._step_count
-    scheduler._apply()
-    return scheduler
-
-
-def _choose_fastest(optimizer: Optimizer, group: dict[str, Any]) -> None:
-    """Have a group updated by the implementation that is fastest for many small tensors.
-
-    Those of torch differ in rounding alone. On a GPU torch's own choice is a fast one.
-    """
-    if group["params"][0].device.type != "cpu" or "foreach" not in group:
-        return
-    has_fused = isinstance(optimizer, Adam | SGD)  # AdamW is an Adam
-    group |= {"fused": True, "foreach": False} if has_fused else {"foreach": True}
 
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:

@@ -3,13 +3,13 @@
 import copy
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from torch import Tensor, nn
 
 from ablab.ablation.launch.stacked.batches import batches_of
 from ablab.ablation.launch.stacked.refusals import NotStackable
-from ablab.ablation.launch.stacked.stack import Learner, Stack
+from ablab.ablation.launch.stacked.stack import Learner, Stack, by_order, should_share
 from ablab.config.schema.optimiser import Optim
 from ablab.config.schema.schedule import Schedule
 from ablab.errors import first_line
@@ -30,15 +30,27 @@ def refuse_other_results(members: Sequence[Settings], tensors: Sequence[Tensor])
 
     The first, the middle and the last member take them, and one with another order of batches than
     the first, if there is one: as copies in double precision, where rounding cannot hide a
-    difference.
+    difference. Learners whose order could share its batches are tried so, too, and marked if that
+    has the same results.
     """
-    orders = [learner.order.seed for learner, _, _ in members]
-    another = next((n for n, order in enumerate(orders) if order != orders[0]), 0)
-    chosen = [members[n] for n in sorted({0, another, len(members) // 2, len(members) - 1})]
+    learners = [learner for learner, _, _ in members]
+    groups = list(by_order(learners).values())
     tensors = [t.double() if t.is_floating_point() else t for t in tensors]
+    another = groups[1][0] if len(groups) > 1 else 0
+    chosen = sorted({0, another, len(members) // 2, len(members) - 1})
+    _compare_steps([members[n] for n in chosen], tensors, shares=False)
+    if should_share(learners):
+        of_two = [numbers[place] for numbers in groups[:2] for place in (0, -1)]
+        with suppress(NotStackable):
+            _compare_steps([members[n] for n in of_two], tensors, shares=True)
+            for learner in learners:
+                learner.shares = True
+
+
+def _compare_steps(chosen: Sequence[Settings], tensors: Sequence[Tensor], *, shares: bool) -> None:
     with _refused():
-        alone = [_double(*member) for member in chosen]
-        stacked = [_double(*member) for member in chosen]
+        alone = [_double(*member, shares) for member in chosen]
+        stacked = [_double(*member, shares) for member in chosen]
         stack = Stack(stacked)
         batches = batches_of(stack.orders, tensors, 0)
         for step, batch in zip(range(1, _STEPS + 1), batches, strict=False):
@@ -57,12 +69,14 @@ def refuse_other_results(members: Sequence[Settings], tensors: Sequence[Tensor])
                     _compare(f"{name} after step {step}", theirs[name], tensor, _OF_PARAMETERS)
 
 
-def _double(learner: Learner, optim: Optim, schedule: Schedule) -> Learner:
+def _double(learner: Learner, optim: Optim, schedule: Schedule, shares: bool) -> Learner:
     """Return a copy of a learner in double precision, before its first step."""
     model = copy.deepcopy(learner.model).double()
     optimizer = build_optimizer(model, optim)
     scheduler = build_scheduler(optimizer, schedule, learner.scheduler.total_steps)
-    return Learner(model, optimizer, scheduler, learner.order, learner.clip, learner.by_norm)
+    return Learner(
+        model, optimizer, scheduler, learner.order, learner.clip, learner.by_norm, shares
+    )
 
 
 def _backward_alone(learner: Learner, batch: tuple[Tensor, ...]) -> Tensor:
