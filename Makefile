@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Tests start some hundred processes, which should find the modules compiled.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
-.PHONY: train setup test test-slow notebooks bench check format clean
+.PHONY: train setup test test-slow test-cluster notebooks bench check format clean
 
 train: setup  ## fetch MovieLens-100K, train the lesson's collaborative filter, test it
 	$(BIN)/python train.py experiment=collab
@@ -24,6 +24,9 @@ test: setup  ## the test suite: offline, no data needed
 test-slow: setup  ## what learns from real data, is killed, or comes from other packages
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[foreign]"
 	$(PYTEST) -m slow -n auto --dist worksteal --durations=30
+
+test-cluster: setup  ## sweeps on a real SLURM of two nodes, which the tests start on this machine; as root
+	$(PYTEST) -m cluster tests/cluster --durations=30
 
 notebooks: setup  ## execute all of notebooks/ in place; MovieLens and digits are fetched once
 	$(BIN)/python notebooks/execute.py

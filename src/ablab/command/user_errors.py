@@ -24,7 +24,7 @@ _KEY = re.compile(r"[+~]*[\w.@/-]+")
 _SWEPT = re.compile(
     r"Ambiguous value for argument '(.+)'$|Sweep parameters '(.+)' requires", re.MULTILINE
 )
-_EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  # optional launchers
+_EXTRAS = {"ray": "ray"}  # optional launchers
 
 
 def as_user_error(error: BaseException) -> UserError | None:

@@ -32,8 +32,8 @@ _LOGGING = {  # Hydra's other files write to a path that a config can choose.
 _LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARN", "WARNING", "INFO", "DEBUG", "NOTSET")
 _CALLBACK = "hydra.experimental.callback.Callback"
 _PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
-_COMMANDS = (  # keys of the launchers for SLURM and Ray that run commands
-    *("setup", "python", "srun_args", "additional_parameters"),
+_COMMANDS = (  # keys of launchers that run commands: ours for SLURM, Hydra's for submitit and Ray
+    *("setup", "additional_parameters", "python", "srun_args"),
     *("runtime_env", "address"),
 )
 # Hydra fills in these texts later, so they may not be known yet.

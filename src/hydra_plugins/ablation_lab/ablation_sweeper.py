@@ -44,6 +44,7 @@ class AblationSweeper(Sweeper):
             arguments,
             self.compose,
             lambda jobs: launch(jobs, initial_job_idx=0),
+            getattr(self.launcher, "queued", set),
             PlanFolder(
                 path, chosen or f"{path.parent.name}/{path.name}", found_again=chosen is not None
             ),

@@ -24,15 +24,17 @@ class OptunaSweeper(AblationSweeper):
             raise ConfigError(
                 "hydra/sweeper=optuna: needs Optuna; pip install 'ablation-lab[search]'"
             )
-        from ablab.ablation.search.search import read_settings, run_search
+        from ablab.ablation.search.search import SearchSettings, run_search
+        from ablab.config.schema.values import read_section
 
         assert self.config is not None
         assert self.launcher is not None
         launch = self.launcher.launch
         run_search(
-            read_settings(self.settings),
+            read_section(SearchSettings, "hydra.sweeper", self.settings),
             arguments,
             self.compose,
             lambda jobs: launch(jobs, initial_job_idx=0),
+            getattr(self.launcher, "queued", set),
             Path(self.config.paths.runs) / "search",
         )

@@ -1,62 +1,34 @@
-"""Stand-ins for SLURM's commands: they keep the batch script, and run its tasks on this machine."""
+"""Stand-ins for SLURM's commands: they keep flags and script of each job, and run it here."""
 
-import os
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-_SRUN = """#!/bin/bash
-while [[ "$1" == -* ]]; do
-  case "$1" in --output|--error) shift 2;; *) shift;; esac
+_COMMANDS = {
+    "sbatch": """\
+number=$((1 + $(ls | grep -c flags)))
+printf '%s\\n' "$@" > $number.flags
+cat > $number.script
+log=$(sed -n 's/^--output=//p' $number.flags)
+cd "$OLDPWD"
+SLURM_JOB_ID=$number SLURM_JOB_NAME=plan SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 \\
+  setsid bash -c "bash {folder}/$number.script; echo \\$? > {folder}/$number.ended" \\
+  < /dev/null >> "$log" 2>&1 &
+case "$1" in --parsable) echo $number;; *) echo "Submitted batch job $number";; esac
+""",
+    "squeue": """\
+for flags in *.flags; do
+  number=${{flags%.flags}}
+  if [ ! -e $number.ended ]; then
+    echo "$number|RUNNING|None|$(sed -n 's/^--comment=//p' $flags)"
+  fi
 done
-exec "$@"
-"""
-
-_OF_A_TASK = {
-    "SLURM_JOB_NAME": "plan",
-    "SLURM_JOB_NUM_NODES": "1",
-    "SLURM_LOCALID": "0",
-    "SLURM_NNODES": "1",
-    "SLURM_NODEID": "0",
-    "SLURM_NTASKS": "1",
-    "SLURM_NTASKS_PER_NODE": "1",
-    "SLURM_PROCID": "0",
+""",
+    "scontrol": """echo "JobId=$3 JobState=FAILED Restarts=0 ExitCode=$(cat $3.ended):0"\n""",
 }
 
 
 def install(folder: Path) -> None:
-    """Puts sbatch, srun and sacct into ``folder``; the batch script will be ``folder/script``."""
+    """Put sbatch, squeue and scontrol into ``folder``, with ``N.flags`` and ``N.script``."""
     folder.mkdir()
-    commands = {
-        "sbatch": f'#!/bin/sh\nexec {sys.executable} {__file__} {folder} "$@"\n',
-        "srun": _SRUN,
-        "sacct": "#!/bin/sh\necho 'JobID|State|NodeList'\n",
-    }
-    for name, text in commands.items():
-        (folder / name).write_text(text)
+    for name, text in _COMMANDS.items():
+        (folder / name).write_text(f"#!/bin/bash\ncd {folder}\n{text.format(folder=folder)}")
         (folder / name).chmod(0o755)
-
-
-def submit(folder: Path, script: Path) -> None:
-    """What sbatch does, without waiting for a turn."""
-    kept = folder / "script"
-    shutil.copy(script, kept)
-    array = re.search(r"--array=0-(\d+)", kept.read_text())
-    for task in range(int(array[1]) + 1 if array else 1):
-        variables = {"SLURM_JOB_ID": str(1000 + task), **_OF_A_TASK}
-        if array:
-            variables |= {"SLURM_ARRAY_JOB_ID": "1000", "SLURM_ARRAY_TASK_ID": str(task)}
-        subprocess.Popen(
-            ["bash", str(kept)],
-            env={**os.environ, **variables},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    print("Submitted batch job 1000")
-
-
-if __name__ == "__main__":
-    submit(Path(sys.argv[1]), Path(sys.argv[-1]))

@@ -76,6 +76,7 @@ def search(
             force_overrides(list(said)),
             lambda overrides: compose("config", overrides=overrides),
             launch or Launcher(),
+            set,
             searches,
         )
 

@@ -1,9 +1,8 @@
-"""Plans under Hydra's other launchers: submitit on this machine and on SLURM, and Ray."""
+"""Plans under SLURM, with stand-ins for its commands, and under Hydra's launcher for Ray."""
 
 import importlib.util
 import json
 import os
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tests.launch import TINY, command, environment, train, wait_for
 
 pytestmark = pytest.mark.timeout(300)  # two cores may have other work
 FAILING = ["-m", *TINY, "data.n_ratings=2000,1"]  # a job that ends well, and one that fails
+SLURM = ["hydra/launcher=slurm", "hydra.launcher.poll_seconds=0.2"]
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
 
@@ -32,25 +32,24 @@ def is_told(done: subprocess.CompletedProcess[str], runs: Path) -> None:
     assert "failed: DataError: all 1 training targets are" in done.stdout
 
 
-@pytest.mark.slow
-def test_submitit_on_this_machine(tmp_path: Path) -> None:
-    pytest.importorskip("submitit")
-    done = train(*FAILING, "hydra/launcher=submitit_local", cwd=tmp_path)
-    is_told(done, tmp_path)
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of stand-ins for SLURM's commands; tests/cluster has a real SLURM."""
+    folder = tmp_path / "slurm"
+    fake_slurm.install(folder)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
 
 
 @pytest.mark.slow
-def test_what_is_edited_after_the_start_changes_no_job(tmp_path: Path) -> None:
-    """The worker composes the config again; the run does not look at it."""
-    pytest.importorskip("submitit")
+def test_what_is_edited_after_the_start_changes_no_job(slurm: Path, tmp_path: Path) -> None:
+    """The job composes the config again; the run does not look at it."""
     own = tmp_path / "own" / "experiment"
     own.mkdir(parents=True)
     (own / "mine.yaml").write_text("# @package _global_\noptim: {lr: 0.02}\n")
     arguments = ["--config-dir", str(tmp_path / "own"), "-m", *TINY, "experiment=mine", "seed=0,1"]
-    with subprocess.Popen(
-        command(*arguments, "hydra/launcher=submitit_local"), cwd=tmp_path, env=environment()
-    ) as process:
-        wait_for(lambda: list(tmp_path.rglob("*_submitted.pkl")))
+    with subprocess.Popen(command(*arguments, *SLURM), cwd=tmp_path, env=environment()) as process:
+        wait_for(lambda: list(slurm.glob("*.flags")))
         (own / "mine.yaml").write_text("# @package _global_\noptim: {lr: 0.09}\n")
         assert process.wait(timeout=200) == 0
     assert [r["config"]["optim"]["lr"] for r in records(tmp_path)] == [0.02, 0.02]
@@ -59,50 +58,45 @@ def test_what_is_edited_after_the_start_changes_no_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_job_that_is_preempted_goes_on_where_it_was(tmp_path: Path) -> None:
-    """As SLURM does it: its own signal to the worker, which has the job queued again, then SIGTERM
-    to every process."""
-    pytest.importorskip("submitit")
-    arguments = ["-m", *TINY, "trainer.max_epochs=100", "hydra/launcher=submitit_local"]
-    with subprocess.Popen(command(*arguments), cwd=tmp_path, env=environment()) as process:
-        wait_for(lambda: list(tmp_path.rglob("manifest.json")))
-        job = records(tmp_path)[0]["process"]["pid"]
-        os.kill(worker_of(job), signal.SIGUSR2)
-        os.kill(job, signal.SIGTERM)
-        assert process.wait(timeout=200) == 0
-    (record,) = records(tmp_path)
-    assert record["status"] == "done"
-    assert len(record["continued"]) == 1
-
-
-def worker_of(job: int) -> int:
-    """The process that has started process ``job``."""
-    status = Path(f"/proc/{job}/status").read_text()
-    return int(status.split("PPid:")[1].split()[0])
+def test_slurm_batch_script_and_jobs(slurm: Path, tmp_path: Path) -> None:
+    """Two ranks a job, under the environment that a batch script has."""
+    options = [
+        *("hydra.launcher.partition=long", "hydra.launcher.timeout_min=90", "name=mine"),
+        *("hydra.launcher.setup=[module load cuda]", "hydra.launcher.mem_gb=1.5"),
+        "hydra.launcher.additional_parameters={exclude: n1}",
+    ]
+    done = train(*FAILING, *DDP, *SLURM, *options, cwd=tmp_path, timeout=200)
+    is_told(done, tmp_path)
+    assert records(tmp_path)[0]["device"] == "cpu x 2"
+    flags = set((slurm / "1.flags").read_text().splitlines())
+    assert flags >= {
+        *("--nodes=1", "--ntasks=1", "--cpus-per-task=4", "--mem=1536M", "--exclude=n1"),
+        *("--job-name=mine", "--partition=long", "--signal=B:USR1@120", "--time=90", "--requeue"),
+    }
+    assert not any("gpus" in flag for flag in flags)  # the job is for CPUs
+    assert "\nmodule load cuda\n" in (slurm / "1.script").read_text()
 
 
 @pytest.mark.slow
-def test_slurm_batch_script_and_jobs(tmp_path: Path) -> None:
-    """Two ranks a job, under the environment that srun gives to its tasks."""
-    pytest.importorskip("submitit")
-    fake_slurm.install(tmp_path / "slurm")
-    path = f"{tmp_path / 'slurm'}{os.pathsep}{os.environ['PATH']}"
-    options = ["hydra.launcher.partition=long", "hydra.launcher.timeout_min=90", "name=mine"]
-    done = train(
-        *FAILING, *DDP, "hydra/launcher=slurm", *options, cwd=tmp_path, timeout=200, PATH=path
-    )
-    is_told(done, tmp_path)
-    assert records(tmp_path)[0]["device"] == "cpu x 2"
-    script = (tmp_path / "slurm" / "script").read_text()
-    flags = {
-        line.removeprefix("#SBATCH --") for line in script.splitlines() if "#SBATCH --" in line
-    }
-    assert flags >= {
-        *("array=0-1%2", "gpus-per-node=2", "nodes=1", "ntasks-per-node=1", "cpus-per-task=4"),
-        *("job-name=mine", "partition=long", "signal=USR2@120", "time=90"),
-    }
-    assert "srun" in script
-    assert "submitit.core._submit" in script
+def test_a_slurm_job_that_cannot_begin_is_told(slurm: Path, tmp_path: Path) -> None:
+    done = train("-m", *TINY, "seed=0,1", *SLURM, "hydra.launcher.setup=[exit 3]", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.count("planned, SLURM job") == 2
+    assert "ended without a result (FAILED with exit status 3:0)" in done.stdout
+
+
+def test_slurm_settings_are_checked_before_a_job_is_composed(tmp_path: Path) -> None:
+    done = train("-m", *TINY, *SLURM, "hydra.launcher.timeout_min=1h", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: hydra.launcher.timeout_min: should be a valid integer")
+
+
+def test_slurm_where_its_commands_are_not(tmp_path: Path) -> None:
+    done = train("-m", *TINY, *SLURM, cwd=tmp_path, PATH=str(tmp_path))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: hydra/launcher=slurm: squeue is not installed here")
 
 
 @pytest.mark.slow

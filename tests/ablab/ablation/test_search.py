@@ -12,8 +12,9 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
 from ablab.ablation.launch.launch import JobKilled
-from ablab.ablation.search.search import Search, read_settings
+from ablab.ablation.search.search import Search, SearchSettings
 from ablab.ablation.search.study import SearchStudy
+from ablab.config.schema.values import read_section
 from ablab.errors import ConfigError, PlanError, RunFolderError
 from ablab.runs.record import RunRecord
 from tests.ablab.ablation.searching import SPACE, Killed, Launcher, distance, search, trials
@@ -288,7 +289,11 @@ def test_a_damaged_study_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_settings_of_the_sweeper_are_checked() -> None:
     with pytest.raises(ConfigError) as error:
-        read_settings({"study": "a/b", "trials": 0, "batch": 1, "sampler": "tp", "seed": 0})
+        read_section(
+            SearchSettings,
+            "hydra.sweeper",
+            {"study": "a/b", "trials": 0, "batch": 1, "sampler": "tp", "seed": 0},
+        )
     assert [line.split(":")[0] for line in str(error.value).splitlines()] == [
         f"hydra.sweeper.{key}" for key in ("study", "trials", "sampler")
     ]

@@ -112,7 +112,7 @@ def test_a_config_that_hides_something_is_refused(override: str, told: str, secr
         ("job_logging: {root: {handlers: '${oc.env:HOME}'}}", "root.handlers"),
         ("hydra_logging: {handlers: {console: {class: logging.FileHandler}}}", "console.class"),
         ("hydra_logging: {loggers: {a: {handlers: [console]}}}", "loggers.a.handlers"),
-        ("job: {env_set: {ABLAB_ALLOWED_TARGETS: submitit}}", "must not set environment variables"),
+        ("job: {env_set: {ABLAB_ALLOWED_TARGETS: evil}}", "must not set environment variables"),
         ("job: {env_copy: [HOME]}", "env_copy: .* must not set environment variables"),
         ("output_subdir: ../../elsewhere", "output_subdir"),
         ("output_subdir: .", "output_subdir"),
@@ -151,7 +151,7 @@ def test_commands_of_a_launcher_are_given_on_the_command_line() -> None:
         check_hydra(composed(*setup, hydra=True), setup[:1])
 
 
-@pytest.mark.parametrize("launcher", ["serial", "local", "submitit_local", "slurm"])
+@pytest.mark.parametrize("launcher", ["serial", "local", "slurm"])
 @pytest.mark.parametrize("sweeper", ["ablation", "optuna"])
 def test_what_hydra_builds_of_ours_is_allowed(launcher: str, sweeper: str) -> None:
     words = [f"hydra/launcher={launcher}", f"hydra/sweeper={sweeper}"]

@@ -50,6 +50,13 @@ def needs_own_processes(folder: Path) -> bool:
     return trainer.get("devices", "auto") not in (1, "1") or trainer.get("num_nodes", 1) != 1
 
 
+def job_command(folder: Path) -> list[str]:
+    """Return the words of the command that runs a job, whose output goes to its ``run.log``."""
+    command = [sys.executable, str(project.current().train_file), run_override(folder)]
+    # A handler for that log would write each line twice.
+    return [*command, "hydra.job_logging.root.handlers=[console]"]
+
+
 def start_job(
     folder: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
@@ -59,11 +66,9 @@ def start_job(
     ends, so that it writes a checkpoint and stops instead of being left behind.
     """
     inherited = {k: v for k, v in os.environ.items() if k not in RANK_VARIABLES}
-    command = [sys.executable, str(project.current().train_file), run_override(folder)]
     with (folder / "run.log").open("ab") as log:
         return subprocess.Popen(
-            # The output goes to the log already, so a handler for it would write each line twice.
-            [*command, "hydra.job_logging.root.handlers=[console]"],
+            job_command(folder),
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

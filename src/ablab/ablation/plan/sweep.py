@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 30.0  # seconds that jobs of a killed sweep get to write their checkpoints
 _MANY = 100  # jobs; to compose that many takes seconds
 Launch = Callable[[list[list[str]]], Sequence[JobReturn]]  # overrides of each job -> how it ended
+Queued = Callable[[], set[Path]]
 
 Describe = Callable[[list[dict[str, Any]]], list[str]]  # configs of the jobs -> lines
 
@@ -35,6 +36,7 @@ def run_plan(
     arguments: list[str],
     compose: Compose,
     launch: Launch,
+    queued: Queued,
     folder: PlanFolder,
     runs: Path,
     describe: Describe | None = None,
@@ -44,6 +46,7 @@ def run_plan(
     Args:
         arguments: Hydra overrides from the command line.
         compose: compose a config from overrides, without Hydra's own node.
+        queued: return the folders of jobs that a scheduler has from an earlier start.
         folder: the folder of the plan.
         runs: the folder of finished runs, to estimate the time from.
         describe: what the launcher says of jobs before they run, if it says anything.
@@ -67,14 +70,8 @@ def run_plan(
     folder.make()
     with locked(folder.path):
         folder.write(plan, jobs)
-        wait_while_running(jobs, PATIENCE)  # A sweep that was killed may have left some.
-        before: list[State] = [job.status() for job in jobs]
-        due = [
-            job
-            for job, status in zip(jobs, before, strict=True)
-            if action_due(status, retry_failed=plan.retry_failed)
-        ]
-        for job in due:
+        due, new = due_jobs(jobs, queued, retry_failed=plan.retry_failed)
+        for job in new:
             job.refresh()
         _print_what_is_due(folder, jobs, due)
         unwritten = None
@@ -93,6 +90,28 @@ def _print_what_is_due(folder: PlanFolder, jobs: list[JobFolder], due: list[JobF
     rest: list[State] = [job.status() for job in jobs if job.path not in to_run]
     skipped = f" ({counted(rest)} before)" if rest else ""
     console().print(f"{folder.name}: {len(due)} of {len(jobs)} jobs to run{skipped}; {where}")
+
+
+def due_jobs(
+    jobs: Sequence[JobFolder], queued: Queued, *, retry_failed: bool
+) -> tuple[list[JobFolder], list[JobFolder]]:
+    """Return the jobs to launch, and those among them that no scheduler has.
+
+    A launcher with a queue waits for the jobs that a killed sweep has left in it; other jobs of
+    such a sweep stop by themselves, and are waited for here.
+    """
+    there = queued()
+    kept = {job.path for job in jobs if job.path.absolute() in there}
+    wait_while_running([job for job in jobs if job.path not in kept], PATIENCE)
+    due, new = [], []
+    for job in jobs:
+        status = job.status()
+        if job.path in kept and status not in ("done", "failed"):
+            due.append(job)
+        elif action_due(status, retry_failed=retry_failed):
+            due.append(job)
+            new.append(job)
+    return due, new
 
 
 def wait_while_running(jobs: list[JobFolder], seconds: float) -> None:

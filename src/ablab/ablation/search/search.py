@@ -3,21 +3,20 @@
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Literal, TypeGuard
 
 from hydra.core.utils import JobReturn, JobStatus
-from pydantic import ValidationError
 from rich.text import Text
 
 from ablab.ablation.launch.launch import JobKilled, run_override
 from ablab.ablation.plan.command_line import CommandLine
 from ablab.ablation.plan.compose import Compose, Job
 from ablab.ablation.plan.folder import JobFolder, PlanFolder
-from ablab.ablation.plan.listing import action_due, error_line
+from ablab.ablation.plan.listing import error_line
 from ablab.ablation.plan.plan import Plan
-from ablab.ablation.plan.sweep import PATIENCE, Launch, wait_while_running
+from ablab.ablation.plan.sweep import Launch, Queued, due_jobs
 from ablab.ablation.search.listing import show_end, show_progress, show_start
 from ablab.ablation.search.space import split_space
 from ablab.ablation.search.study import FrozenTrial, SearchStudy
@@ -42,25 +41,12 @@ class SearchSettings(Section):
     seed: Seed
 
 
-def read_settings(values: Mapping[str, Any]) -> SearchSettings:
-    """Return checked settings; raise ConfigError with every fault, one a line."""
-    try:
-        return SearchSettings.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(
-            "\n".join(
-                f"hydra.sweeper.{e['loc'][0]}: {e['msg'][e['msg'].find('should') :]} "
-                f"(it is {e['input']!r})"
-                for e in error.errors()
-            )
-        ) from error
-
-
 def run_search(
     settings: SearchSettings,
     arguments: list[str],
     compose: Compose,
     launch: Launch,
+    queued: Queued,
     searches: Path,
 ) -> None:
     """Run the missing trials of a search, and print the best.
@@ -68,6 +54,7 @@ def run_search(
     Args:
         arguments: Hydra overrides from the command line, with the space among them.
         compose: compose a config from overrides, without Hydra's own node.
+        queued: return the folders of jobs that a scheduler has from an earlier start.
         searches: the folder of all searches, each in a folder of its name.
 
     Raises:
@@ -88,7 +75,13 @@ def run_search(
         study = SearchStudy(folder.path, config.objective, space)
         study.agree(about(config, space))
         search = Search(
-            settings, trials, study, folder, launch, monitored(config.objective.model_dump())
+            settings,
+            trials,
+            study,
+            folder,
+            launch,
+            queued,
+            monitored(config.objective.model_dump()),
         )
         try:
             with Interruption():
@@ -115,6 +108,7 @@ class Search:
         study: SearchStudy,
         folder: PlanFolder,
         launch: Launch,
+        queued: Queued,
         metric: str,
     ) -> None:
         self.settings = settings
@@ -123,6 +117,7 @@ class Search:
         self._study = study
         self._folder = folder
         self._launch = launch
+        self._queued = queued
         self._axes = Plan(zip={p.key: [None] for p in configs.space}, metrics=[metric])
         self._stopped: dict[int, str] = {}  # number of a trial without a value -> the reason
         self._run_again: set[int] = set()
@@ -173,10 +168,9 @@ class Search:
         names = list(dict.fromkeys(trial.user_attrs["folder"] for trial in trials))
         folders = self._folder.job_folders([self._jobs[name] for name in names])
         by_name = dict(zip(names, folders, strict=True))
-        wait_while_running(folders, PATIENCE)
-        each_once = {f.path: f for f in folders}.values()  # Two trials may be one job.
-        due = [f for f in each_once if action_due(f.status(), retry_failed=False)]
-        for folder in due:
+        each_once = list({f.path: f for f in folders}.values())  # Two trials may be one job.
+        due, new = due_jobs(each_once, self._queued, retry_failed=False)
+        for folder in new:
             refuse_links(folder.path)
         returns: Sequence[JobReturn] = []
         if due:

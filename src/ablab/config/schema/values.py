@@ -1,7 +1,7 @@
 """The types of values, and what every section of a config is built from."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -11,9 +11,12 @@ from pydantic import (
     Discriminator,
     Field,
     Strict,
+    ValidationError,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from ablab.errors import ConfigError
 
 Integer = Annotated[int, Strict()]
 Number = Annotated[float, Strict(), AllowInfNan(False)]
@@ -35,6 +38,23 @@ class Section(BaseModel):
     """A section of the config, in which an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def read_section(section: type[S], where: str, values: Mapping[str, Any]) -> S:
+    """Return a checked section; raise ConfigError with every fault, one a line."""
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(
+            "\n".join(
+                f"{where}.{e['loc'][0]}: {e['msg'][e['msg'].find('should') :]} "
+                f"(it is {e['input']!r})"
+                for e in error.errors()
+            )
+        ) from error
 
 
 OWN = "own"  # the tag of a section that names a class or function of the user's by ``_target_``

@@ -1,0 +1,196 @@
+"""Put jobs into SLURM's queue, and ask for them: sbatch, squeue and scontrol, without accounting.
+
+A job's comment is its run folder, so that any sweep knows the jobs of an earlier one.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ablab.ablation.launch.launch import job_command
+from ablab.config.schema.values import Count, Integer, Positive, Section, Text
+from ablab.errors import ConfigError, UserError
+from ablab.runs.record import RunRecord
+from ablab.training.launched import RANK_VARIABLES
+
+# SLURM signals the shell alone (B:), which passes the signal on once; a second one would stop the
+# run without a checkpoint. A run that has no handlers yet dies of it, with the same exit status.
+# SIGTERM comes to every process: the shell has to outlive the run, or SLURM would kill that.
+_SCRIPT = """\
+#!/bin/bash
+trap 'kill -USR1 $job 2> /dev/null || early=1' USR1
+trap : TERM
+export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{threads}}}
+{setup}
+{command} &
+job=$!
+if [ "$early" ]; then kill -USR1 $job; fi
+until wait $job; ! kill -0 $job 2> /dev/null; do :; done
+wait $job
+status=$?
+if [ $status -eq 138 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {restarts} ]; then
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit $status
+"""
+_PATIENCE = 60.0  # seconds for one of SLURM's commands to answer
+
+
+class SlurmError(UserError):
+    """SLURM did not do what it was asked, with its own words."""
+
+
+class SlurmSettings(Section):
+    """The settings of ``hydra.launcher``."""
+
+    name: Text
+    jobs_at_a_time: Count
+    timeout_min: Count
+    signal_delay_s: Count
+    max_num_timeout: Annotated[Integer, Field(ge=0)]
+    gpus_per_node: Literal["auto"] | Annotated[Integer, Field(ge=0)] | None
+    cpus_per_task: Count
+    mem_gb: Positive | None
+    partition: Text | None
+    qos: Text | None
+    account: Text | None
+    constraint: Text | None
+    setup: tuple[Text, ...] | None
+    additional_parameters: dict[str, Any] | None
+    poll_seconds: Positive
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """A job in the queue; ``reason``: why it waits."""
+
+    number: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job that has left the queue ended; SLURM remembers that for some minutes."""
+
+    state: str
+    exit_code: str
+    restarts: int
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it was SLURM that stopped the job, which has not been queued again."""
+        was_signalled = self.exit_code in ("0:10", "138:0")  # by SIGUSR1, perhaps while starting
+        return was_signalled or self.state in ("TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
+
+    def __str__(self) -> str:
+        code = f" with exit status {self.exit_code}" if self.exit_code != "0:0" else ""
+        return f"{self.state}{code}"
+
+
+class SlurmQueue:
+    """SLURM's queue, as its commands show it."""
+
+    def __init__(self, settings: SlurmSettings) -> None:
+        self.settings = settings
+
+    def submit(self, folder: Path) -> str:
+        """Queue the job of a run folder, and return its number; raise SlurmError if refused."""
+        trainer = RunRecord.read(folder).config["trainer"]
+        return _call(
+            "sbatch",
+            "--parsable",
+            *self._flags(folder, trainer),
+            script=self._script(folder, trainer),
+        ).partition(";")[0]
+
+    def jobs(self) -> dict[Path, SlurmJob]:
+        """Return this user's jobs by their run folders; raise SlurmError if SLURM is silent."""
+        lines = _call("squeue", "--me", "--noheader", "--format=%A|%T|%r|%k").splitlines()
+        found = [line.split("|", 3) for line in lines]
+        return {Path(comment): SlurmJob(*about) for *about, comment in found}
+
+    def ended(self, number: str) -> Ended | None:
+        """Return how a job ended, or None if SLURM has forgotten it."""
+        try:
+            told = _call("scontrol", "show", "job", number, "--oneliner")
+        except SlurmError:
+            return None
+        values = dict(re.findall(r"\b(JobState|ExitCode|Restarts)=(\S+)", told))
+        return Ended(values["JobState"], values["ExitCode"], int(values["Restarts"]))
+
+    def _flags(self, folder: Path, trainer: dict[str, Any]) -> list[str]:
+        own, extra = self.settings, self.settings.additional_parameters or {}
+        flags: dict[str, Any] = {
+            "job-name": own.name,
+            "output": str(folder.absolute() / "run.log").replace("%", "%%"),
+            "open-mode": "append",
+            "nodes": 1,
+            "ntasks": 1,
+            "cpus-per-task": own.cpus_per_task,
+            "gpus-per-node": _gpus(trainer) if own.gpus_per_node == "auto" else own.gpus_per_node,
+            "mem": own.mem_gb and f"{round(own.mem_gb * 1024)}M",
+            "time": own.timeout_min,
+            "signal": f"B:USR1@{own.signal_delay_s}",
+            "requeue": True,
+            "partition": own.partition,
+            "qos": own.qos,
+            "account": own.account,
+            "constraint": own.constraint,
+            **{key.replace("_", "-"): value for key, value in extra.items()},
+            "comment": folder.absolute(),
+        }
+        written = {key: value for key, value in flags.items() if value not in (None, False, 0)}
+        return [
+            f"--{key}" if value is True else f"--{key}={value}" for key, value in written.items()
+        ]
+
+    def _script(self, folder: Path, trainer: dict[str, Any]) -> str:
+        return _SCRIPT.format(
+            threads=max(1, self.settings.cpus_per_task // _processes(trainer)),
+            setup="\n".join(self.settings.setup or ()),
+            command=shlex.join(job_command(folder)),
+            restarts=self.settings.max_num_timeout,
+        )
+
+
+def _processes(trainer: dict[str, Any]) -> int:
+    devices = str(trainer.get("devices", "auto"))
+    return max(1, int(devices)) if devices.isdigit() else 1
+
+
+def _gpus(trainer: dict[str, Any]) -> int:
+    return 0 if trainer.get("accelerator", "auto") == "cpu" else _processes(trainer)
+
+
+def _call(*command: str, script: str | None = None) -> str:
+    """Run one of SLURM's commands, and return what it prints; raise SlurmError if it fails."""
+    inherited = {k: v for k, v in os.environ.items() if k not in RANK_VARIABLES}
+    try:
+        done = subprocess.run(
+            command,
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            env=inherited,
+            start_new_session=True,  # Ctrl-C is for the sweep
+        )
+    except FileNotFoundError:
+        raise ConfigError(
+            f"hydra/launcher=slurm: {command[0]} is not installed here; start the sweep where "
+            f"SLURM's commands are, such as a login node"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise SlurmError(f"{command[0]} has not answered for {_PATIENCE:.0f} s") from None
+    if done.returncode != 0:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        told = "; ".join(dict.fromkeys(lines)) or f"exit status {done.returncode}"
+        raise SlurmError(told if told.startswith(command[0]) else f"{command[0]}: {told}")
+    return done.stdout.strip()

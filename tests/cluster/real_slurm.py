@@ -1,0 +1,181 @@
+"""A private SLURM of two nodes on this machine: its daemons, files and ports are its own.
+
+It needs the programs of Debian's slurmctld, slurmd, slurm-client and munge, and root; no systemd
+and no container. All files lie in one folder, and the daemons are ended by their pid files.
+"""
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
+NODES = ("n1", "n2")
+_SBIN = os.pathsep.join((os.environ["PATH"], "/usr/sbin", "/sbin"))
+_CONF = """\
+ClusterName=tests
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+CredType=cred/munge
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/%n.log
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerParameters=sched_interval=2,bf_interval=2
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+JobRequeue=1
+ReturnToService=2
+KillWait=20
+SlurmdTimeout=8
+SlurmdParameters=config_overrides
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4
+PartitionName=low Nodes=n1,n2 Default=YES PriorityTier=1 GraceTime=20
+PartitionName=high Nodes=n1,n2 PriorityTier=9
+"""
+
+
+def missing() -> str | None:
+    """Return why no SLURM can be started here, or None."""
+    if lacking := [name for name in PROGRAMS if shutil.which(name, path=_SBIN) is None]:
+        return f"{', '.join(lacking)} not installed (Debian: slurmctld slurmd slurm-client munge)"
+    return None if os.geteuid() == 0 else "SLURM's daemons are started as root"
+
+
+class RealSlurm:
+    """Start, disturb and stop the daemons; ``environment`` is for SLURM's commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": _SBIN}
+
+    def start(self) -> None:
+        """Write the files, start the daemons and wait until both nodes are idle."""
+        for name in ("munge", "state", "spool/n1", "spool/n2"):
+            (self.folder / name).mkdir(parents=True)
+        munge = self.folder / "munge"
+        (munge / "key").write_bytes(os.urandom(1024))
+        (munge / "key").chmod(0o400)
+        conf = _CONF.format(
+            folder=self.folder,
+            host=socket.gethostname().split(".")[0],
+            user=getpass.getuser(),
+            ports=_free_ports(3),
+        )
+        (self.folder / "slurm.conf").write_text(conf)
+        paths = {name: munge / name for name in ("socket", "key-file", "pid-file", "log-file")}
+        paths |= {"key-file": munge / "key", "seed-file": munge / "seed"}
+        self.call("munged", "--force", *(f"--{name}={path}" for name, path in paths.items()))
+        self.start_controller("-i")
+        for node in NODES:
+            self.start_node(node)
+        self.wait_until(lambda: self.states() == {"n1": "idle", "n2": "idle"})
+
+    def start_controller(self, *options: str) -> None:
+        self.call("slurmctld", *options)
+
+    def start_node(self, node: str) -> None:
+        self.call("slurmd", "-N", node)
+
+    def kill_controller(self) -> None:
+        _kill(self.folder / "slurmctld.pid", signal.SIGKILL)
+
+    def kill_node(self, node: str) -> None:
+        """Kill a node's daemon and every process of its jobs at once, as a power cut does."""
+        _kill(self.folder / f"{node}.pid", signal.SIGKILL)
+        for process in _processes_with(f"SLURMD_NODENAME={node}"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End all jobs and daemons, also those that a failed start has left."""
+        with contextlib.suppress(subprocess.SubprocessError):
+            self.call("scancel", "--user", getpass.getuser(), timeout=10)
+        for node in NODES:
+            self.kill_node(node)
+        self.kill_controller()
+        _kill(self.folder / "munge" / "pid-file", signal.SIGTERM)
+        for process in _processes_with(f"SLURM_CONF={self.folder}/slurm.conf"):
+            if process != os.getpid():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+    def call(self, *command: str, timeout: float = 30) -> str:
+        """Run one of SLURM's commands, and return its output."""
+        return subprocess.run(
+            command, env={**os.environ, **self.environment}, check=True, timeout=timeout,
+            stdout=subprocess.PIPE, text=True,
+        ).stdout  # fmt: skip
+
+    def jobs(self) -> list[tuple[int, str, str]]:
+        """Return number, state and comment of each job in the queue."""
+        lines = self.call("squeue", "--noheader", "--format=%A|%T|%k").splitlines()
+        return [(int(n), state, comment) for n, state, comment in (s.split("|") for s in lines)]
+
+    def states(self) -> dict[str, str]:
+        lines = self.call("sinfo", "--noheader", "--Node", "--format=%N %t").splitlines()
+        return dict(sorted({tuple(line.split()) for line in lines}))
+
+    @staticmethod
+    def wait_until(condition, timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                if condition():
+                    return
+            time.sleep(0.2)
+        raise TimeoutError(f"not within {timeout} s")
+
+
+@contextlib.contextmanager
+def real_slurm(folder: Path) -> Iterator[RealSlurm]:
+    cluster = RealSlurm(folder)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _kill(pid_file: Path, number: int) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        os.kill(int(pid_file.read_text()), number)
+
+
+def _processes_with(variable: str) -> list[int]:
+    """Return the processes that were started with ``variable`` (NAME=VALUE) set."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if variable.encode() in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
