@@ -31,6 +31,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors_of(target), link
 
 
+def test_the_readme_is_read_to_its_end() -> None:
+    assert len(README.read_text().splitlines()) <= 150
+    picture = re.search(r"!\[.+\]\((.+\.png)\)", README.read_text())
+    assert picture and (ROOT / picture[1]).stat().st_size <= 150_000
+
+
 def anchors_of(page: Path) -> set[str]:
     """As GitHub makes them of headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
