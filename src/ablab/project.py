@@ -40,7 +40,7 @@ class Project:
     def conf(self) -> Path:
         return self.folder / "conf" if self.is_trusted else ENGINE_CONF
 
-    @property
+    @functools.cached_property  # A check of a config asks for it for each component.
     def packages(self) -> tuple[str, ...]:
         """Names of the packages and modules in ``src/``: classes of these may be built."""
         if not self.is_trusted:

@@ -13,6 +13,7 @@ from ablab.ablation.plan.compose import Job, compose_jobs
 from ablab.ablation.plan.plan import Plan, read_plan
 from ablab.command.folders import register_resolvers
 from ablab.command.overrides import force_overrides
+from ablab.config.check import check
 from tests.launch import ROOT
 from tests.lesson5.pages import blocks_of
 
@@ -71,6 +72,23 @@ def test_a_plan_composes_and_says_what_it_claims(name: str) -> None:
             assert all(job.config.data["validation_fraction"] > 0 for job in jobs)
         else:
             assert all(job.config.test for job in jobs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PLANS)
+def test_a_job_has_the_config_that_hydra_composes_for_it_alone(name: str) -> None:
+    """Jobs share a composition, in which each sets its own values (see ``Composition``).
+
+    A mapping in a plan replaces what was there, which no word of a command line does.
+    """
+    text = (ROOT / "conf" / "ablation" / f"{name}.yaml").read_text()
+    plan = read_plan(OmegaConf.to_container(OmegaConf.create(text)))  # type: ignore[arg-type]
+    jobs = jobs_of_a_seed(plan, JOBS[name][1])[::17]
+    for job in (job for job in jobs if "{" not in " ".join(job.overrides)):
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            own = check(compose("config", overrides=force_overrides(job.overrides)))
+        assert own.model_dump() == job.config.model_dump()
 
 
 def test_the_spread_of_seeds_is_not_that_of_splits() -> None:

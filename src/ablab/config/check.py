@@ -28,17 +28,22 @@ from ablab.safety.redaction import redacted, secret_faults
 _LARGEST = 2**63 - 1  # torch and Lightning cannot hold larger numbers
 
 
-def check(cfg: DictConfig) -> Config:
+def check(cfg: DictConfig, values: dict[str, Any] | None = None) -> Config:
     """Resolve and validate a composed config.
+
+    Args:
+        values: ``cfg`` resolved, where that is known.
 
     Raises:
         ConfigError: the config has faults; each has a line.
     """
     try:
-        values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+        if values is None:
+            values = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         faults = _values_for_sections(cfg) or [f"{error.full_key or 'config'}: {first_line(error)}"]
         raise ConfigError(printable(redacted("\n".join(faults)))) from error
+    assert values is not None
     if (model := model_class(values.get("model"))) and model.has_own_optimizers:
         values |= dict.fromkeys(("optim", "schedule"))  # so the record claims nothing of them
     if unusable := list(_unusable(values)):

@@ -1,16 +1,15 @@
 """Compose and check the config of every job of a plan, before the first one runs."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from ablab import project
 from ablab.ablation.plan.command_line import CommandLine
+from ablab.ablation.plan.composition import Composition
 from ablab.ablation.plan.plan import Plan, Point, as_list, check_axes, expand
 from ablab.command.overrides import keys_set_by, refuse_new_phases
 from ablab.config.check import check
@@ -19,7 +18,7 @@ from ablab.config.model_faults import refuse_unused
 from ablab.config.schema import Config
 from ablab.config.suggestions import suggestion
 from ablab.config.written import shown
-from ablab.errors import ConfigError, first_line
+from ablab.errors import ConfigError
 from ablab.runs.identity import config_hash
 
 Compose = Callable[[list[str]], DictConfig]  # Hydra overrides -> a composed config
@@ -60,7 +59,7 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
         ConfigError: lists every fault of every job once; nothing has run by then.
     """
     check_axes(plan)
-    composed: dict[tuple[str, ...], DictConfig] = {}
+    composed: dict[tuple[str, ...], Composition] = {}
     jobs: dict[str, Job] = {}
     faults: dict[str, list[str]] = {}
     exclude_keys = {key for entry in plan.exclude for key in entry}
@@ -76,7 +75,7 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
             unmatched -= own.keys()
             continue
         try:
-            config = check(_composed(point, command_line, compose, composed))
+            config = check(*_composed(point, command_line, compose, composed))
             refuse_missing_packages(config)
             changed = [f"{key}={value}" for key, value in point.changes]
             given = [str(override.input_line) for override in command_line.plain]
@@ -114,11 +113,12 @@ def _composed(
     point: Point,
     command_line: CommandLine,
     compose: Compose,
-    composed: dict[tuple[str, ...], DictConfig],
-) -> DictConfig:
-    """Return the unchecked config of ``point``.
+    composed: dict[tuple[str, ...], Composition],
+) -> tuple[DictConfig, dict[str, Any] | None]:
+    """Return the unchecked config of ``point``, and its resolved values if they are known.
 
-    Hydra's composition is slow, so points that differ in values alone share one.
+    Hydra's composition is slow, so points that differ in values alone share one: the config is
+    that of this point until the next call.
     """
     fixed = {override.key_or_group for override in command_line.plain}
     changes = [(key, value) for key, value in point.changes if key not in fixed]
@@ -131,25 +131,25 @@ def _composed(
         )
     overrides = (*choices.values(), *(str(o.input_line) for o in command_line.plain))
     if overrides not in composed:
-        composed[overrides] = compose(list(overrides))
-        refuse_new_phases(composed[overrides], [str(o.input_line) for o in command_line.plain])
-    config = copy.deepcopy(composed[overrides])
-    with open_dict(config):
-        for key, value in changes:
-            if not project.current().is_group(key):
-                _update(config, key, value, merge=False)
-        refuse_new_phases(config, [f"++{key}={shown(value)}" for key, value in changes])
-        for override in command_line.plain:
-            if override.is_force_add():
-                _update(config, override.key_or_group, override.value(), merge=True)
-    return config
+        config = compose(list(overrides))
+        refuse_new_phases(config, [str(o.input_line) for o in command_line.plain])
+        composed[overrides] = Composition(config)
+    values = {key: value for key, value in changes if key not in choices}
+    composition = composed[overrides]
+    composition.restore()
+    for key, value in values.items():
+        composition.set(key, value)
+    refuse_new_phases(composition.config, [f"++{key}={shown(value)}" for key, value in changes])
+    for override in command_line.plain:
+        key = override.key_or_group
+        if override.is_force_add() and any(_overlap(key, changed) for changed in values):
+            composition.set(key, override.value(), merge=True)
+    return composition.config, composition.resolved()
 
 
-def _update(config: DictConfig, key: str, value: Any, *, merge: bool) -> None:
-    try:
-        OmegaConf.update(config, key, value, merge=merge, force_add=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{key}: {first_line(error)}") from error
+def _overlap(key: str, other: str) -> bool:
+    """Return whether one of two dotted keys is within the other."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
 def _job(point: Point, config: Config, command_line: CommandLine) -> Job:
