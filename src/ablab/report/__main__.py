@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from ablab.errors import UserError
+from ablab.report.describe import diff_document
 from ablab.report.differences import show_differences
-from ablab.report.documents import as_json, diff_document
+from ablab.report.documents import as_json
 from ablab.report.forms.latex import Paper
 from ablab.report.table.comparison import compare
 from ablab.report.table.tables import ReportTable, build_table

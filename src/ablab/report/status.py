@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from ablab.report.documents import as_json, status_document
+from ablab.report.describe import status_document
+from ablab.report.documents import as_json
 from ablab.report.forms.notes import failure_groups
 from ablab.report.table.comparison import STATUSES, compare
 from ablab.safety.commands import as_command

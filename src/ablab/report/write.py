@@ -64,7 +64,8 @@ def rendered(table: ReportTable, form: str, base: Path = Path(), paper: Paper | 
         case "latex":
             return latex(table, paper or Paper())
         case "json":
-            from ablab.report.documents import as_json, report_document
+            from ablab.report.describe import report_document
+            from ablab.report.documents import as_json
 
             return as_json(report_document(table)) + "\n"
         case "html":

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from ablab.report.forms.cells import decimals, number, row_name, shown_statuses
 from ablab.report.forms.notes import failure_groups
 from ablab.report.table.baseline import rows_having
+from ablab.report.table.claim import Verdict, named
 from ablab.report.table.comparison import as_shown
-from ablab.report.table.conclusion import Against, Conclusion, Standing, Verdict, named
+from ablab.report.table.conclusion import Conclusion, Standing
+from ablab.report.table.contest import Against
 from ablab.report.table.tables import ReportTable
+from ablab.report.table.tasks import Estimate, across_tasks
 
 _MOST_NAMES = 8
 
@@ -30,7 +33,7 @@ def conclusion_lines(table: ReportTable, conclusion: Conclusion) -> list[Line]:
     if conclusion.standings:
         first, *others = conclusion.standings
         lines += [_best(table, first), *_near(table, first), *_each(table, first)]
-        lines += _edges(table, conclusion.standings)
+        lines += [*_edges(table, conclusion.standings), *_across_tasks(table, first)]
         if others:
             told = "; ".join(f"by {s.metric}: {_name(table, s.best)}" for s in others)
             lines.append(Line("other metrics", told))
@@ -172,6 +175,37 @@ def _edges(table: ReportTable, standings: tuple[Standing, ...]) -> list[Line]:
     if not below:
         return []
     return [Line("on the edge", "the best may lie beyond: extend the grid", tuple(below))]
+
+
+def _across_tasks(table: ReportTable, standing: Standing) -> list[Line]:
+    """Return interquartile means and probabilities of improvement, if a plan has several tasks."""
+    found = next((one for one in across_tasks(table) if one.metric == standing.metric), None)
+    if found is None:
+        return []
+    digits = decimals(table.rows, standing.metric)
+    shown = [index for index in standing.contestants if index in found.iqm][:_MOST_NAMES]
+    below = []
+    for index in shown:
+        text = f"{_name(table, index)}: {_estimate_text(found.iqm[index], digits)}"
+        if index in found.better:
+            chance = _estimate_text(found.better[index], 2)
+            text += (
+                f"; better than {_name(table, table.baselines[index])} with probability {chance}"
+            )
+        below.append(text)
+    told = (
+        f"interquartile mean of {standing.metric} over {found.tasks} values of "
+        f"{', '.join(table.comparison.average)} × {found.runs} seed{'s'[: found.runs - 1]}, "
+        "and stratified bootstrap intervals (95 %)"
+    )
+    return [Line("across tasks", told, tuple(below))]
+
+
+def _estimate_text(found: Estimate, digits: int) -> str:
+    if math.isnan(found.low):
+        return number(found.value, digits)
+    low, high = number(found.low, digits), number(found.high, digits)
+    return f"{number(found.value, digits)} [{low}, {high}]"
 
 
 def _jobs(table: ReportTable) -> list[Line]:

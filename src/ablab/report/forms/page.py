@@ -12,7 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ablab.report.documents import as_json, report_document
+from ablab.report.describe import report_document
+from ablab.report.documents import as_json
 from ablab.report.forms.cells import Column, columns_of, decimals
 from ablab.report.forms.conclusion_lines import conclusion_lines
 from ablab.report.forms.notes import failures_of, notes_of

@@ -8,6 +8,7 @@ from ablab.report.pictures.heat_map import heat_maps
 from ablab.report.pictures.learning_curves import learning_curves
 from ablab.report.pictures.paper_forest import paper_forest
 from ablab.report.pictures.picture import PAGE, Picture
+from ablab.report.pictures.profile import profiles
 from ablab.report.pictures.scatter import scatters
 from ablab.report.pictures.strip import strips
 from ablab.report.table.tables import ReportTable
@@ -31,7 +32,7 @@ def _drawn(table: ReportTable, width: float) -> list[Picture]:
     drawn = [
         kind(table, metric, width)
         for metric in table.comparison.metrics
-        for kind in (heat_maps, scatters, curves, strips)
+        for kind in (heat_maps, scatters, curves, strips, profiles)
     ]
     drawn.append(learning_curves(table, width))
     return [picture for picture in drawn if picture is not None]

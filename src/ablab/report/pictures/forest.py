@@ -13,7 +13,9 @@ from html import escape
 from ablab.report.forms.cells import row_name
 from ablab.report.forms.conclusion_lines import difference_text
 from ablab.report.pictures.picture import Picture, shortened
-from ablab.report.table.conclusion import Against, Conclusion, Standing, named
+from ablab.report.table.claim import named
+from ablab.report.table.conclusion import Conclusion, Standing
+from ablab.report.table.contest import Against
 from ablab.report.table.paired import CONFIDENCE
 from ablab.report.table.tables import ReportTable
 from ablab.safety.printable import in_a_line

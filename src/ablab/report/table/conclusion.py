@@ -4,39 +4,14 @@ It is computed once and shown by every form of a report. A variant of a grid cou
 setting, since that is what a claim is about.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from ablab.report.table.baseline import rows_having
-from ablab.report.table.comparison import as_shown, shown_value
+from ablab.report.table.claim import Outcome, Verdict, verdicts_of
+from ablab.report.table.contest import Against, all_against, best_of, ranked
 from ablab.report.table.grid import finite_number
-from ablab.report.table.holm import Corrected, corrected
-from ablab.report.table.paired import PairedDifference, paired_difference
-from ablab.report.table.plan_file import Expectation
-from ablab.report.table.tables import ReportTable, best_rows, comparable_rows
-
-Outcome = Literal["holds", "fails", "undecided"]
-
-
-@dataclass(frozen=True)
-class Against:
-    """The paired difference of row ``row`` to row ``other``, corrected for its companions."""
-
-    row: int
-    other: int
-    found: Corrected
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came out of a part of the claim; ``reason`` is why it could not be tested."""
-
-    expectation: Expectation
-    outcome: Outcome
-    against: Against | None
-    reason: str = ""
+from ablab.report.table.tables import ReportTable, best_rows
 
 
 @dataclass(frozen=True)
@@ -93,7 +68,7 @@ class Conclusion:
 
 def conclude(table: ReportTable) -> Conclusion:
     """Return what the table shows; every part may be empty."""
-    verdicts = _verdicts(table)
+    verdicts = verdicts_of(table)
     outcomes = {verdict.outcome for verdict in verdicts}
     order: tuple[Outcome, ...] = ("fails", "undecided", "holds")
     # What the claim is about comes first.
@@ -110,19 +85,19 @@ def conclude(table: ReportTable) -> Conclusion:
 def _standing(table: ReportTable, metric: str) -> Standing:
     rows, direction = table.rows, table.directions[metric]
     groups = _groups(table)
-    chosen = [_best_of(table, metric, group) for group in groups]
-    contestants = _ranked(table, metric, [index for index in chosen if index is not None])
+    chosen = [best_of(table, metric, group) for group in groups]
+    contestants = ranked(table, metric, [index for index in chosen if index is not None])
     best = contestants[0] if best_rows([rows[i] for i in contestants], metric, direction) else None
     baseline = table.comparison.baseline
-    reference = _best_of(table, metric, rows_having(rows, baseline)) if baseline else None
+    reference = best_of(table, metric, rows_having(rows, baseline)) if baseline else None
     return Standing(
         metric,
         direction,
         tuple(contestants),
         best,
         reference,
-        _all_against(table, metric, contestants, reference),
-        _all_against(table, metric, contestants, best),
+        all_against(table, metric, contestants, reference),
+        all_against(table, metric, contestants, best),
         _edges(table, groups if len(groups) < len(rows) else [range(len(rows))], contestants),
     )
 
@@ -136,118 +111,6 @@ def _groups(table: ReportTable) -> list[list[int]]:
         own = dict(row.variant)[name] if name and len(keys) > 1 else str(index)
         groups.setdefault(own, []).append(index)
     return list(groups.values())
-
-
-def _best_of(table: ReportTable, metric: str, indices: Sequence[int]) -> int | None:
-    """Return the best of some rows; of several, one whose mean can be compared with others'."""
-    finite = [
-        index
-        for index in indices
-        if metric in table.rows[index].metrics
-        and math.isfinite(table.rows[index].metrics[metric].mean)
-    ]
-    if len(indices) > 1:
-        comparable = comparable_rows(table.rows, metric)
-        finite = [index for index in finite if index in comparable]
-    ranked = _ranked(table, metric, finite)
-    return ranked[0] if ranked and (len(indices) == 1 or metric in table.directions) else None
-
-
-def _ranked(table: ReportTable, metric: str, indices: Sequence[int]) -> list[int]:
-    sign = -1 if table.directions.get(metric) == "max" else 1
-    return sorted(indices, key=lambda index: sign * table.rows[index].metrics[metric].mean)
-
-
-def _all_against(
-    table: ReportTable, metric: str, rows: Sequence[int], other: int | None
-) -> tuple[Against, ...]:
-    """Return the difference of each of ``rows`` to ``other``, corrected for their number."""
-    if other is None:
-        return ()
-    found = {row: _paired(table, metric, row, other) for row in rows if row != other}
-    there = {row: difference for row, difference in found.items() if difference is not None}
-    tested = corrected(list(there.values()), [0.0] * len(there))
-    return tuple(Against(row, other, one) for row, one in zip(there, tested, strict=True))
-
-
-def _paired(table: ReportTable, metric: str, row: int, other: int) -> PairedDifference | None:
-    ours, theirs = (table.rows[index].per_seed.get(metric, {}) for index in (row, other))
-    return paired_difference(ours, theirs)
-
-
-def _verdicts(table: ReportTable) -> tuple[Verdict, ...]:
-    """Return the verdict on each part of the claim; all of them are corrected together."""
-    plan = table.comparison.plan
-    parts = plan.expect if plan else ()
-    sides = [_sides(table, part) for part in parts]
-    signs = [-1 if table.directions.get(part.metric) == "min" else 1 for part in parts]
-    pairs = [
-        _paired(table, part.metric, *side) if not isinstance(side, str) else None
-        for part, side in zip(parts, sides, strict=True)
-    ]
-    there = [index for index, pair in enumerate(pairs) if pair is not None]
-    tested = corrected(
-        [pair for pair in pairs if pair is not None],
-        [signs[index] * parts[index].by for index in there],
-    )
-    found = dict(zip(there, tested, strict=True))
-    verdicts = []
-    for index, (part, side) in enumerate(zip(parts, sides, strict=True)):
-        if isinstance(side, str):
-            verdicts.append(Verdict(part, "undecided", None, side))
-        elif index not in found:
-            verdicts.append(Verdict(part, "undecided", None, "the two have no seed in common"))
-        else:
-            against = Against(*side, found[index])
-            verdicts.append(_verdict(part, against, signs[index]))
-    return tuple(verdicts)
-
-
-def _verdict(part: Expectation, against: Against, sign: int) -> Verdict:
-    found = against.found
-    if math.isnan(found.difference.mean):
-        return Verdict(part, "undecided", against, "a run has diverged")
-    if math.isnan(found.p):
-        return Verdict(part, "undecided", against, "one seed has no interval")
-    if not found.separable:
-        return Verdict(part, "undecided", against)
-    better = sign * found.difference.mean > part.by
-    return Verdict(part, "holds" if better else "fails", against)
-
-
-def _sides(table: ReportTable, part: Expectation) -> tuple[int, int] | str:
-    """Return the rows that a part of the claim compares, or why there are none."""
-    if part.metric not in table.directions:
-        return f"it is not known whether {part.metric} should be low or high"
-    sides = []
-    for settings in (part.better, part.than):
-        having = rows_having(table.rows, as_shown(settings))
-        best = _best_of(table, part.metric, having)
-        if best is None:
-            return f"{named(settings)} {_why_none(table, part.metric, having)}"
-        sides.append(best)
-    if sides[0] == sides[1]:
-        return "both are the same runs"
-    return sides[0], sides[1]
-
-
-def named(settings: Mapping[str, object]) -> str:
-    """Return how a side of a comparison is called: ``l2``, or ``l2, lr 0.1``."""
-    return ", ".join(
-        shown_value(v) if k in ("variant", "name") else f"{k.rpartition('.')[2]} {shown_value(v)}"
-        for k, v in settings.items()
-    )
-
-
-def _why_none(table: ReportTable, metric: str, having: Sequence[int]) -> str:
-    if not having:
-        return "is no row of this table"
-    spreads = [table.rows[i].metrics[metric] for i in having if metric in table.rows[i].metrics]
-    if not spreads:
-        return f"has no {metric}"
-    if any(math.isfinite(spread.mean) for spread in spreads):
-        return "has no setting with every seed"
-    return "has diverged"
 
 
 def _edges(

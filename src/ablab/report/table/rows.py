@@ -90,7 +90,8 @@ def summarise(comparison: Comparison) -> list[ReportRow]:
     return rows
 
 
-def _value(job: ReportJob, metric: str) -> float | None:
+def value_of(job: ReportJob, metric: str) -> float | None:
+    """Return the value that a finished job has of a metric."""
     if job.status != "done" or job.record is None:
         return None
     stage, _, short = metric.partition("/")
@@ -102,7 +103,7 @@ def _value(job: ReportJob, metric: str) -> float | None:
 def _per_seed(jobs: Sequence[ReportJob], parts: set[str], metric: str) -> dict[str, float]:
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for job in jobs:
-        value = _value(job, metric)
+        value = value_of(job, metric)
         if value is not None:
             found[job.seed][job.part].append(value)  # a seed that ran twice is one seed
     return {
