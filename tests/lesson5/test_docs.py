@@ -34,7 +34,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_the_readme_is_read_to_its_end() -> None:
     assert len(README.read_text().splitlines()) <= 150
     picture = re.search(r"!\[.+\]\((.+\.png)\)", README.read_text())
-    assert picture and (ROOT / picture[1]).stat().st_size <= 150_000
+    assert picture
+    assert (ROOT / picture[1]).stat().st_size <= 150_000
 
 
 def anchors_of(page: Path) -> set[str]:
