@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from tests.checks import checked
@@ -22,13 +23,29 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", [README, *PAGES], ids=name)
+WITH_LINKS = sorted(
+    path
+    for folder in ("docs", "notebooks", "src", "benchmarks")
+    for kind in ("*.md", "*.ipynb")
+    for path in (ROOT / folder).rglob(kind)
+)
+
+
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *WITH_LINKS], ids=name)
 def test_every_link_leads_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text()):
+    for link in re.findall(r"\]\((?!http|attachment)([^\s)]+)\)", written(page)):
         path, _, anchor = link.partition("#")
         target = page.parent / path if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors_of(target), link
+
+
+def written(page: Path) -> str:
+    """Return the text of a page, of a notebook that of its cells in Markdown."""
+    if page.suffix == ".md":
+        return page.read_text()
+    cells = nbformat.read(page, as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
 def test_the_readme_is_read_to_its_end() -> None:
