@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from ablab.report.forms.cells import row_name
 from ablab.report.forms.notes import failures_of, notes_of
 from ablab.report.table.comparison import compare
+from ablab.report.table.conclusion import conclude
 from ablab.report.table.tables import build_table
 from ablab.report.write import write_reports
 from ablab.safety.folder_lock import locked
@@ -18,6 +20,7 @@ from tests.ablab.report.plan_folders import (
     Metrics,
     cells,
     change,
+    config_of,
     rmse,
     table_of,
     write_job,
@@ -208,6 +211,25 @@ def test_only_the_jobs_of_the_plan_count(tmp_path: Path) -> None:
     }
 
 
+def test_two_plans_in_one_report_keep_their_variants_names(tmp_path: Path) -> None:
+    for number, level in ((1, 0.1), (2, 0.2)):
+        folder = write_plan(tmp_path / f"p{number}", rmse, variants=["none", "l2"])
+        for job in folder.glob("*_seed*"):
+            variant = job.name.partition("_")[0]
+            plan = {"name": f"p{number}", "variant": variant, "settings": {}}
+            config = config_of({"optim.lr": level * (1 + (variant == "l2"))}, int(job.name[-1]))
+            change(job, plan=plan, config=config)
+    both = build_table(compare([tmp_path / "p1", tmp_path / "p2"]))
+    assert [dict(row.variant) for row in both.rows] == [
+        {"plan": plan, "variant": variant} for plan in ("p1", "p2") for variant in ("l2", "none")
+    ]
+    assert row_name(both.rows[2]) == "p2, l2"
+    assert len(conclude(both).standings[0].contestants) == 4
+    # Where the runs of a variant differ in more than the seed, that is shown too.
+    change(tmp_path / "p1" / "none_seed0", config=config_of({"optim.lr": 9.0}, 0))
+    assert compare([tmp_path]).keys == ("plan", "variant", "optim.lr")
+
+
 def test_more_than_one_commit_is_told(tmp_path: Path) -> None:
     folder = write_plan(tmp_path / "p", rmse, variants=["none"])
     assert not any("code" in note for note in notes_of(table_of(folder)))
@@ -225,7 +247,7 @@ def test_devices_are_counted_and_named(tmp_path: Path) -> None:
     table = table_of(folder)
     assert cells(table, "hours") == ("0.003",)
     assert cells(table, "device-hours") == ("0.006",)
-    assert notes_of(table)[-1] == "cost: 0.003 hours, 0.006 device-hours on cpu, NVIDIA H100"
+    assert notes_of(table)[-1] == "cost: 10.8 seconds, 21.6 device-seconds on cpu, NVIDIA H100"
 
 
 def test_what_a_variant_changes_is_told_without_what_all_have(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def scaled(table: ReportTable, factor: float) -> ReportTable:
 
 def row_name(row: ReportRow) -> str:
     """Return a row's values, numbers to four digits: ``l2 = l2_again, 0.01``; may be empty."""
-    return ", ".join(_rounded(_setting(row, key)) for key, _ in row.variant)
+    return ", ".join(_rounded(_setting(row, key)) for key, value in row.variant if value)
 
 
 def shown_statuses(statuses: Mapping[str, int]) -> str:

@@ -8,7 +8,7 @@ from ablab.report.forms.cells import decimals, number, row_name, shown_statuses
 from ablab.report.forms.notes import failure_groups
 from ablab.report.table.baseline import rows_having
 from ablab.report.table.claim import Verdict, named
-from ablab.report.table.comparison import as_shown
+from ablab.report.table.comparison import NAMES, as_shown
 from ablab.report.table.conclusion import Conclusion, Standing
 from ablab.report.table.contest import Against
 from ablab.report.table.tables import ReportTable
@@ -161,7 +161,7 @@ def _each(table: ReportTable, standing: Standing) -> list[Line]:
         f"{_name(table, index)}: {number(table.rows[index].metrics[standing.metric].mean, digits)}"
         for index in standing.contestants
     ]
-    keys = [key for key in table.comparison.keys if key not in ("variant", "name")]
+    keys = [key for key in table.comparison.keys if key not in NAMES]
     told = f"each variant at its best {', '.join(keys)}, chosen and compared on the same seeds"
     return [Line("by variant", told, tuple(below))]
 

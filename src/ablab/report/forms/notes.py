@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablab.report.forms.cells import row_name
-from ablab.report.table.comparison import Comparison, ReportJob
+from ablab.report.table.comparison import NAMES, Comparison, ReportJob
 from ablab.report.table.paired import CONFIDENCE
 from ablab.report.table.tables import ReportTable
 
 LOG_FILE = "run.log"
 _INTERVALS = {"student": "Student's", "bootstrap": "a bootstrap's (BCa)"}
 _MOST_VARIANTS = 12
+_UNITS = (("hours", 1), ("minutes", 60), ("seconds", 3600))
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,10 @@ def failure_groups(jobs: Sequence[ReportJob]) -> list[FailureGroup]:
         inside = [dict(job.variant) for job in jobs if job.folder in own]
         outside = [dict(job.variant) for job in jobs if job.folder not in own]
         common = [
-            value if key in ("variant", "name") else f"{key} {value}"
+            value if key in NAMES else f"{key} {value}"
             for key, value in inside[0].items()
-            if all(other[key] == value for other in inside)
+            if value
+            and all(other[key] == value for other in inside)
             and any(other[key] != value for other in outside)
         ]
         text = f"{_count(len(failures), 'job')} {status}"
@@ -154,17 +156,18 @@ def _cost(table: ReportTable) -> list[str]:
     hours, of_devices = sum(c.hours for c in costs), sum(c.device_hours for c in costs)
     if not hours:
         return []
-    line = f"cost: {hours:.3g} hours"
+    unit, size = next((name, n) for name, n in _UNITS if hours * n >= 1 or name == "seconds")
+    line = f"cost: {hours * size:.3g} {unit}"
     devices = list(dict.fromkeys(device for cost in costs for device in cost.devices))
     if of_devices != hours:
-        line += f", {of_devices:.3g} device-hours"
+        line += f", {of_devices * size:.3g} device-{unit}"
     if devices:
         line += f" on {', '.join(devices)}"
     by_variant: dict[str, float] = defaultdict(float)
     for row in table.rows:
         by_variant[dict(row.variant).get("variant", "")] += row.cost.device_hours
     if 1 < len(by_variant) < min(len(table.rows), _MOST_VARIANTS + 1):
-        each = ", ".join(f"{name} {spent:.3g}" for name, spent in by_variant.items())
+        each = ", ".join(f"{name} {spent * size:.3g}" for name, spent in by_variant.items())
         line += f" ({each})"
     return [line]
 

@@ -4,7 +4,7 @@ const LEFT = 116, TOP = 40, BOTTOM = 250;
 const brushes = new Map(); // axis -> the upper and lower end in pixels
 const varying = report.keys.filter(
   (key) => new Set(report.rows.map((row) => row.settings[key])).size > 1);
-const numeric = (key) => key !== "variant" && key !== "name"
+const numeric = (key) => !["plan", "variant", "name"].includes(key)
   && report.rows.every(({ settings }) => settings[key] !== "" && Number.isFinite(+settings[key]));
 const short = (text, most) =>
   text.length > most ? `${text.slice(0, most / 2)}…${text.slice(1 - most / 2)}` : text;

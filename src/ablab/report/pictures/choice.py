@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from ablab.report.pictures.style import MOST_LINES
+from ablab.report.table.comparison import NAMES
 from ablab.report.table.grid import grouped, numeric_axes
 from ablab.report.table.tables import ReportTable, best_rows
 
@@ -46,4 +47,4 @@ def candidates(
 def rows_named(table: ReportTable) -> str:
     """Return a sentence that explains the parts of a row's name; empty for a variant alone."""
     keys = table.comparison.keys
-    return "" if keys in ((), ("variant",), ("name",)) else f" Names: {', '.join(keys)}."
+    return "" if keys in ((), *((name,) for name in NAMES)) else f" Names: {', '.join(keys)}."

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
+from ablab.report.table.comparison import NAMES
 from ablab.report.table.rows import ReportRow
 
 _Values = tuple[float | str, ...]
@@ -53,7 +54,7 @@ def _values(row: ReportRow, replaced: Mapping[str, str]) -> _Values:
 
 def _comparable(key: str, value: str) -> float | str:
     """Return ``value`` so that 1e-2 equals 0.01 and [1,2] equals [1, 2]; names stay as they are."""
-    if key in ("variant", "name"):
+    if key in NAMES:
         return value
     try:
         number = float(value)

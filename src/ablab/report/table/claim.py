@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ablab.report.table.baseline import rows_having
-from ablab.report.table.comparison import as_shown, shown_value
+from ablab.report.table.comparison import NAMES, as_shown, shown_value
 from ablab.report.table.contest import Against, best_of, paired
 from ablab.report.table.holm import corrected
 from ablab.report.table.plan_file import Expectation
@@ -84,7 +84,7 @@ def _sides(table: ReportTable, part: Expectation) -> tuple[int, int] | str:
 def named(settings: Mapping[str, object]) -> str:
     """Return how a side of a comparison is called: ``l2``, or ``l2, lr 0.1``."""
     return ", ".join(
-        shown_value(v) if k in ("variant", "name") else f"{k.rpartition('.')[2]} {shown_value(v)}"
+        shown_value(v) if k in NAMES else f"{k.rpartition('.')[2]} {shown_value(v)}"
         for k, v in settings.items()
     )
 

@@ -16,6 +16,8 @@ from ablab.safety.atomic_files import is_there
 from ablab.safety.folder_lock import is_locked
 
 Variant = tuple[tuple[str, str], ...]
+NAMES = ("plan", "variant", "name")  # keys whose values are names, not settings
+_OF_PLAN = {"plan": "name", "variant": "variant"}
 STATUSES = (
     "done", "failed", "interrupted", "killed", "unreadable", "running", "planned", "missing"
 )  # fmt: skip
@@ -140,18 +142,19 @@ def _of_runs(
     for key in average:
         if all(key not in run.settings for run in runs):
             raise UserError(f"cannot average over '{key}', which is a setting of no run")
-    keys = _keys(runs, average)
+    names = _names(runs)
+    keys = _keys(runs, names, average)
     jobs = tuple(
         ReportJob(
             folder=run.folder,
             status=_status(run.folder, run.record),
             record=run.record,
-            variant=_variant(keys, run.settings),
+            variant=_variant(keys, {**run.settings, **own}),
             aliases=(),
             seed=repr([run.settings.get(key) for key in SEED_KEYS]),
             part=repr([run.settings.get(key) for key in average]),
         )
-        for run in runs
+        for run, own in zip(runs, names, strict=True)
     )
     return Comparison(
         title=", ".join(map(str, folders)),
@@ -164,10 +167,20 @@ def _of_runs(
     )
 
 
-def _keys(runs: list[RecordedRun], average: Sequence[str]) -> tuple[str, ...]:
-    by_name: dict[str, list[RecordedRun]] = defaultdict(list)
-    for run in runs:
-        by_name[run.record.name].append(run)
+def _names(runs: list[RecordedRun]) -> list[dict[str, str]]:
+    """Return what each run is called: plan and variant if all have both, else its name."""
+    plans = [run.record.plan for run in runs]
+    if all(plan.get("name") and plan.get("variant") for plan in plans):
+        return [{key: plan[name] for key, name in _OF_PLAN.items()} for plan in plans]
+    return [{"name": run.record.name} for run in runs]
+
+
+def _keys(
+    runs: list[RecordedRun], names: list[dict[str, str]], average: Sequence[str]
+) -> tuple[str, ...]:
+    by_name: dict[tuple[str, ...], list[RecordedRun]] = defaultdict(list)
+    for run, own in zip(runs, names, strict=True):
+        by_name[tuple(own.values())].append(run)
     varying = dict.fromkeys(
         key
         for named in by_name.values()
@@ -175,8 +188,9 @@ def _keys(runs: list[RecordedRun], average: Sequence[str]) -> tuple[str, ...]:
         # A key that only some runs have follows from their choice of model or data.
         if all(key in run.settings for run in named)
     )
-    names = ["name"] if len(by_name) > 1 else []  # a name stands for what its runs share
-    return (*names, *(key for key in varying if key not in average))
+    # A name stands for what its runs share.
+    named = [key for key in names[0] if len({own[key] for own in names}) > 1]
+    return (*named, *(key for key in varying if key not in average))
 
 
 def measured(record: RunRecord) -> set[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ablab.report.table.baseline import rows_having
 from ablab.report.table.claim import Outcome, Verdict, verdicts_of
+from ablab.report.table.comparison import NAMES
 from ablab.report.table.contest import Against, all_against, best_of, ranked
 from ablab.report.table.grid import finite_number
 from ablab.report.table.tables import ReportTable, best_rows
@@ -105,10 +106,11 @@ def _standing(table: ReportTable, metric: str) -> Standing:
 def _groups(table: ReportTable) -> list[list[int]]:
     """Return the rows of each variant (or name) of a grid; else each row by itself."""
     keys = table.comparison.keys
-    name = next((key for key in ("variant", "name") if key in keys), None)
-    groups: dict[str, list[int]] = {}
+    names = [key for key in NAMES if key in keys]
+    groups: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(table.rows):
-        own = dict(row.variant)[name] if name and len(keys) > 1 else str(index)
+        values = dict(row.variant)
+        own = tuple(values[key] for key in names) if 0 < len(names) < len(keys) else (str(index),)
         groups.setdefault(own, []).append(index)
     return list(groups.values())
 
@@ -125,7 +127,7 @@ def _edges(
         for axis, value in table.rows[own].variant:
             tried = [finite_number(dict(table.rows[index].variant)[axis]) for index in group]
             numbers = sorted({number for number in tried if number is not None})
-            if None in tried or len(numbers) < 3 or axis in ("variant", "name"):
+            if None in tried or len(numbers) < 3 or axis in NAMES:
                 continue
             if float(value) in (numbers[0], numbers[-1]):
                 edges.append(Edge(own, axis, value, float(value) == numbers[-1]))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ablab.report.table.comparison import NAMES
 from ablab.report.table.rows import ReportRow
 from ablab.report.table.tables import ReportTable
 
@@ -25,7 +26,7 @@ def numeric_axes(table: ReportTable) -> list[str]:
     axes = []
     for key in table.comparison.keys:
         texts = {dict(row.variant)[key] for row in table.rows}
-        numeric = key not in ("variant", "name") and None not in map(finite_number, texts)
+        numeric = key not in NAMES and None not in map(finite_number, texts)
         if len(texts) > 1 and numeric:
             axes.append(key)
     return axes
@@ -55,7 +56,7 @@ def grouped(table: ReportTable, axes: Sequence[str]) -> list[Group]:
         settings = dict(row.variant)
         key = tuple(settings[other] for other in others)
         named = zip(others, key, strict=True)
-        name = ", ".join(v if k in ("variant", "name") else f"{k} {v}" for k, v in named)
+        name = ", ".join(v if k in NAMES else f"{k} {v}" for k, v in named)
         group = groups.setdefault(key, Group(name, {}))
         group.rows[_point(row, axes)] = row
     for row in table.rows:
