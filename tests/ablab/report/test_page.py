@@ -143,7 +143,7 @@ def test_what_names_hold_is_never_run(tmp_path: Path) -> None:
                 "grid": [{"optim.lr": 0.1, "data.split": s} for s in (1, 2)],
                 "average": ["data.split"],
             },
-            2,
+            3,
         ),
     ],
     ids=["empty", "one run", "plain sweep", "grid", "variants on a grid", "many", "averaged"],
