@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Tests start some hundred processes, which should find the modules compiled.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
+# One more than there are cores, because some tests wait for others' processes or for a clock.
+WORKERS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 .PHONY: train setup test test-slow test-cluster notebooks bench check format clean
 
@@ -19,11 +21,11 @@ setup: .venv/ready  ## .venv with the tested versions
 	@touch $@
 
 test: setup  ## the test suite: offline, no data needed
-	$(PYTEST) -n auto --dist worksteal
+	$(PYTEST) -n $(WORKERS) --dist worksteal
 
 test-slow: setup  ## what learns from real data, is killed, or comes from other packages
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[foreign]"
-	$(PYTEST) -m slow -n auto --dist worksteal --durations=30
+	$(PYTEST) -m slow -n $(WORKERS) --dist loadgroup --durations=30
 
 test-cluster: setup  ## sweeps on a real SLURM of two nodes, which the tests start on this machine; as root
 	$(PYTEST) -m cluster tests/cluster --durations=30

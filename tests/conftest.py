@@ -1,6 +1,8 @@
 """For every test: one thread, and no account or setting of the developer's own."""
 
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,8 +13,20 @@ os.environ["OMP_NUM_THREADS"] = "1"  # so that sums are the same on any machine
 # readline leaves the first two to the workers of pytest-xdist; the third hides faults of flushing.
 for name in ("COLUMNS", "LINES", "PYTHONUNBUFFERED"):
     os.environ.pop(name, None)
+# A run waits for the disk at sixteen writes that must last, and no test cuts the power.
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 8 * 2**30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what is given most time, so that no worker is waited for at the end."""
+    given = {
+        item: max((m.args[0] for m in item.iter_markers("timeout")), default=0) for item in items
+    }
+    items.sort(key=lambda item: -given[item])
 
 
 @pytest.fixture(autouse=True)

@@ -99,10 +99,14 @@ class Process:
 
 
 def run(
-    overrides: tuple[str, ...], cwd: Path, environment: dict[str, str], timeout: float
+    overrides: tuple[str, ...],
+    cwd: Path,
+    environment: dict[str, str],
+    timeout: float,
+    first: Callable[[], object] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a process to its end, like ``subprocess.run`` with captured output."""
-    with Process(overrides, cwd, environment) as process:
+    with Process(overrides, cwd, environment, first) as process:
         try:
             stdout, stderr = process.communicate(timeout)
         except BaseException:

@@ -4,11 +4,13 @@ The project is the toy in tests/ablab and the repository in tests/lesson5: conft
 """
 
 import os
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +60,23 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def train(
-    *overrides: str, cwd: Path, timeout: float = 90, **variables: str
+    *overrides: str,
+    cwd: Path,
+    timeout: float = 90,
+    first: Callable[[], object] | None = None,
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python train.py OVERRIDES`` from the folder ``cwd`` in a forked process.
 
-    Use ``command`` where the start of the process is tested (see tests/forked.py).
+    Use ``command`` where the start of the process is tested (see tests/forked.py), and ``first``
+    for what a shell would do before it.
     """
-    return forked.run(overrides, cwd, environment(**variables), timeout)
+    return forked.run(overrides, cwd, environment(**variables), timeout, first)
+
+
+def files_up_to(kib: int) -> Callable[[], None]:
+    """Return what keeps a process from files larger than ``kib`` KiB, as a full disk does."""
+    return partial(resource.setrlimit, resource.RLIMIT_FSIZE, (kib * 1024, kib * 1024))
 
 
 def start(*overrides: str, cwd: Path, **variables: str) -> forked.Process:

@@ -8,7 +8,6 @@ runs these cases alone and keeps the other rows. ``make test-slow`` compares eve
 """
 
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ablab import project
-from tests.launch import ROOT, command, environment, train
+from tests.launch import ROOT, files_up_to, train
 from tests.lesson5 import TINY
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
@@ -264,19 +263,8 @@ def meet(case: Case, folder: Path) -> Outcome:
     if case.prepare is not None:
         case.prepare(folder)
     before = _files(folder)
-    if case.limit_kib is None:
-        done = train(*case.arguments, cwd=folder, timeout=100, **OFFLINE)
-    else:
-        limited = ["bash", "-c", f'ulimit -f {case.limit_kib} && exec "$@"', "bash"]
-        done = subprocess.run(
-            [*limited, *command(*case.arguments)],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            env=environment(**OFFLINE),
-            timeout=100,
-            check=False,
-        )
+    limit = None if case.limit_kib is None else files_up_to(case.limit_kib)
+    done = train(*case.arguments, cwd=folder, timeout=100, first=limit, **OFFLINE)
     return Outcome(done.returncode, done.stderr, before, _files(folder))
 
 

@@ -11,7 +11,11 @@ import torch
 from tests.launch import ROOT, environment
 from tests.lesson5.few_steps import BAD, everything
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # two cores may have other work
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),  # two cores may have other work
+    pytest.mark.xdist_group(__name__),  # they share what takes long
+]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
 
 
@@ -24,7 +28,7 @@ def alone() -> dict[str, dict[str, torch.Tensor]]:
 def test_two_processes_learn_what_one_does_with_their_batches_together(
     alone: dict[str, dict[str, torch.Tensor]], tmp_path: Path, strategy: str
 ) -> None:
-    """Every model and mode, in float64: sums in another order are all that differs."""
+    """Every model, every mode, in float64: sums in another order are all that differs."""
     made = subprocess.run(
         [*TORCHRUN, "-m", "tests.lesson5.few_steps", strategy, str(tmp_path)],
         cwd=ROOT,

@@ -1,7 +1,6 @@
 """The command line as a user meets it: real processes, exit statuses, one-line errors."""
 
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -12,7 +11,16 @@ import pytest
 
 from ablab.runs.checkpoints import Manifest
 from tests.checks import learned, only_run, same
-from tests.launch import ROOT, TINY, command, environment, start, train, wait_for
+from tests.launch import (
+    ROOT,
+    TINY,
+    command,
+    environment,
+    files_up_to,
+    start,
+    train,
+    wait_for,
+)
 
 LONG = [*TINY, "trainer.max_epochs=2000", "checkpoints.every_n_steps=10"]
 
@@ -41,14 +49,7 @@ def test_a_refused_run_is_told_in_lines_and_leaves_nothing(tmp_path: Path) -> No
     assert "'trainer.max_epochs'" in done.stderr
     assert list(tmp_path.iterdir()) in ([], [tmp_path / "runs"])
     assert not list((tmp_path / "runs").glob("*"))
-    shown = subprocess.run(
-        command("optim.lr=-1"),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "HYDRA_FULL_ERROR": "1"},
-    )
+    shown = train("optim.lr=-1", cwd=tmp_path, HYDRA_FULL_ERROR="1")
     assert "Traceback" in shown.stderr
 
 
@@ -107,8 +108,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(multirun: list[str], tmp_path:
 
 def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path) -> None:
     """No file may grow over 12 KiB, so the checkpoints do not fit; then there is room again."""
-    limited = ["bash", "-c", 'ulimit -f 12 && exec "$@"', "bash", *command(*TINY)]
-    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = train(*TINY, cwd=tmp_path, first=files_up_to(kib=12))
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "the checkpoint cannot be written" in line

@@ -19,7 +19,11 @@ from ablab.training import evaluation
 from tests.checks import assert_same_run, learned
 from tests.launch import TINY, TOY, command, environment, launch, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # two cores may have other work
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),  # two cores may have other work
+    pytest.mark.xdist_group(__name__),  # they share what takes long
+]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
 RECIPE = [*TINY, "trainer.max_epochs=2", "threads=1", "checkpoints.every_n_steps=4"]
 DDP = ["trainer=ddp", "trainer.devices=2"]

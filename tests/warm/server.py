@@ -1,0 +1,117 @@
+"""Do what clients ask for, each in a fork of this process (see tests/warm)."""
+
+import atexit
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+PRELOADED = ["ablab.training.tasks", "ablab.report.forms.page"]
+
+
+def serve(address: str) -> None:
+    """Start what clients ask for, in forks, until standard input ends."""
+    for name in PRELOADED:
+        import_module(name)
+    running: dict[int, tuple[int, socket.socket]] = {}  # by the descriptor of the process
+    with socket.socket(socket.AF_UNIX) as listening, selectors.DefaultSelector() as waiting:
+        listening.bind(address)
+        listening.listen()
+        waiting.register(sys.stdin, selectors.EVENT_READ)
+        waiting.register(listening, selectors.EVENT_READ)
+        print("ready", flush=True)
+        while True:
+            ready = [key.fileobj for key, _ in waiting.select()]
+            if sys.stdin in ready:
+                return
+            # A client that is killed comes before the next one, which may want the same folder.
+            for descriptor, (pid, client) in list(running.items()):
+                if descriptor not in ready:
+                    if client not in ready:
+                        continue
+                    if number := client.recv(1):
+                        os.kill(pid, number[0])
+                        continue
+                    os.kill(pid, signal.SIGKILL)
+                status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                with client:
+                    waiting.unregister(client)
+                    waiting.unregister(descriptor)
+                    os.close(descriptor)
+                    del running[descriptor]
+                    with suppress(OSError):  # it may be no more
+                        client.send(status.to_bytes(2, signed=True))
+            if listening in ready:
+                client, _ = listening.accept()
+                pid = _start(client)
+                descriptor = os.pidfd_open(pid)
+                running[descriptor] = pid, client
+                waiting.register(client, selectors.EVENT_READ)
+                waiting.register(descriptor, selectors.EVENT_READ)
+
+
+def _start(client: socket.socket) -> int:
+    """Read what is asked for, and return the process that does it."""
+    size, streams, _, _ = socket.recv_fds(client, 4, 3)
+    asked = json.loads(client.recv(int.from_bytes(size), socket.MSG_WAITALL))
+    pid = os.fork()
+    if pid == 0:
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        os.closerange(3, 1024)  # the server's own, and the streams' first numbers
+        _become(**asked)
+    for stream in streams:
+        os.close(stream)  # so that a reader of it sees its end
+    return pid
+
+
+def _become(arguments: list[str], cwd: str, environment: dict[str, str]) -> NoReturn:
+    """Do what ``python ARGUMENTS`` does, and end."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    status: Any = 1
+    try:
+        _run(arguments)
+        status = 0
+    except SystemExit as end:
+        status = end.code
+        if isinstance(status, str):
+            print(status, file=sys.stderr)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        threading._shutdown()  # pyright: ignore
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+def _run(arguments: list[str]) -> None:
+    first, *rest = arguments
+    here = {"-c": "", "-m": str(Path.cwd())}.get(first, str(Path(first).absolute().parent))
+    sys.path[:1] = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    if first == "-m":
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif first == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        main = sys.modules["__main__"] = ModuleType("__main__")
+        exec(rest[0], main.__dict__)
+    else:
+        sys.argv = arguments
+        runpy.run_path(first, run_name="__main__")
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
