@@ -19,6 +19,7 @@ FILES = {"experiment": Config, "ablation": Plan}  # by the folder in conf/ where
 _DRAFT = "http://json-schema.org/draft-07/schema#"  # which editors know
 _DRAFT_OF_DOCUMENTS = "https://json-schema.org/draft/2020-12/schema"
 _INTERPOLATION = {"type": "string", "pattern": r"^(.*\$\{.+\}.*|\?\?\?)$"}
+_RENAMED: dict[str, str] = {"oneOf": "anyOf", "prefixItems": "items"}
 _OF_HYDRA = {"defaults": {"type": "array"}, "hydra": {"type": "object"}}
 
 
@@ -72,8 +73,7 @@ def _for_editors(schema: Any, *, partly: bool) -> Any:
         elif key in ("default", "enum", "const", "description", "pattern", "required"):
             found[key] = value
         else:
-            name = {"oneOf": "anyOf", "prefixItems": "items"}.get(key, key)
-            found[name] = _for_editors(value, partly=partly)
+            found[_RENAMED.get(key, key)] = _for_editors(value, partly=partly)
     is_value = found.get("type") in ("integer", "number", "boolean") or found.keys() & {
         "enum",
         "const",

@@ -38,7 +38,7 @@ def learning_curves(table: ReportTable, width: float) -> Picture | None:
     among, choice = candidates(table, metric, having)
     if len(among) > MOST_LINES:
         half = MOST_LINES // 2
-        choice += f" The best and the worst {half} of {len(among)}."
+        choice += f" The best {half} and the worst {half} of {len(among)}."
         order = ranked(table, metric, among)
         among = [*order[:half], *order[-half:]]
     rows = [table.rows[index] for index in among]
