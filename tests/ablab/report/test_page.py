@@ -15,8 +15,9 @@ import pytest
 from ablab.report import write_reports
 from ablab.report.__main__ import main
 from ablab.report.pictures.choice import candidates
+from ablab.report.pictures.heat_map import heat_maps
 from ablab.report.pictures.learning_curves import mean_curve
-from ablab.report.pictures.picture import shortened
+from ablab.report.pictures.picture import PAGE, shortened
 from ablab.report.pictures.style import is_geometric
 from ablab.runs.history import FILE_NAME
 from tests.ablab.report.plan_folders import Metrics, table_of, write_plan
@@ -196,6 +197,20 @@ def test_a_grid_leaves_each_variant_at_its_best(tmp_path: Path) -> None:
     ]
     assert "2 variants" in told
     assert candidates(table, "test/rmse", [4, 5]) == ([4, 5], "")
+
+
+def test_a_heat_map_marks_the_best_of_each_column(tmp_path: Path) -> None:
+    def result(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
+        best = {0.01: 0, 0.1: 1, 1.0: 2}[settings["optim.lr"]]
+        return {"rmse": abs(settings["optim.decay"] - best) + settings["optim.lr"]}
+
+    table = table_of(write_plan(tmp_path / "p", result, grid=GRID))
+    picture = heat_maps(table, "test/rmse", PAGE)
+    assert picture is not None
+    dots = re.findall(r'<use [^>]*y="([\d.]+)" style="fill: #ffffff; stroke', picture.svg.decode())
+    heights = [float(height) for height in dots]
+    assert heights == sorted(heights, reverse=True)  # the best decay grows with the rate
+    assert len(set(heights)) == 3
 
 
 def test_a_curve_ends_where_most_runs_have() -> None:
