@@ -1,7 +1,8 @@
-"""Linear layers under ``torch.func.vmap``, where members share the rows that a layer is given.
+"""Linear layers under ``torch.func.vmap``, whose members may share the rows of a batch.
 
 vmap multiplies a matrix for each member. One product of the rows with all weights does the same,
-and reads the rows once.
+and reads the rows once. The weights come first in the product, since its gradient then lies in
+memory as they do.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,10 +31,17 @@ class _Linear(Function):
         info: Any, in_dims: tuple[int | None, ...], rows: Tensor, weight: Tensor, bias: Tensor
     ) -> tuple[Tensor, int]:
         del info
-        if in_dims != (None, 0, 0) or rows.dim() != 2:
+        if rows.dim() - (in_dims[0] is not None) != 2:
             return vmap(functional.linear, in_dims)(rows, weight, bias), 0
-        output = functional.linear(rows, weight.flatten(0, 1), bias.flatten())
+        if in_dims != (None, 0, 0):
+            return vmap(_product, in_dims)(rows, weight, bias), 0
+        output = _product(rows, weight.flatten(0, 1), bias.flatten())
         return output.unflatten(1, bias.shape), 1
+
+
+def _product(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return what ``functional.linear`` does; of this the gradient needs no transposed copy."""
+    return (weight @ rows.mT + bias.unsqueeze(1)).mT
 
 
 def linear_layers(model: nn.Module) -> list[nn.Linear]:
