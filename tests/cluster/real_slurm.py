@@ -98,8 +98,11 @@ class RealSlurm:
     def start_node(self, node: str) -> None:
         self.call("slurmd", "-N", node)
 
-    def kill_controller(self) -> None:
-        _kill(self.folder / "slurmctld.pid", signal.SIGKILL)
+    def stop_controller(self) -> None:
+        """Stop the controller in order: one that is killed forgets what it has not saved yet."""
+        pid = int((self.folder / "slurmctld.pid").read_text())
+        os.kill(pid, signal.SIGTERM)
+        self.wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
     def kill_node(self, node: str) -> None:
         """Kill a node's daemon and every process of its jobs at once, as a power cut does."""
@@ -114,7 +117,7 @@ class RealSlurm:
             self.call("scancel", "--user", getpass.getuser(), timeout=10)
         for node in NODES:
             self.kill_node(node)
-        self.kill_controller()
+        _kill(self.folder / "slurmctld.pid", signal.SIGKILL)
         _kill(self.folder / "munge" / "pid-file", signal.SIGTERM)
         for process in _processes_with(f"SLURM_CONF={self.folder}/slurm.conf"):
             if process != os.getpid():

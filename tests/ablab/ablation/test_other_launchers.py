@@ -82,7 +82,7 @@ def test_a_slurm_job_that_cannot_begin_is_told(slurm: Path, tmp_path: Path) -> N
     done = train("-m", *TINY, "seed=0,1", *SLURM, "hydra.launcher.setup=[exit 3]", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert done.stdout.count("planned, SLURM job") == 2
-    assert "ended without a result (FAILED with exit status 3:0)" in done.stdout
+    assert "ended without a result (FAILED with exit code 3:0)" in done.stdout
 
 
 def test_slurm_settings_are_checked_before_a_job_is_composed(tmp_path: Path) -> None:

@@ -20,17 +20,18 @@ from ablab.runs.record import RunRecord
 from ablab.training.launched import RANK_VARIABLES
 
 # SLURM signals the shell alone (B:), which passes the signal on once; a second one would stop the
-# run without a checkpoint. A run that has no handlers yet dies of it, with the same exit status.
+# run without a checkpoint. A run that has no handlers yet dies of it, with the same exit status; a
+# process that the shell has just forked would lose it, so the shell waits for a second.
 # SIGTERM comes to every process: the shell has to outlive the run, or SLURM would kill that.
 _SCRIPT = """\
 #!/bin/bash
-trap 'kill -USR1 $job 2> /dev/null || early=1' USR1
+trap 'sleep 1; kill -USR1 ${{job:-none}} 2> /dev/null || early=1' USR1
 trap : TERM
 export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{threads}}}
 {setup}
 {command} &
 job=$!
-if [ "$early" ]; then kill -USR1 $job; fi
+if [ "$early" ]; then sleep 1; kill -USR1 $job; fi
 until wait $job; ! kill -0 $job 2> /dev/null; do :; done
 wait $job
 status=$?
@@ -90,7 +91,7 @@ class Ended:
         return was_signalled or self.state in ("TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
 
     def __str__(self) -> str:
-        code = f" with exit status {self.exit_code}" if self.exit_code != "0:0" else ""
+        code = f" with exit code {self.exit_code}" if self.state == "FAILED" else ""
         return f"{self.state}{code}"
 
 
