@@ -105,9 +105,10 @@ class RealSlurm:
         self.wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
     def kill_node(self, node: str) -> None:
-        """Kill a node's daemon and every process of its jobs at once, as a power cut does."""
+        """Kill a node's daemons and every process of its jobs at once, as a power cut does."""
         _kill(self.folder / f"{node}.pid", signal.SIGKILL)
-        for process in _processes_with(f"SLURMD_NODENAME={node}"):
+        tasks = _processes_with(f"SLURMD_NODENAME={node}")
+        for process in [*_step_daemons_of(tasks), *tasks]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
@@ -181,4 +182,15 @@ def _processes_with(variable: str) -> list[int]:
         with contextlib.suppress(OSError):
             if variable.encode() in path.read_bytes().split(b"\0"):
                 found.append(int(path.parent.name))
+    return found
+
+
+def _step_daemons_of(tasks: list[int]) -> set[int]:
+    """Return the daemons that started ``tasks``, and would tell the controller how they ended."""
+    found = set()
+    for task in tasks:
+        with contextlib.suppress(OSError):
+            parent = int(Path(f"/proc/{task}/status").read_text().split("PPid:")[1].split()[0])
+            if Path(f"/proc/{parent}/comm").read_text().startswith("slurmstepd"):
+                found.add(parent)
     return found
