@@ -1,5 +1,6 @@
 """Errors that a user can fix: the message says what is wrong, where, and what to do."""
 
+import re
 from typing import Any
 
 
@@ -47,6 +48,20 @@ class RankError(UserError):
     def __init__(self, message: str, word: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.word = word
+
+
+def as_raised(error: BaseException) -> tuple[str, str]:
+    """Return type and message of an error: of a class named by a ``_target_``, what it raised."""
+    from hydra.errors import InstantiationException
+
+    cause = error
+    while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    if cause is error:
+        return type(error).__name__, str(error)
+    target = re.search(r"target '([^']+)'", str(error))
+    where = f"raised by {target[1] if target else 'a _target_'}"
+    return type(cause).__name__, f"{' '.join(str(cause).split())} ({where})"
 
 
 def first_line(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from yaml import MarkedYAMLError
 from ablab import project
 from ablab.config.suggestions import suggestion
 from ablab.config.written import pasteable
-from ablab.errors import ConfigError, RunFolderError, UserError, first_line
+from ablab.errors import ConfigError, RunFolderError, UserError, as_raised, first_line
 
 _KEY = re.compile(r"[+~]*[\w.@/-]+")
 _SWEPT = re.compile(
@@ -63,7 +63,9 @@ def as_user_error(error: BaseException) -> UserError | None:
     if isinstance(error, OverrideParseException):
         return ConfigError(_unreadable_override(error))
     if isinstance(error, InstantiationException):
-        return ConfigError(_told_by_constructor(error))
+        kind, message = as_raised(error)
+        told = message if kind == type(error).__name__ else f"{kind}: {message}"
+        return ConfigError(" ".join(told.split()))
     if isinstance(error, RecursionError) and (told := _endless(error)):
         return ConfigError(told)
     if sweep := _SWEPT.search(str(error)) if isinstance(error, HydraException) else None:
@@ -112,18 +114,6 @@ def _unreadable_override(error: OverrideParseException) -> str:
         return f"{said}: has characters that need quotes; write {with_quotes}"
     told = [line for line in str(error).splitlines() if "Error parsing override" not in line]
     return f"{said}: cannot be read as KEY=VALUE ({told[0]})"
-
-
-def _told_by_constructor(error: InstantiationException) -> str:
-    """Return, in one line, the error that a class named by a ``_target_`` raised."""
-    target = re.search(r"target '([^']+)'", str(error))
-    cause: BaseException = error
-    while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
-        cause = cause.__cause__
-    told = " ".join(str(cause).split())
-    if cause is error:
-        return told
-    return f"{type(cause).__name__}: {told} (raised by {target[1] if target else 'a _target_'})"
 
 
 def _endless(error: RecursionError) -> str | None:

@@ -55,7 +55,9 @@ def check(cfg: DictConfig, values: dict[str, Any] | None = None) -> Config:
         config = Config.model_validate(values)
     except ValidationError as error:
         faults += [_schema_fault(e, values) for e in error.errors()]
-    faults += [*node_faults(values), *optimisation_faults(values)]
+    of_nodes = [*node_faults(values), *optimisation_faults(values)]
+    places = {fault.partition(":")[0] for fault in of_nodes}  # where they know better
+    faults = [*(f for f in faults if f.partition(":")[0] not in places), *of_nodes]
     if config is not None and not faults:
         faults += [*model_faults(config), *combination_faults(config)]
     faults = list(dict.fromkeys(filter(None, faults)))

@@ -58,7 +58,8 @@ def _optimizer_of(
         with_decay = with_explicit_decay(cls)
         optimizer = built(with_decay, f"optim: {label}", groups, lr=optim.lr, **arguments)
     except ConfigError as error:
-        raise ConfigError(f"{str(error).removesuffix('.')}; {REMEDY}") from error
+        told = " ".join(str(error).split()).removesuffix(".")
+        raise ConfigError(f"{told}; {REMEDY}") from error
     # A fused one would unscale gradients within its step, after our l2, and leave out a step of
     # gradients that are not finite, but not its decay. Without this the scaler does both before.
     optimizer._step_supports_amp_scaling = False

@@ -24,7 +24,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ablab.config.metric_names import monitored
 from ablab.config.schema import NAME
-from ablab.errors import RankError, RunFolderError
+from ablab.errors import RankError, RunFolderError, as_raised
 from ablab.project import git_state
 from ablab.runs.clock import peak_memory
 from ablab.runs.identity import config_hash
@@ -151,9 +151,10 @@ class RunRecord:
             del self.error["rank"]
             self.error["message"] = f"rank {rank}: {self.error['message']}"
         elif error is not None:
+            kind, message = as_raised(error)
             self.error = {
-                "type": type(error).__name__,
-                "message": redacted(str(error)),
+                "type": kind,
+                "message": redacted(message),
                 "traceback": redacted("".join(traceback.format_exception(error))),
             }
 

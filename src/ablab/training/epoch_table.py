@@ -1,8 +1,6 @@
 """The fit of a run on a terminal: a row for each epoch, and below them how far the run is."""
 
-import logging
 import math
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,7 +8,6 @@ from typing import Any, Self
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -20,11 +17,11 @@ from ablab.config.schema import Config
 from ablab.config.source_reading.signatures import signature_of
 from ablab.safety.printable import in_a_line
 from ablab.safety.streams import is_live_terminal
-from ablab.terminal import console
+from ablab.terminal import about, console, live
 from ablab.training.module import SupervisedModule
 from ablab.training.phases import PhasePlan, plan_phases, steps_of_a_fit, steps_of_an_epoch
 from ablab.training.ranks import is_main_process
-from ablab.training.terminal_tables import COLUMN, EpochLines, about, heads, number
+from ablab.training.terminal_tables import COLUMN, EpochLines, heads, number
 
 _INTERVAL = 0.2  # seconds between two drawings, each of which takes about a millisecond
 _MEASURED = 1.0  # seconds of training before the time left is worth showing
@@ -58,27 +55,12 @@ class EpochTable(EpochLines):
         self._drawn = 0.0
 
     def __enter__(self) -> Self:
-        stdout = sys.stdout
-        self._live = Live(
-            console=console(),
-            auto_refresh=False,  # a thread of its own would cost the training more
-            transient=True,
-            redirect_stderr=sys.stderr.isatty(),
-        )
-        self._live.start()
-        console().show_cursor(True)  # a run that is killed would leave it hidden
-        # what is logged is to appear above the bar, as what is printed does
-        self._moved = [
-            (handler, handler.setStream(sys.stdout))
-            for handler in logging.getLogger().handlers
-            if isinstance(handler, logging.StreamHandler) and handler.stream is stdout
-        ]
+        self._open = live()
+        self._live = self._open.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
-        for handler, stream in self._moved:
-            handler.setStream(stream)
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)

@@ -161,15 +161,6 @@ class EpochLines(Callback):
         )
 
 
-def about(seconds: float) -> str:
-    """``about 4 s``, ``about 3 min``, ``about 2.5 h``: an estimate, with an estimate's digits."""
-    if seconds < 60:
-        return f"about {max(seconds, 1):.0f} s"
-    if seconds < 3600:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.1f} h"
-
-
 def heads(name: str) -> tuple[str, str]:
     """Return the two lines above a column."""
     stage, _, rest = in_a_line(name.removesuffix("_epoch")).rpartition("/")

@@ -30,23 +30,26 @@ class SerialLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from ablab.ablation.plan.listing import JobLines
+        from ablab.ablation.launch.job_lines import JobLines
+        from ablab.ablation.launch.live_table import LiveTable
 
-        return self.run_in_turn(job_overrides, initial_job_idx, JobLines(len(job_overrides)))
+        lines = JobLines(len(job_overrides))
+        with LiveTable(lines, by_itself=True):
+            return self.run_in_turn(job_overrides, initial_job_idx, lines)
 
     def run_in_turn(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int, lines: Any
     ) -> Sequence[JobReturn]:
         """Run jobs one after the other, and print into ``lines`` (JobLines) how they end."""
-        from ablab.ablation.launch.launch import folder_of
-        from ablab.ablation.launch.live_table import live_line
+        from ablab.ablation.launch.launch import folder_of, needs_own_processes
 
         returns = []
         for number, overrides in enumerate(job_overrides, initial_job_idx):
             folder = folder_of(overrides)
+            if not (own_processes := needs_own_processes(folder)):
+                _import_what_trains()  # before the job begins, since it is not part of its time
             lines.begin(folder)
-            with live_line(lines, folder):
-                ended = self._run(folder, list(overrides), number)
+            ended = self._run(folder, list(overrides), number, own_processes=own_processes)
             failed = ended.status is JobStatus.FAILED
             lines.end(folder, ended._return_value if failed else None)
             _free_memory(ended)
@@ -55,10 +58,12 @@ class SerialLauncher(Launcher):
             returns.append(ended)
         return returns
 
-    def _run(self, folder: Path, overrides: list[str], number: int) -> JobReturn:
-        from ablab.ablation.launch.launch import needs_own_processes, run_to_its_end
+    def _run(
+        self, folder: Path, overrides: list[str], number: int, *, own_processes: bool
+    ) -> JobReturn:
+        from ablab.ablation.launch.launch import run_to_its_end
 
-        if needs_own_processes(folder):
+        if own_processes:
             return run_to_its_end(folder)
         try:
             return self._run_here(folder, overrides, number)
@@ -111,6 +116,14 @@ class SerialLauncher(Launcher):
             # The output goes to the log already, so a handler for it would write each line twice.
             config.hydra.job_logging.root.handlers = ["console"]
         return config
+
+
+def _import_what_trains() -> None:
+    with contextlib.suppress(Exception):  # The job will fail with it, and have it in its log.
+        from ablab.command.import_torchmetrics import import_torchmetrics
+
+        import_torchmetrics()
+        import ablab.training.tasks  # noqa: F401  # imports torch
 
 
 def _free_memory(ended: JobReturn) -> None:

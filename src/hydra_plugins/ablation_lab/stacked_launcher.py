@@ -34,16 +34,20 @@ class StackedLauncher(SerialLauncher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        from ablab.ablation.launch.job_lines import JobLines
         from ablab.ablation.launch.launch import folder_of
+        from ablab.ablation.launch.live_table import LiveTable
         from ablab.ablation.launch.stacked.stacks import run_stacks
-        from ablab.ablation.plan.listing import JobLines
         from ablab.command.import_torchmetrics import import_torchmetrics
 
         import_torchmetrics()
         folders = [folder_of(overrides) for overrides in job_overrides]
         lines = JobLines(len(folders))
-        ended: dict[Path, JobReturn] = run_stacks(folders, self.largest, self.write_every, lines)
-        left = [o for o, folder in zip(job_overrides, folders, strict=True) if folder not in ended]
-        alone = self.run_in_turn(left, initial_job_idx, lines)
+        ended: dict[Path, JobReturn]
+        with LiveTable(lines, by_itself=True):
+            ended = run_stacks(folders, self.largest, self.write_every, lines)
+            each = zip(job_overrides, folders, strict=True)
+            left = [overrides for overrides, folder in each if folder not in ended]
+            alone = self.run_in_turn(left, initial_job_idx, lines)
         rest = iter(alone)
         return [ended[folder] if folder in ended else next(rest) for folder in folders]

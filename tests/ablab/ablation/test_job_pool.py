@@ -11,9 +11,8 @@ import pytest
 from hydra.core.utils import JobStatus
 
 from ablab import project
+from ablab.ablation.launch.job_lines import JobLines
 from ablab.ablation.launch.job_pool import JobPool
-from ablab.ablation.launch.live_table import position
-from ablab.ablation.plan.listing import JobLines
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import RunInterrupted
@@ -142,17 +141,6 @@ def test_every_job_that_asks_for_too_much_is_told_and_nothing_is_run(
         JobPool(jobs, None)
     assert [line.split()[1] for line in str(caught.value).splitlines()] == ["3", "4"]
     assert not log.exists()
-
-
-def test_where_a_job_stands(tmp_path: Path) -> None:
-    config = {"phases": {}, "trainer": {"max_epochs": 5}}
-    assert position(tmp_path, config) == "starting"
-    (tmp_path / "checkpoints").mkdir()
-    manifest = tmp_path / "checkpoints" / "manifest.json"
-    manifest.write_text('{"checkpoints": [{"epoch": 0, "step": 7}, {"epoch": 1, "step": 14}]}')
-    assert position(tmp_path, config) == "epoch 2/5, step 14"
-    config["phases"] = {"head": {"epochs": 3}, "all": {"epochs": 6}}
-    assert position(tmp_path, config) == "epoch 2/9, step 14"
 
 
 def test_told_again_before_it_has_passed_on_the_first_signal_it_leaves_no_job(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablab.runs.record import RunRecord
-from ablab.training.terminal_tables import about, number
+from ablab.training.terminal_tables import number
 from tests import forked
 from tests.launch import PHASES, TINY, train
 from tests.on_terminal import Screen, watch
@@ -263,11 +263,3 @@ def test_the_metric_that_counts_is_shown_also_where_there_is_little_room(tmp_pat
 )
 def test_a_number_fits_its_column(value: float, text: str) -> None:
     assert number(value) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "about 1 s"), (49.3, "about 49 s"), (67, "about 1 min"), (9000, "about 2.5 h")],
-)
-def test_an_estimate_has_the_digits_of_one(seconds: float, text: str) -> None:
-    assert about(seconds) == text

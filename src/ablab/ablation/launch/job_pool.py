@@ -11,9 +11,9 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 
 from ablab.ablation.launch.devices import Needs, needs_of
+from ablab.ablation.launch.job_lines import JobLines
 from ablab.ablation.launch.launch import end_job, killed_on_error, start_job, stop_jobs
 from ablab.ablation.launch.live_table import LiveTable
-from ablab.ablation.plan.listing import JobLines
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import Interruption
@@ -62,7 +62,7 @@ class JobPool:
         order = list(self._waiting)
         with (
             Interruption() as interruption,
-            LiveTable(self._lines) as table,
+            LiveTable(self._lines, by_itself=False) as table,
             killed_on_error(self._processes),
         ):
             interruption.deferred = True
@@ -71,7 +71,7 @@ class JobPool:
                     interruption.raise_if_requested()
                     self._start_what_fits()
                     self._take_what_ended()
-                    table.update({folder: job.gpus for folder, job in self._running.items()})
+                    table.update()
                     time.sleep(_POLL)
             except BaseException:
                 self._lines.say(
@@ -93,7 +93,7 @@ class JobPool:
                 return
             self._waiting.popleft()
             gpus = [self._free.popleft() for _ in range(needs.gpus)]
-            self._lines.begin(folder)
+            self._lines.begin(folder, gpus)
             try:
                 process = start_job(folder, self._environment(needs, gpus))
             except OSError as error:  # No memory for another process, or no place for its log.

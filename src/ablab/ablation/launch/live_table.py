@@ -1,42 +1,55 @@
-"""A table of the running jobs on a terminal: their GPUs, times and positions."""
+"""A table of the running jobs on a terminal: their GPUs, their times and how far they are."""
 
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
-from rich.text import Text
 
-from ablab.ablation.plan.listing import JobLines, describe, duration
-from ablab.runs.record import RunRecord
+from ablab.ablation.launch.job_lines import JobLines
 from ablab.safety.atomic_files import read_file
-from ablab.safety.printable import as_cell, in_a_line
-from ablab.safety.streams import is_live_terminal
+from ablab.safety.printable import as_cell
+from ablab.terminal import duration
 
 _INTERVAL = 0.5  # seconds between two drawings
+_MOST_JOBS = 12
+_BAR = 16  # characters
+_ROOM_FOR_BAR = 70
 
 
 class LiveTable:
-    """A live table below the lines of ended jobs; without a terminal it does nothing."""
+    """A live table below the lines of ended jobs; without a terminal it does nothing.
 
-    def __init__(self, lines: JobLines) -> None:
+    What the jobs print goes into their logs, and they do not know that they are watched.
+
+    Args:
+        by_itself: draw in a thread, for jobs that run in this process; otherwise in ``update``.
+    """
+
+    def __init__(self, lines: JobLines, *, by_itself: bool) -> None:
         self._lines = lines
-        self._shown = is_live_terminal()
-        self._live = Live(console=lines.console, auto_refresh=False, transient=True)
-        self._records: dict[Path, RunRecord] = {}
+        self._live = Live(
+            console=lines.console,
+            get_renderable=self._table,
+            auto_refresh=by_itself,
+            refresh_per_second=1 / _INTERVAL,
+            transient=True,
+            redirect_stderr=sys.stderr.isatty(),
+        )
         self._drawn = 0.0
 
     def __enter__(self) -> "LiveTable":
-        if self._shown:
-            self._live.start()
+        if self._lines.is_live:
+            self._live.start(refresh=True)
             self._lines.console.show_cursor(True)  # a sweep that is killed would leave it hidden
         return self
 
@@ -46,79 +59,71 @@ class LiveTable:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._shown:
+        if self._lines.is_live:
             self._live.stop()
 
-    def update(self, running: Mapping[Path, Sequence[str]]) -> None:
-        """Draw the table, if it is time to; ``running`` maps folders of jobs to their GPUs."""
+    def update(self) -> None:
+        """Draw the table, if it is time to."""
         now = time.monotonic()
-        if self._shown and now - self._drawn >= _INTERVAL:
+        if self._lines.is_live and now - self._drawn >= _INTERVAL:
             self._drawn = now
-            self._live.update(self._table(running, now), refresh=True)
+            self._live.refresh()
 
-    def _table(self, running: Mapping[Path, Sequence[str]], now: float) -> Group:
+    def _table(self) -> Group:
         lines = self._lines
-        waiting = lines.total - lines.ended - len(running)
-        left = lines.seconds_left()
-        counts = f"{len(running)} running, {waiting} waiting, {lines.ended - lines.failed} done"
-        counts += f", {lines.failed} failed" if lines.failed else ""
-        counts += "" if left is None else f"; about {duration(left)} left"
-        table = Table()
-        on_gpus = any(running.values())
-        for name in ("running", *(["GPU"] if on_gpus else []), "for", "at"):
-            table.add_column(name, justify="right" if name == "for" else "left")
-        for folder, gpus in running.items():
-            if folder not in self._records:
-                self._records[folder] = RunRecord.read(folder)
-            record = self._records[folder]
-            cells = [describe(record), *([",".join(gpus)] if on_gpus else [])]
-            cells += [duration(now - lines.begun[folder]), position(folder, record.config)]
-            table.add_row(*map(as_cell, cells))
-        return Group(table, counts)  # as the table's caption, it would be wrapped to its width
+        jobs = list(lines.running.items())
+        on_gpus = any(job.gpus for _, job in jobs)
+        has_bar = lines.console.width >= _ROOM_FOR_BAR
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+        table.add_column("running")  # the only one that is folded where there is little room
+        for name in (*(["GPU"] if on_gpus else []), "for", *([""] if has_bar else []), "trained"):
+            table.add_column(name, no_wrap=True, justify="right" if name == "for" else "left")
+        for folder, job in jobs[:_MOST_JOBS]:
+            reached = read_reached(folder, job.config)
+            job.note(0.0 if reached is None else reached.share)
+            bar = ProgressBar(total=1.0, completed=job.share, width=_BAR) if has_bar else None
+            table.add_row(
+                as_cell(job.label),
+                *([",".join(job.gpus)] if on_gpus else []),
+                duration(time.monotonic() - job.begun),
+                *([bar] if has_bar else []),
+                "starting" if reached is None else str(reached),
+            )
+        counts = lines.counts()
+        if len(jobs) == 1:
+            log = f"  log: {os.path.relpath(jobs[0][0])}/run.log"
+            counts += log if len(counts) + len(log) < lines.console.width else ""
+        texts = [f"and {len(jobs) - _MOST_JOBS} more"] if len(jobs) > _MOST_JOBS else []
+        texts.append(counts)  # as the table's caption, it would be wrapped to its width
+        return Group(*([table] if jobs else []), *map(as_cell, texts))
 
 
-@contextmanager
-def live_line(lines: JobLines, folder: Path) -> Iterator[None]:
-    """On a terminal, show in a line how far the one job is that runs in this process.
+@dataclass(frozen=True)
+class Reached:
+    """How many epochs of a job are done, of how many if that is known."""
 
-    The line has a console and a thread of its own: what the job prints goes into its log, and the
-    job does not know that it is watched.
-    """
-    if not is_live_terminal():
-        yield
-        return
-    terminal, record = Console(file=sys.stdout, highlight=False), RunRecord.read(folder)
-    job = f"{lines.count(lines.ended + 1)}{describe(record)}"
+    epochs: int
+    of: int | None
 
-    def line() -> Text:
-        taken = duration(time.monotonic() - lines.begun[folder])
-        left = lines.seconds_left()
-        told = f"{job}  {position(folder, record.config)}  {taken}"
-        told += "" if left is None else f"  (about {duration(left)} left)"
-        log = f"  log: {os.path.relpath(folder)}/run.log"
-        told += log if len(told) + len(log) < terminal.width else ""
-        return Text(in_a_line(told), no_wrap=True, overflow="ellipsis")
+    @property
+    def share(self) -> float:
+        return min(self.epochs / self.of, 1.0) if self.of else 0.0
 
-    with Live(
-        console=terminal,
-        get_renderable=line,
-        refresh_per_second=1 / _INTERVAL,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    ):
-        terminal.show_cursor(True)
-        yield
+    def __str__(self) -> str:
+        of = "" if self.of is None else f" of {self.of}"
+        one = (self.epochs if self.of is None else self.of) == 1
+        return f"{self.epochs}{of} epoch{'' if one else 's'}"
 
 
-def position(folder: Path, config: Mapping[str, Any]) -> str:
-    """Return the position of the newest checkpoint: ``epoch 3/10, step 78``."""
-    manifest = folder / "checkpoints" / "manifest.json"
-    try:
-        newest = json.loads(read_file(manifest))["checkpoints"][-1]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return "starting"
-    of = sum(phase["epochs"] for phase in config["phases"].values())
+def read_reached(folder: Path, config: Mapping[str, Any]) -> Reached | None:
+    """Return how far the newest checkpoint is, or None for a job that does not train yet."""
+    checkpoints = folder / "checkpoints"
+    of = sum(phase["epochs"] or 0 for phase in config["phases"].values())
     of = of or config["trainer"].get("max_epochs")
-    # The manifest counts epochs from 0.
-    return f"epoch {newest['epoch'] + 1}{f'/{of}' if of else ''}, step {newest['step']}"
+    of = of if isinstance(of, int) and of > 0 else None
+    try:
+        newest = json.loads(read_file(checkpoints / "manifest.json"))["checkpoints"][-1]
+        # Epochs count from 0; a checkpoint from the middle of one has no metrics.
+        return Reached(newest["epoch"] + bool(newest["metrics"]), of)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return Reached(0, of) if checkpoints.is_dir() else None

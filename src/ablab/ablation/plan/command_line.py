@@ -28,7 +28,10 @@ class CommandLine:
         plain, swept = [], {}
         hydra = GlobalHydra.instance()
         loader = hydra.config_loader() if hydra.is_initialized() else None  # glob(*) needs it
-        for override in OverridesParser.create(config_loader=loader).parse_overrides(arguments):
+        overrides = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
+        if faults := [_of_a_plan(override) for override in overrides if _is_of_a_plan(override)]:
+            raise ConfigError("\n".join(faults))
+        for override in overrides:
             key = override.key_or_group
             if key.partition(".")[0] == "ablation":
                 if override.is_sweep_override():
@@ -77,6 +80,20 @@ class CommandLine:
         if "seed" in given:
             changes["seeds"] = self.swept.get("seed")
         return plan.model_copy(update=changes)
+
+
+def _is_of_a_plan(override: Override) -> bool:
+    """Return whether a key of a plan is given as one of the config, such as ``seeds=2``."""
+    key = override.key_or_group.partition(".")[0]
+    if key == "seeds":  # which the config has too, with keys below it
+        return key == override.key_or_group and not isinstance(override.value(), dict)
+    return key in Plan.model_fields
+
+
+def _of_a_plan(override: Override) -> str:
+    key, _, value = str(override.input_line).lstrip("+").partition("=")
+    value = f"[{value}]" if override.is_sweep_override() and "(" not in value else value
+    return f"{key}: is of a plan, not of its jobs; did you mean ablation.{key}={value}?"
 
 
 def parse_value(key: str, text: str) -> Any:

@@ -9,10 +9,10 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 from rich.text import Text
 
-from ablab.ablation.plan.listing import duration
 from ablab.ablation.search.study import SearchStudy
 from ablab.report.write import console
 from ablab.safety.printable import as_cell, printable
+from ablab.terminal import about
 
 _BEST = 5
 _SEEDS = "seed=0,1,2,3,4"
@@ -30,7 +30,7 @@ def show_progress(study: SearchStudy, metric: str, total: int, pace: float) -> N
     ended = len(study.trials) - len(study.running())
     best = study.best()
     found = f"best {metric} {best[0].value:.4f} (trial {best[0].number})" if best else "none done"
-    left = f", about {duration((total - ended) * pace)} left" if ended < total else ""
+    left = f", {about((total - ended) * pace)} left" if ended < total else ""
     console().print(f"  {ended} of {total} trials, {found}{left}", soft_wrap=True)
 
 

@@ -154,14 +154,14 @@ def _near(table: ReportTable, standing: Standing) -> list[Line]:
 
 def _each(table: ReportTable, standing: Standing) -> list[Line]:
     """Return the best setting of each variant, if a variant has several."""
-    if len(standing.contestants) in (0, len(table.rows)):
+    keys = [key for key in table.comparison.keys if key not in NAMES]
+    if not keys or len(standing.contestants) in (0, len(table.rows)):
         return []
     digits = decimals(table.rows, standing.metric)
     below = [
         f"{_name(table, index)}: {number(table.rows[index].metrics[standing.metric].mean, digits)}"
         for index in standing.contestants
     ]
-    keys = [key for key in table.comparison.keys if key not in NAMES]
     told = f"each variant at its best {', '.join(keys)}, chosen and compared on the same seeds"
     return [Line("by variant", told, tuple(below))]
 

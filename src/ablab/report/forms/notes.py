@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,10 +124,7 @@ def failure_groups(jobs: Sequence[ReportJob]) -> list[FailureGroup]:
         outside = [dict(job.variant) for job in jobs if job.folder not in own]
         common = [
             value if key in NAMES else f"{key} {value}"
-            for key, value in inside[0].items()
-            if value
-            and all(other[key] == value for other in inside)
-            and any(other[key] != value for other in outside)
+            for key, value in shared_alone(inside, outside).items()
         ]
         text = f"{_count(len(failures), 'job')} {status}"
         text += f" ({', '.join(common)})" if common else ""
@@ -135,6 +132,19 @@ def failure_groups(jobs: Sequence[ReportJob]) -> list[FailureGroup]:
         names = tuple(failure.folder.name for failure in failures)
         groups.append(FailureGroup(text, names, failures[0].log))
     return sorted(groups, key=lambda group: -len(group.jobs))
+
+
+def shared_alone(
+    inside: Sequence[Mapping[str, str]], outside: Sequence[Mapping[str, str]]
+) -> dict[str, str]:
+    """Return the values that all of ``inside`` have, and not all of ``outside``."""
+    return {
+        key: value
+        for key, value in inside[0].items()
+        if value
+        and all(other.get(key) == value for other in inside)
+        and any(other.get(key) != value for other in outside)
+    }
 
 
 def _code(jobs: Sequence[ReportJob]) -> list[str]:

@@ -100,6 +100,19 @@ class Slow(Callback):
         time.sleep(self.seconds)
 
 
+class WaitFor(Callback):
+    """Wait at the start of each epoch from ``epoch`` on until the file ``flag`` is there."""
+
+    def __init__(self, flag: str, epoch: int = 0) -> None:
+        self.flag, self.epoch = flag, epoch
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        deadline = time.monotonic() + 60
+        while trainer.current_epoch >= self.epoch and not Path(self.flag).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
 class Talkative(Callback):
     """Print, log and warn after every training batch."""
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from ablab.ablation.launch.job_lines import JobLines
 from ablab.ablation.launch.stacked.partition import partition
-from ablab.ablation.plan.listing import JobLines
 from ablab.runs.record import RunRecord
 
 
@@ -41,7 +41,7 @@ def run_stacks(
 
         refused = train_stack(of_stack, write_every, note)
         for folder in refused:
-            lines.begun.pop(folder, None)
+            lines.leave(folder)
         alone |= refused
     for line in reasons_of(list(alone.values())):
         lines.say(line)
