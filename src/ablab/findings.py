@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ablab.safety.atomic_files import atomic_write
 from ablab.safety.printable import in_a_line
+from ablab.terminal import console
 
 if TYPE_CHECKING:  # slow to import, and a run without interpretations needs neither
     import polars as pl
@@ -35,9 +35,8 @@ class Findings:
 
     def show(self) -> None:
         """Print the extracts."""
-        console = Console(highlight=False)
         for title, frame in self.extracts.items():
-            console.print(as_rich_table(title, frame))
+            console().print(as_rich_table(title, frame))
 
     def write(self, folder: Path) -> list[Path]:
         """Write tables and figures into ``folder``; return the files. No file is half-written.

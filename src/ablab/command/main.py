@@ -116,8 +116,14 @@ def execute(cfg: DictConfig) -> float | None:
     folder = Path(hydra_config.runtime.output_dir)
     try:
         config = _checked_in(folder, cfg, hydra_config.overrides.task)
-        import_torchmetrics()
-        from ablab.training.tasks import run_task  # imports torch
+        from ablab.terminal import (
+            doing,
+        )  # imports rich, which a config that is refused does not need
+
+        shows = hydra_config.mode == RunMode.RUN and rank_of_environment() == 0
+        with doing("importing torch") if shows else contextlib.nullcontext():
+            import_torchmetrics()
+            from ablab.training.tasks import run_task
 
         return run_task(config, _relative(folder), list(hydra_config.overrides.task))
     except Exception as error:

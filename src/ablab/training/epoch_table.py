@@ -122,7 +122,8 @@ class EpochTable(EpochLines):
         values: dict[str, float],
         seconds: str,
     ) -> None:
-        if not self._columns:
+        if not self._columns or console().width != self._width:  # the window has another size
+            self._width = console().width
             self._columns = self._fitting(_names(trainer, module, values))
             for line in zip(*map(heads, self._columns), strict=True):
                 self._print(line, bold=True)

@@ -96,7 +96,7 @@ def conclude(
     if config.test and not is_overridden("test_step", model):
         terminal.say(f"{type(model).__name__} has no test_step, so nothing is tested.")
     elif config.test:
-        with run.timed("test"):
+        with run.timed("test"), terminal.doing("testing"):
             record.metrics["test"] = test_metrics(config, model, data)
         terminal_tables.show_test(type(model).__name__, record.metrics["test"], record.baselines)
         terminal_tables.warn_of_baselines(
@@ -104,7 +104,7 @@ def conclude(
         )
     of_train = {}
     if config.objective.train_metrics:
-        with run.timed("test"):
+        with run.timed("test"), terminal.doing("testing"):
             of_train = train_metrics(config, model, data)
         record.metrics["chosen"] = {**chosen.metrics, **of_train}
         single = [f"{name} {v:.4f}" for name, v in of_train.items() if name.count("/") < 2]
@@ -112,7 +112,7 @@ def conclude(
     tested = {f"test/{k}": v for k, v in record.metrics.get("test", {}).items()}
     for tracker in run.trackers:
         tracker.log_summary({**tested, **of_train})
-    with run.timed("interpret"):
+    with run.timed("interpret"), terminal.doing("interpreting"):
         interpret(steps, model.eval(), data, run.folder, run.trackers, test=config.test)
     return chosen.metrics.get(config.monitor or "")
 

@@ -92,8 +92,8 @@ def interpret(
                 exc_info=None if isinstance(error, UserError) else error,
             )
     if written:
-        names = ", ".join(path.name for path in written)
-        terminal.say(f"interpretation: {folder / FOLDER}: {names}", whole=True)
+        terminal.say(f"interpretation: {folder / FOLDER}", whole=True)
+        terminal.say(f"  {', '.join(path.name for path in written)}")
 
 
 def _of_validation(step: Step) -> Step:

@@ -4,7 +4,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,8 @@ class Run:
         Raises:
             RunFolderError: these are not the rows with which the run began.
         """
-        with self.timed("data"):
+        shown = terminal.doing("reading the data") if is_main_process() else nullcontext()
+        with self.timed("data"), shown:
             data = build_data(self.config)
             self.take_data(facts := facts_of(data))
         terminal.say(facts.summary)
