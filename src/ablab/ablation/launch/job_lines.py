@@ -77,7 +77,8 @@ class JobLines:
         record = RunRecord.read(folder)
         self.done += record.status == "done"
         self.failed += record.status != "done"
-        self._seconds.append(time.monotonic() - self.running.pop(folder).begun)
+        if (job := self.running.pop(folder, None)) is not None:  # it was seen while it ran
+            self._seconds.append(time.monotonic() - job.begun)
         left = None if self.is_live else self.seconds_left()
         told = f"  ({about(left)} left)" if left and left >= 1 else ""
         width = len(str(self.total))

@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from ablab.ablation.launch.job_lines import JobLines
 from ablab.ablation.launch.launch import JobKilled
 from ablab.ablation.launch.live_table import LiveTable
 from ablab.ablation.launch.slurm_queue import (
@@ -19,7 +20,6 @@ from ablab.ablation.launch.slurm_queue import (
     SlurmQueue,
     SlurmSettings,
 )
-from ablab.ablation.plan.listing import JobLines
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
 
@@ -61,14 +61,13 @@ class _Wait:
         self._said: set[str] = set()
 
     def run(self) -> list[JobReturn]:
-        with LiveTable(self.lines) as table:
+        with LiveTable(self.lines, by_itself=False) as table:
             try:
                 while len(self._ended) < len(self.folders):
                     if (jobs := self._jobs()) is not None:
                         self._take(jobs)
                         self._submit(jobs)
-                    running = [f for f in self._numbers if f in self.lines.begun]
-                    self._sleep(table, running)
+                    self._sleep(table)
             except BaseException:
                 self._say_what_goes_on()
                 raise
@@ -101,10 +100,10 @@ class _Wait:
                 self._missing.add(folder)
 
     def _note(self, folder: Path, job: SlurmJob) -> None:
-        if job.state == "RUNNING" and folder not in self.lines.begun:
+        if job.state == "RUNNING" and folder not in self.lines.running:
             self.lines.begin(folder)
         elif job.state == "PENDING":
-            self.lines.begun.pop(folder, None)
+            self.lines.leave(folder)
             if job.reason not in _PASSING:
                 self._say_once(f"SLURM job {job.number} waits: {job.reason}")
 
@@ -115,10 +114,9 @@ class _Wait:
         if how is not None and how.goes_on and times < self.settings.max_num_timeout:
             self._again[folder] = times + 1 + how.restarts
             self._waiting.append(folder)
+            self.lines.leave(folder)
             self.lines.say(f"SLURM job {number} ended ({how}); it is queued again")
             return
-        if folder not in self.lines.begun:
-            self.lines.begin(folder)
         error: Exception | None = None
         if status == "failed":
             error = ChildProcessError("failed")
@@ -145,11 +143,11 @@ class _Wait:
                 return
             self._waiting.remove(folder)
 
-    def _sleep(self, table: LiveTable, running: list[Path]) -> None:
-        self.lines.at_a_time = max(1, len(running))
+    def _sleep(self, table: LiveTable) -> None:
+        self.lines.at_a_time = max(1, len(self.lines.running))
         deadline = time.monotonic() + self.settings.poll_seconds
         while time.monotonic() < deadline and len(self._ended) < len(self.folders):
-            table.update(dict.fromkeys(running, ()))
+            table.update()
             time.sleep(min(0.5, self.settings.poll_seconds))
 
     def _say_once(self, line: str) -> None:
