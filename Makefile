@@ -27,7 +27,8 @@ test-slow: setup  ## what learns from real data, is killed, or comes from other 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[foreign]"
 	$(PYTEST) -m slow -n $(WORKERS) --dist loadgroup --durations=30
 
-test-cluster: setup  ## sweeps on a real SLURM of two nodes, which the tests start on this machine; as root
+test-cluster: setup  ## sweeps on a real SLURM (as root) and Ray of two nodes, which the tests start here
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ray]"
 	$(PYTEST) -m cluster tests/cluster --durations=30
 
 notebooks: setup  ## execute all of notebooks/ in place; MovieLens and digits are fetched once

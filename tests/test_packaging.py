@@ -24,9 +24,7 @@ def pinned(name: str) -> Version:
 def requirements() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    of_dev = [
-        r for name, extra in extras.items() if name not in ("ray", "bench", "mlflow") for r in extra
-    ]
+    of_dev = [r for name, extra in extras.items() if name not in ("bench", "mlflow") for r in extra]
     named = [*project["dependencies"], *of_dev]
     return [Requirement(r) for r in named if not r.startswith(project["name"])]
 

@@ -24,7 +24,6 @@ _KEY = re.compile(r"[+~]*[\w.@/-]+")
 _SWEPT = re.compile(
     r"Ambiguous value for argument '(.+)'$|Sweep parameters '(.+)' requires", re.MULTILINE
 )
-_EXTRAS = {"ray": "ray"}  # optional launchers
 
 
 def as_user_error(error: BaseException) -> UserError | None:
@@ -77,11 +76,6 @@ def as_user_error(error: BaseException) -> UserError | None:
         )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        if choice in _EXTRAS:
-            return ConfigError(
-                f"{group}: '{choice}' is not installed; pip install -e '.[{_EXTRAS[choice]}]' "
-                f"(docs/launchers.md)"
-            )
         if error.options:
             return ConfigError(f"{group}: no '{choice}'{suggestion(choice, list(error.options))}")
     if not isinstance(error, HydraException | OmegaConfBaseException) and not _raised_by_hydra(

@@ -32,7 +32,7 @@ _LOGGING = {  # Hydra's other files write to a path that a config can choose.
 _LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARN", "WARNING", "INFO", "DEBUG", "NOTSET")
 _CALLBACK = "hydra.experimental.callback.Callback"
 _PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
-_COMMANDS = (  # keys of launchers that run commands: ours for SLURM, Hydra's for submitit and Ray
+_COMMANDS = (  # keys of launchers that run commands: of SLURM, Ray and submitit
     *("setup", "additional_parameters", "python", "srun_args"),
     *("runtime_env", "address"),
 )

@@ -17,15 +17,15 @@ class Needs:
 
 
 def needs_of(trainer: Mapping[str, Any], n_gpus: int) -> Needs:
-    """Return what ``trainer`` asks for on a machine with ``n_gpus`` GPUs.
+    """Return what ``trainer`` asks for where there are ``n_gpus`` GPUs.
 
     Raises:
         ConfigError: it asks for more than there is, or for GPUs by their numbers.
     """
     if trainer.get("num_nodes", 1) != 1:
         raise ConfigError(
-            f"trainer.num_nodes: {trainer['num_nodes']} machines are asked for, but "
-            f"hydra/launcher=local runs jobs on this one only"
+            f"trainer.num_nodes: {trainer['num_nodes']} machines are asked for, but a job of a "
+            f"plan runs on one"
         )
     accelerator = trainer.get("accelerator", "auto")
     on_gpus = accelerator in ("gpu", "cuda") or (accelerator == "auto" and n_gpus > 0)
@@ -38,12 +38,12 @@ def needs_of(trainer: Mapping[str, Any], n_gpus: int) -> Needs:
         count = int(devices)
     else:
         raise ConfigError(
-            f"trainer.devices: {devices} names devices, but hydra/launcher=local chooses them; "
+            f"trainer.devices: {devices} names devices, but the launcher chooses them; "
             f"give their number instead (trainer.devices=2)"
         )
     if on_gpus and count > n_gpus:
         raise ConfigError(
             f"trainer.devices: {count} GPUs are asked for, and there are {n_gpus} "
-            f"(in CUDA_VISIBLE_DEVICES, else of nvidia-smi); trainer.accelerator=cpu needs none"
+            f"(of CUDA_VISIBLE_DEVICES, nvidia-smi or Ray); trainer.accelerator=cpu needs none"
         )
     return Needs(count, count if on_gpus else 0)

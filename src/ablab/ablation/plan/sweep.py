@@ -102,10 +102,11 @@ def due_jobs(
     """
     there = queued()
     kept = {job.path for job in jobs if job.path.absolute() in there}
-    wait_while_running([job for job in jobs if job.path not in kept], PATIENCE)
+    statuses = {job.path: job.status() for job in jobs if job.path in kept}
+    statuses |= wait_while_running([job for job in jobs if job.path not in kept], PATIENCE)
     due, new = [], []
     for job in jobs:
-        status = job.status()
+        status = statuses[job.path]
         if job.path in kept and status not in ("done", "failed"):
             due.append(job)
         elif action_due(status, retry_failed=retry_failed):
@@ -114,9 +115,13 @@ def due_jobs(
     return due, new
 
 
-def wait_while_running(jobs: list[JobFolder], seconds: float) -> None:
-    """Wait for jobs left by a killed sweep: they stop by themselves within seconds."""
-    held = [job for job in jobs if job.status() == "running"]
+def wait_while_running(jobs: Sequence[JobFolder], seconds: float) -> dict[Path, State]:
+    """Wait for jobs left by a killed sweep, which stop by themselves within seconds.
+
+    Return the states of all ``jobs``; each record is read once, those of running jobs again.
+    """
+    states = {job.path: job.status() for job in jobs}
+    held = [job for job in jobs if states[job.path] == "running"]
     if held:
         console().print(
             f"waiting for {len(held)} jobs that still run, with no sweep to wait for them"
@@ -124,7 +129,9 @@ def wait_while_running(jobs: list[JobFolder], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while held and time.monotonic() < deadline:
         time.sleep(0.1)
-        held = [job for job in held if job.status() == "running"]
+        states |= {job.path: job.status() for job in held}
+        held = [job for job in held if states[job.path] == "running"]
+    return states
 
 
 def _launch_interruptibly(

@@ -24,9 +24,12 @@ def send_table(folder: Path, jobs: Sequence[JobFolder], *, complete: bool) -> No
     del config["process"]
     asked: set[str] = set()
     for job in jobs:
+        loggers = [node for node in job.job.config.logger.values() if node]
+        nodes = {node["_target_"].rpartition(".")[2]: node for node in reversed(loggers)}
+        if nodes.keys() <= asked:  # as of most jobs, whose records need not be read
+            continue
         described = {} if job.status() == "unreadable" else job.record().trackers
-        for node in job.job.config.logger.values():
-            name = node["_target_"].rpartition(".")[2] if node else ""
+        for name, node in nodes.items():
             if name in asked or described.get(name, {"mode": "off"}).get("mode") == "off":
                 continue
             asked.add(name)
