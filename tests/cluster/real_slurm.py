@@ -69,6 +69,7 @@ class RealSlurm:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": _SBIN}
+        self._conf = f"SLURM_CONF={folder}/slurm.conf"  # of all processes of the cluster
 
     def start(self) -> None:
         """Write the files, start the daemons and wait until both nodes are idle."""
@@ -107,7 +108,7 @@ class RealSlurm:
     def kill_node(self, node: str) -> None:
         """Kill a node's daemons and every process of its jobs at once, as a power cut does."""
         _kill(self.folder / f"{node}.pid", signal.SIGKILL)
-        tasks = _processes_with(f"SLURMD_NODENAME={node}")
+        tasks = _processes_with(self._conf, f"SLURMD_NODENAME={node}")
         for process in [*_step_daemons_of(tasks), *tasks]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -120,7 +121,7 @@ class RealSlurm:
             self.kill_node(node)
         _kill(self.folder / "slurmctld.pid", signal.SIGKILL)
         _kill(self.folder / "munge" / "pid-file", signal.SIGTERM)
-        for process in _processes_with(f"SLURM_CONF={self.folder}/slurm.conf"):
+        for process in _processes_with(self._conf):
             if process != os.getpid():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
@@ -175,12 +176,12 @@ def _kill(pid_file: Path, number: int) -> None:
         os.kill(int(pid_file.read_text()), number)
 
 
-def _processes_with(variable: str) -> list[int]:
-    """Return the processes that were started with ``variable`` (NAME=VALUE) set."""
+def _processes_with(*variables: str) -> list[int]:
+    """Return the processes that were started with ``variables`` (each NAME=VALUE) set."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if variable.encode() in path.read_bytes().split(b"\0"):
+            if {*map(str.encode, variables)} <= {*path.read_bytes().split(b"\0")}:
                 found.append(int(path.parent.name))
     return found
 

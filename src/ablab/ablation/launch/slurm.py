@@ -110,9 +110,9 @@ class _Wait:
     def _end(self, folder: Path, number: str) -> None:
         status = RunRecord.read(folder).status
         how = None if status in _FINAL else self.queue.ended(number)
-        times = self._again.get(folder, 0)
+        times = self._again.get(folder, 0) + (how.restarts if how is not None else 0)
         if how is not None and how.goes_on and times < self.settings.max_num_timeout:
-            self._again[folder] = times + 1 + how.restarts
+            self._again[folder] = times + 1
             self._waiting.append(folder)
             self.lines.leave(folder)
             self.lines.say(f"SLURM job {number} ended ({how}); it is queued again")
@@ -135,7 +135,8 @@ class _Wait:
             if len(self._numbers) >= self.settings.jobs_at_a_time:
                 return
             try:
-                self._numbers[folder] = self.queue.submit(folder)
+                left = self.settings.max_num_timeout - self._again.get(folder, 0)
+                self._numbers[folder] = self.queue.submit(folder, left)
             except SlurmError as error:
                 if not self._numbers and not self._ended:
                     raise

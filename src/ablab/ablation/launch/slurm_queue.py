@@ -101,14 +101,18 @@ class SlurmQueue:
     def __init__(self, settings: SlurmSettings) -> None:
         self.settings = settings
 
-    def submit(self, folder: Path) -> str:
-        """Queue the job of a run folder, and return its number; raise SlurmError if refused."""
+    def submit(self, folder: Path, restarts: int) -> str:
+        """Queue the job of a run folder, and return its number; raise SlurmError if refused.
+
+        Args:
+            restarts: how often the job may queue itself again.
+        """
         trainer = RunRecord.read(folder).config["trainer"]
         return _call(
             "sbatch",
             "--parsable",
             *self._flags(folder, trainer),
-            script=self._script(folder, trainer),
+            script=self._script(folder, trainer, restarts),
         ).partition(";")[0]
 
     def jobs(self) -> dict[Path, SlurmJob]:
@@ -152,12 +156,12 @@ class SlurmQueue:
             f"--{key}" if value is True else f"--{key}={value}" for key, value in written.items()
         ]
 
-    def _script(self, folder: Path, trainer: dict[str, Any]) -> str:
+    def _script(self, folder: Path, trainer: dict[str, Any], restarts: int) -> str:
         return _SCRIPT.format(
             threads=max(1, self.settings.cpus_per_task // _processes(trainer)),
             setup="\n".join(self.settings.setup or ()),
             command=shlex.join(job_command(folder)),
-            restarts=self.settings.max_num_timeout,
+            restarts=restarts,
         )
 
 
