@@ -73,7 +73,7 @@ def _for_editors(schema: Any, *, partly: bool) -> Any:
         elif key in ("default", "enum", "const", "description", "pattern", "required"):
             found[key] = value
         else:
-            found[_RENAMED.get(key, key)] = _for_editors(value, partly=partly)
+            found[_RENAMED.get(str(key), str(key))] = _for_editors(value, partly=partly)
     is_value = found.get("type") in ("integer", "number", "boolean") or found.keys() & {
         "enum",
         "const",
