@@ -14,7 +14,7 @@ from tests.launch import PHASES, TINY, train
 from tests.on_terminal import Screen, watch
 
 EPOCH, STEPS = 26, 78  # of TINY
-SLOW = ["callbacks.slow._target_=toy.callbacks.Slow", "callbacks.slow.seconds=0.03"]
+SLOW = ["callbacks.slow._target_=toy.callbacks.Slow", "callbacks.slow.seconds=0.015"]
 BAR = re.compile(r"^(\w+: )?epoch (\d+)/(\d+) .* ([\d,]+) of ([\d,]+) steps")
 
 
@@ -68,7 +68,7 @@ def watched(
     status, screen = watch(
         *TINY,
         *SLOW,
-        "callbacks.slow.seconds=0.15",
+        "callbacks.slow.seconds=0.08",
         "steps_per_execution=4",
         cwd=folder,
         columns=request.param,

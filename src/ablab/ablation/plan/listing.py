@@ -118,13 +118,14 @@ def show_failures(
         if status in ("done", "planned") and job.path not in ends:
             continue
         try:
-            reason = outcome(job.record()) if status == "failed" else status
+            record = job.record()
         except RunFolderError as error:
             remedy = f"remove {os.path.relpath(job.path)} to run that job anew"
             if isinstance(error.__cause__, PermissionError):
                 remedy = "make it readable for this user"
             out.print(Text(printable(f"  {error}; {remedy}")), soft_wrap=True)
             continue
+        reason = outcome(record) if status == "failed" else status
         reason += f", {ends[job.path]}" if job.path in ends else ""
         groups[re.sub(r"\d+", "0", reason)].append((job, reason))
     for group in list(groups.values())[:_MOST_REASONS]:
