@@ -183,9 +183,12 @@ def axis_of(lines: Sequence[Line], left: float, right: float) -> Axis:
     means = sorted(found.difference.mean for found in founds)
     middle = means[len(means) // 2]
     distances = sorted(abs(end - middle) for end in (ends or means))
-    reach = 10 * distances[len(distances) // 2] or abs(middle) or 1.0
+    # What a claim allows is the scale on which its parts are judged.
+    bounds = [line.bound for line in lines if line.bound]
+    reach = max(10 * distances[len(distances) // 2], *(3 * abs(bound) for bound in bounds), 0.0)
+    reach = reach or abs(middle) or 1.0
     ends += [end for found in founds for end in (found.low, found.high) if math.isfinite(end)]
-    values = [value for value in (*ends, *means) if abs(value - middle) <= reach]
+    values = [value for value in (*ends, *means, *bounds) if abs(value - middle) <= reach]
     low, high = min(values), max(values)
     broken = (low > 0 or high < 0) and min(abs(low), abs(high)) > 1.5 * (high - low) > 0
     if not broken:
