@@ -21,7 +21,7 @@ import pytest
 from tests.cluster.real_slurm import NODES, RealSlurm, real_slurm
 from tests.launch import TINY, TOY, command, environment
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]  # other work may slow them
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]  # other work may slow them
 SWEEP = [
     *("-m", *TINY, "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1"),
     *("hydra.launcher.poll_seconds=1", "hydra.sweep.dir=runs/plan"),
@@ -45,7 +45,7 @@ class Sweep:
             text=True,
         )
 
-    def end(self, timeout: float = 400) -> tuple[int, str]:
+    def end(self, timeout: float = 800) -> tuple[int, str]:
         """Wait for the end; return the exit status and the output."""
         try:
             output, _ = self.process.communicate(timeout=timeout)
@@ -194,7 +194,7 @@ def test_a_run_over_both_nodes_by_srun(slurm: RealSlurm, tmp_path: Path) -> None
         env=environment(**slurm.environment, MASTER_ADDR="127.0.0.1"),
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=800,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (record,) = records(tmp_path)
