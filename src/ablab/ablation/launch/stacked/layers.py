@@ -27,10 +27,9 @@ class _Linear(Function):
         return
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], rows: Tensor, weight: Tensor, bias: Tensor
-    ) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Tensor) -> tuple[Tensor, int]:
         del info
+        rows, weight, bias = args
         if rows.dim() - (in_dims[0] is not None) != 2:
             return vmap(functional.linear, in_dims)(rows, weight, bias), 0
         if in_dims != (None, 0, 0):

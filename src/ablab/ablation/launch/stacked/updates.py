@@ -164,7 +164,7 @@ class _Adam:
             mode, value, rate = group["decay_mode"], group["decay_value"], group["lr"]
             shrink = shrink_factor(mode, value, rate, group["base_lr"])
             # The kernel of AdamW shrinks by the product of rate and decay, that of Adam adds l2.
-            kernel = torch._fused_adamw_ if shrink else torch._fused_adam_
+            kernel = torch._fused_adamw_ if shrink else torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
             kernel(
                 group["params"],
                 of_group,
