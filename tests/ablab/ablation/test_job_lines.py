@@ -1,15 +1,21 @@
 """What a plan shows of its jobs while they run, read off the screen, and the time that is left."""
 
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from rich.console import Console
 
 from ablab.ablation.launch import job_lines
 from ablab.ablation.launch.job_lines import JobLines
 from ablab.ablation.launch.live_table import LiveTable, read_reached
+from ablab.ablation.plan.folder import JobFolder, State
+from ablab.ablation.plan.listing import outcome, show_failures
 from ablab.runs.record import RunRecord
 from ablab.terminal import about
 from tests.on_terminal import Screen
@@ -136,6 +142,41 @@ def test_failures_that_are_alike_have_their_reason_once(
     shown = capsys.readouterr().out.splitlines()
     assert "failed: ValueError: bad" in shown[0]
     assert all("failed as optim.lr=0.1 seed=0 did" in line for line in shown[1:])
+
+
+def test_equal_failures_are_listed_once_with_what_they_share(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rates: list[float] = [1e38, 1e38, 1e38, 0.1, 0.1]
+    statuses: list[State] = ["failed", "failed", "failed", "interrupted", "unreadable"]
+    jobs = []
+    for number, (rate, status) in enumerate(zip(rates, statuses, strict=True)):
+        folder = job(tmp_path / f"{number}", number)
+        record = RunRecord.read(folder)
+        record.error = {"type": "ValueError", "message": f"loss is nan at step {number}\nmore"}
+        record.status = "failed" if status == "failed" else "running"
+        record.write(folder)
+        planned: Any = SimpleNamespace(variant=None, settings={"optim.lr": rate}, seed=number)
+        jobs.append(JobFolder(planned, folder))
+    (tmp_path / "4" / "run.json").write_text("{")
+    show_failures(jobs, statuses, {}, tmp_path)
+    damaged, *others = capsys.readouterr().out.splitlines()
+    assert "run.json: is not a run record" in damaged
+    assert f"remove {os.path.relpath(tmp_path / '4')} to run that job anew" in damaged
+    assert [line.strip() for line in others] == [
+        "3 failed: ValueError: loss is nan at step 0 (optim.lr=1e+38)",
+        "first log: 0/run.log",
+        "optim.lr=0.1 seed=3: interrupted",
+        "log: 3/run.log",
+    ]
+
+
+def test_what_a_class_named_by_a_config_raised_is_the_error_of_its_run(tmp_path: Path) -> None:
+    record = RunRecord.read(job(tmp_path / "one"))
+    with pytest.raises(InstantiationException) as caught:
+        instantiate({"_target_": "fractions.Fraction", "numerator": "half"})
+    record.end("failed", 1, caught.value)
+    assert outcome(record).startswith("failed: ValueError: Invalid literal for Fraction: 'half'")
 
 
 def test_the_time_left_is_known_from_epochs_before_a_job_has_ended(
