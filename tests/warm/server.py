@@ -87,8 +87,8 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str]) -> NoRe
         status = end.code
         if isinstance(status, str):
             print(status, file=sys.stderr)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
     finally:
         threading._shutdown()  # pyright: ignore
         atexit._run_exitfuncs()
