@@ -126,7 +126,7 @@ def test_a_cancelled_job_is_seen_within_seconds_and_continued_by_the_same_comman
     number = sweep.wait_for_checkpoint()
     slurm.call("scancel", str(number))
     slurm.wait_until(lambda: not sweep.jobs(), 40)
-    status, output = sweep.end(timeout=100)
+    status, output = sweep.end()
     assert status == 1, output
     assert f"SLURM job {number} ended without a result (CANCELLED)" in output
     (record,) = sweep.records()
