@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from pydantic import Field
 
 from ablab import project
 from ablab.ablation.launch.devices import needs_of
+from ablab.ablation.launch.job_lines import JobLines
 from ablab.ablation.launch.launch import (
     JobKilled,
     end_job,
@@ -26,7 +28,6 @@ from ablab.ablation.launch.launch import (
     start_job,
     stop_jobs,
 )
-from ablab.ablation.plan.listing import JobLines
 from ablab.config.schema.values import Count, Integer, NotNegative, Section, Text
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
@@ -51,13 +52,18 @@ class _Task:
     started: int  # how often the job was
 
 
+def _ray() -> Any:
+    """Import Ray, which no other launcher needs."""
+    return import_module("ray")
+
+
 def run_on_ray(folders: Sequence[Path], settings: RaySettings) -> list[JobReturn]:
     """Run all jobs to their ends, and return how each ended.
 
     Raises:
         ConfigError: there is no such cluster, or it can never run one of the jobs.
     """
-    import ray
+    ray = _ray()
 
     trainers = {folder: RunRecord.read(folder).config["trainer"] for folder in folders}
     with _connected(settings.address):
@@ -69,7 +75,7 @@ def run_on_ray(folders: Sequence[Path], settings: RaySettings) -> list[JobReturn
 @contextlib.contextmanager
 def _connected(address: str | None) -> Any:
     """Connect to a cluster, or start one, and leave the handlers of signals as they are."""
-    import ray
+    ray = _ray()
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -88,7 +94,7 @@ def _connected(address: str | None) -> Any:
 
 def _resources(
     trainer: dict[str, Any], settings: RaySettings, there: dict[str, float]
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Return what Ray sets aside for a job; raise ConfigError if the cluster never has it."""
     gpus = settings.gpus_per_job
     if gpus == "auto":
@@ -107,7 +113,7 @@ class _Wait:
     def __init__(
         self,
         folders: Sequence[Path],
-        needs: dict[Path, dict[str, float]],
+        needs: dict[Path, dict[str, Any]],
         settings: RaySettings,
     ) -> None:
         self.folders = folders
@@ -118,7 +124,7 @@ class _Wait:
         self._ended: dict[Path, JobReturn] = {}
 
     def run(self) -> list[JobReturn]:
-        import ray
+        ray = _ray()
 
         for folder in self.folders:
             self._start(_Task(folder, 1))
@@ -136,7 +142,7 @@ class _Wait:
         return [self._ended[folder] for folder in self.folders]
 
     def _start(self, task: _Task) -> None:
-        import ray
+        ray = _ray()
 
         needs = self.needs[task.folder]
         remote = ray.remote(**needs, max_retries=0)(_run)
@@ -148,23 +154,18 @@ class _Wait:
         self._tasks[reference] = task
 
     def _take(self, reference: Any, task: _Task) -> None:
-        from ray import get
-        from ray.exceptions import RayError
-
-        folder = task.folder
+        ray, folder = _ray(), task.folder
         try:
-            status, seconds = get(reference)
-            ended = job_return(status)
-        except RayError as error:  # Its machine or its worker is gone, and the run with it.
+            ended = job_return(ray.get(reference))
+        except ray.exceptions.RayError as error:
+            # Its machine or its worker is gone, and the run with it.
             if task.started <= self.settings.max_retries:
                 self.lines.say(f"{folder.name}: {_name(error)}; it is started again")
                 self._start(_Task(folder, task.started + 1))
                 return
-            seconds = 0.0
             lost = JobKilled(f"its machine was lost {task.started} times")
             ended = JobReturn(status=JobStatus.FAILED, _return_value=lost)
         self._ended[folder] = ended
-        self.lines.begun[folder] = time.monotonic() - seconds
         failed = ended.status is JobStatus.FAILED
         self.lines.end(folder, ended._return_value if failed else None)
 
@@ -173,7 +174,7 @@ def _name(error: Exception) -> str:
     return f"its task was lost ({type(error).__name__})"
 
 
-def _environment(needs: dict[str, float]) -> dict[str, str]:
+def _environment(needs: dict[str, Any]) -> dict[str, str]:
     threads = os.environ.get("OMP_NUM_THREADS", f"{needs['num_cpus']:.0f}")
     # Ray says which GPUs a task has; a task without any may see them all.
     return {"OMP_NUM_THREADS": threads} | (
@@ -181,8 +182,8 @@ def _environment(needs: dict[str, float]) -> dict[str, str]:
     )
 
 
-def _run(train_file: str, folder: str, environment: dict[str, str]) -> tuple[int, float]:
-    """Run a job in a process of its own; return its exit status and how many seconds it took.
+def _run(train_file: str, folder: str, environment: dict[str, str]) -> int:
+    """Run a job in a process of its own; return its exit status.
 
     If Ray cancels the task, the job is asked to write its checkpoint.
     """
@@ -190,7 +191,6 @@ def _run(train_file: str, folder: str, environment: dict[str, str]) -> tuple[int
     deadline = time.monotonic() + _PATIENCE
     while is_locked(Path(folder)) and time.monotonic() < deadline:
         time.sleep(_POLL)  # An earlier task is lost, and its run writes a checkpoint yet.
-    began = time.monotonic()
     job = start_job(Path(folder), environment)
     with killed_on_error(lambda: [job]):
         try:
@@ -200,4 +200,4 @@ def _run(train_file: str, folder: str, environment: dict[str, str]) -> tuple[int
             stop_jobs([job])
             raise
     end_job(job)
-    return job.returncode, time.monotonic() - began
+    return job.returncode

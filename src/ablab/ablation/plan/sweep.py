@@ -102,6 +102,7 @@ def due_jobs(
     """
     there = queued()
     kept = {job.path for job in jobs if job.path.absolute() in there}
+    statuses: dict[Path, State]
     statuses = {job.path: job.status() for job in jobs if job.path in kept}
     statuses |= wait_while_running([job for job in jobs if job.path not in kept], PATIENCE)
     due, new = [], []
@@ -120,7 +121,7 @@ def wait_while_running(jobs: Sequence[JobFolder], seconds: float) -> dict[Path, 
 
     Return the states of all ``jobs``; each record is read once, those of running jobs again.
     """
-    states = {job.path: job.status() for job in jobs}
+    states: dict[Path, State] = {job.path: job.status() for job in jobs}
     held = [job for job in jobs if states[job.path] == "running"]
     if held:
         console().print(
