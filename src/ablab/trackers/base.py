@@ -28,6 +28,7 @@ class RunInfo:
     from_step: int = 0  # what an earlier part of the run logged after it will be logged again
     job_type: str | None = None
     in_plan: bool = False  # one of several runs of a command
+    beside_others: bool = False  # several runs of this process are open at a time
 
 
 class Tracker(Logger):

@@ -173,6 +173,7 @@ class WandbTracker(Tracker):
             id=info.earlier.get(type(self).__name__, {}).get("id") or new_id,
             resume="allow",
             job_type=info.job_type or own.run_job_type or "fit",
+            reinit="create_new" if info.beside_others else None,
             settings=wandb.Settings(
                 init_timeout=self.init_timeout,
                 finish_timeout=self.finish_timeout,

@@ -1,6 +1,6 @@
 """The fit of a run: its phases, the test, and what was learned."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from ablab import terminal
 from ablab.config.metric_names import without_stage
+from ablab.config.schema import Config
 from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, first_line
 from ablab.optim.optimizers import build_optimizer, describe_groups, describe_optimizers
@@ -87,9 +88,13 @@ def fit(run: Run, data: RunDataModule, resume: Entry | None) -> float | None:
 
 
 def conclude(
-    run: Run, data: RunDataModule, model: LightningModule, steps: Mapping[str, Step]
+    run: Run,
+    data: RunDataModule,
+    model: LightningModule,
+    steps: Mapping[str, Step],
+    measure: Callable[[Config, LightningModule, RunDataModule], dict[str, float]] = test_metrics,
 ) -> float | None:
-    """Test the checkpoint that is chosen, and interpret it; return its metric."""
+    """Test the checkpoint that is chosen, by ``measure``, and interpret it; return its metric."""
     config, record = run.config, run.record
     chosen = _choose_checkpoint(run)
     load_weights(model, config, run.folder, chosen)
@@ -97,7 +102,7 @@ def conclude(
         terminal.say(f"{type(model).__name__} has no test_step, so nothing is tested.")
     elif config.test:
         with run.timed("test"), terminal.doing("testing"):
-            record.metrics["test"] = test_metrics(config, model, data)
+            record.metrics["test"] = measure(config, model, data)
         terminal_tables.show_test(type(model).__name__, record.metrics["test"], record.baselines)
         terminal_tables.warn_of_baselines(
             config.objective, record.metrics["test"], record.baselines

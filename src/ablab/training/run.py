@@ -149,6 +149,7 @@ class Run:
             earlier=record.trackers,
             from_step=from_step,
             in_plan=bool(record.plan),
+            beside_others=bool(record.stacked),
         )
         for tracker in self.trackers:
             tracker.attach(info)

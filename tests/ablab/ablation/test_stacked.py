@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ablab.ablation.launch.stacked import stack
+from ablab.ablation.launch.job_lines import JobLines
+from ablab.ablation.launch.stacked import memory, stack, train
 from ablab.ablation.launch.stacked.batches import batches_of
 from ablab.ablation.launch.stacked.describe import describe
 from ablab.ablation.launch.stacked.partition import partition, reason_against
 from ablab.ablation.launch.stacked.refusals import NotStackable, refuse_data, refuse_model
 from ablab.ablation.launch.stacked.stack import Learner, Stack
+from ablab.ablation.launch.stacked.stacks import run_stacks
 from ablab.ablation.launch.stacked.trust import refuse_other_results
 from ablab.config.check import read_section
 from ablab.config.schema.optimiser import Optim
@@ -26,6 +30,7 @@ from ablab.errors import ConfigError
 from ablab.optim.decay import weight_penalty
 from ablab.optim.optimizers import build_optimizer
 from ablab.optim.scheduler import build_scheduler
+from ablab.runs.record import RunRecord
 from ablab.training.module import SupervisedModule
 from ablab.training.randomness import reseed_torch
 from hydra_plugins.ablation_lab.stacked_launcher import StackedLauncher
@@ -260,10 +265,15 @@ def test_jobs_that_differ_in_numbers_alone_are_stacked() -> None:
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["callbacks=early_stopping"], "callbacks.early_stopping"),
-        (["+phases.one.epochs=1", "trainer.max_epochs=null"], "phases"),
-        (["schedule=plateau"], "plateau"),
-        (["optim=muon"], "optim.rules"),
+        (
+            ["+callbacks.stats={_target_: lightning.pytorch.callbacks.DeviceStatsMonitor}"],
+            "callbacks.stats",
+        ),
+        (
+            ["callbacks=early_stopping", "+phases.one.epochs=1", "trainer.max_epochs=null"],
+            "callbacks.early_stopping may end the phases",
+        ),
+        (["optim=muon"], "optim: Muon computes in 16 bits"),
         (["trainer.precision=bf16-mixed"], "trainer.precision"),
         (["trainer.accumulate_grad_batches=2"], "accumulate_grad_batches"),
         (["checkpoints.every_n_steps=5"], "every_n_steps"),
@@ -272,6 +282,51 @@ def test_jobs_that_differ_in_numbers_alone_are_stacked() -> None:
 )
 def test_what_a_stack_does_not_do_is_named(overrides: list[str], reason: str) -> None:
     assert reason in str(reason_against(values(*overrides)))
+
+
+def test_phases_of_equal_lengths_and_frozen_groups_are_stacked() -> None:
+    def phased(*others: str) -> dict[str, Any]:
+        return values(
+            "trainer.max_epochs=null", "+phases.a.epochs=1", "+phases.b.epochs=2", *others
+        )
+
+    rates, longer = phased("+phases.b.lr=0.1"), phased("phases.a.epochs=2")
+    frozen = phased("+phases.a.freeze_to=-1")
+    assert partition([phased(), rates, longer, frozen]).stacks == [[0, 1]]
+
+
+def test_jobs_for_which_there_is_no_memory_are_another_stack(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    for seed, folder in enumerate(folders):
+        folder.mkdir()
+        RunRecord.planned(values(f"seed={seed}"), []).write(folder)
+    trained: list[list[Path]] = []
+
+    def train_two(folders: list[Path], *others: Any) -> tuple[dict[Path, str], list[Path]]:
+        trained.append(folders[:2])
+        return {}, folders[2:]
+
+    monkeypatch.setattr(train, "train_stack", train_two)
+    run_stacks(folders, None, 10.0, JobLines(3))
+    assert trained == [folders[:2], folders[2:]]
+
+
+def test_a_larger_batch_or_less_memory_leaves_room_for_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = member(0)[0]
+    run = SimpleNamespace(config=SimpleNamespace(checkpoints=SimpleNamespace(keep=2)))
+
+    def most(free: int, batch_size: int) -> int:
+        monkeypatch.setattr(memory, "_free", lambda device: free)
+        data = SimpleNamespace(batch_size=batch_size)
+        like: Any = SimpleNamespace(model=one.model, run=run, data=data)
+        return memory.most_members(like, POINTS)
+
+    assert most(10**7, 16) > most(10**7, 100) > most(10**6, 100) > 1
+    assert most(10, 16) == 1
 
 
 def test_a_dry_run_says_what_is_stacked() -> None:

@@ -96,6 +96,41 @@ def test_members_leave_what_runs_alone_leave(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
 
 
+STOPPED = ["callbacks=early_stopping", "callbacks.early_stopping.patience=1", "schedule=constant"]
+FEATURES = {
+    "early stopping": [*STOPPED, "trainer.max_epochs=8", "optim.lr=1e-2,1e-1,1"],
+    "phases": [  # Adam would make much of a bias before a batch norm, whose gradients are rounding
+        *(
+            "optim=sgd",
+            "trainer.max_epochs=null",
+            "model.batch_norm=true",
+            "model.dropout=0.2",
+            "seed=0,1",
+        ),
+        "+phases.head={epochs: 1, freeze_to: -1, train_norm: false}",
+        "+phases.all={epochs: 2, lr: 1e-3, lr_spread: {kind: geometric, first: 1e-4}}",
+    ],
+    "rules, plateau": [
+        *("schedule=plateau", "schedule.patience=0", RATES),
+        "optim.rules=[{match: {ndim: 2}, optimizer: {_target_: torch.optim.SGD, momentum: 0.9}}]",
+    ],
+}
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_members_follow_what_a_run_alone_follows(feature: str, tmp_path: Path) -> None:
+    jobs = FEATURES[feature]
+    plan = [word for word in PLAN if word != "trainer.max_epochs=3" or feature != "phases"]
+    for name in ("a", "b"):
+        launcher = ["hydra/launcher=stacked"] if name == "b" else []
+        (tmp_path / name).mkdir()
+        done = train(*plan, *launcher, *jobs, cwd=tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    for one, other in zip(runs(tmp_path / "a"), runs(tmp_path / "b"), strict=True):
+        assert RunRecord.read(other).stacked
+        assert_same_results(one, other)
+
+
 def test_a_member_that_diverges_fails_alone(tmp_path: Path) -> None:
     done = train(*STACKED, "optim=sgd", "optim.lr=0.1,1e30,0.2", "schedule=constant", cwd=tmp_path)
     assert done.returncode == 1
@@ -109,12 +144,14 @@ def test_a_member_that_diverges_fails_alone(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_stacked_runs_alone_with_the_reason(tmp_path: Path) -> None:
-    done = train(*STACKED, "schedule=plateau,constant", "seed=0,1", "test=false", cwd=tmp_path)
+    accumulated = "trainer.accumulate_grad_batches=1,2"
+    done = train(*STACKED, accumulated, "seed=0,1", "test=false", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "2 of the jobs alone: schedule.plateau follows a metric of the run" in done.stdout
+    assert "2 of the jobs alone: trainer.accumulate_grad_batches=2 is" in done.stdout
     records = [RunRecord.read(run) for run in runs(tmp_path)]
-    sizes = {r.config["schedule"]["name"]: r.stacked.get("size") for r in records}
-    assert sizes == {"plateau": None, "constant": 2}
+    sizes = {r.config["trainer"]["accumulate_grad_batches"]: r.stacked.get("size") for r in records}
+    assert sizes == {1: 2, 2: None}
+    assert "2 of 4 runs trained in stacks" in (tmp_path / "plan" / "report.md").read_text()
 
 
 def test_a_dry_run_shows_the_stacks_without_torch(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def notes_of(table: ReportTable) -> list[str]:
         if row.aliases and "variant" not in dict(row.variant)  # whose column names them
     ]
     notes += _of_the_best_epoch(comparison)
-    return [*notes, *_changes(comparison), *_code(comparison.jobs), *_cost(table)]
+    notes += [*_changes(comparison), *_code(comparison.jobs), *_stacked(comparison.jobs)]
+    return [*notes, *_cost(table)]
 
 
 def _of_the_best_epoch(comparison: Comparison) -> list[str]:
@@ -159,6 +160,15 @@ def _code(jobs: Sequence[ReportJob]) -> list[str]:
     commits = "; ".join(f"{commit} ({_count(n, 'job')})" for commit, n in counts.items())
     what = "not all jobs ran on the same code" if len(counts) > 1 else "the code was not committed"
     return [f"{what}: {commits}"]
+
+
+def _stacked(jobs: Sequence[ReportJob]) -> list[str]:
+    records = [job.record for job in jobs if job.record is not None]
+    stacked = sum(bool(record.stacked) for record in records)
+    if not stacked:
+        return []
+    told = "as a run alone up to rounding, not bit for bit"
+    return [f"{stacked} of {_count(len(records), 'run')} trained in stacks: {told}"]
 
 
 def _cost(table: ReportTable) -> list[str]:

@@ -14,7 +14,8 @@ def describe(configs: Sequence[Mapping[str, Any]], largest: int | None) -> list[
         f"stack {number}: {len(jobs)} jobs as one model ({_numbers(jobs)})"
         for number, jobs in enumerate(parts.stacks, 1)
     ]
-    return [*stacks, *reasons_of(list(parts.alone.values()))]
+    lines = [*stacks, *reasons_of(list(parts.alone.values()))]
+    return [*lines, "a stack whose jobs do not fit into memory is split"] if stacks else lines
 
 
 def _numbers(jobs: Sequence[int]) -> str:

@@ -11,15 +11,13 @@ import torch
 from hydra.core.utils import JobReturn, JobStatus
 from torch import Tensor
 
+from ablab.ablation.launch.stacked.phase_fit import PhaseFit, measured_on_test
 from ablab.ablation.launch.stacked.refusals import NotStackable, refuse_model
 from ablab.ablation.launch.stacked.snapshots import Snapshots
 from ablab.ablation.launch.stacked.stack import Learner
-from ablab.config.schema import Config
-from ablab.data.batches import TensorLoader
+from ablab.config.schema import Config, Optim
+from ablab.config.schema.schedule import Schedule
 from ablab.data.contract import RunDataModule
-from ablab.optim.optimizers import build_optimizer
-from ablab.optim.scheduler import build_scheduler
-from ablab.runs.checkpoint_files import load_state
 from ablab.runs.checkpoints import Manifest, Progress, load_checkpoint
 from ablab.runs.record import RunRecord
 from ablab.runs.resume import refuse_changes
@@ -30,17 +28,9 @@ from ablab.safety.signals import Interruption
 from ablab.training.build import build_model
 from ablab.training.fit import conclude, describe_phase
 from ablab.training.interpretations import build_steps
-from ablab.training.module import SupervisedModule, pace_of
-from ablab.training.nonfinite import (
-    NonFiniteLossError,
-    describe_loss,
-    named_in_groups,
-    refuse_nonfinite_state,
-)
+from ablab.training.module import SupervisedModule
 from ablab.training.phases import plan_phases
 from ablab.training.run import DataFacts, Run
-
-Metrics = dict[str, float]
 
 
 class SharedClock:
@@ -87,6 +77,8 @@ class Member:
             run = self.run = Run(folder, config, record, interruption, clock=clock)
             self.folder, self.data, self.ended = folder, data, None
             self.step = self.epoch = 0  # where the run is; the number of the epoch that comes
+            self.before, self.phases = Progress(), plan_phases(config)
+            self._tensors = tensors
             with run.timed("build"):
                 model = build_model(config, data)
                 refuse_model(model)
@@ -103,7 +95,7 @@ class Member:
                 if loaded is None:
                     model.load_pretrained()
                 run.take_data(facts)
-                self.learner = self._learner(tensors, loaded)
+                self.fit = PhaseFit(self, tensors, loaded)
             self._open = opened.pop_all()
 
     def _checkpoint(self) -> Mapping[str, Any] | None:
@@ -117,34 +109,25 @@ class Member:
         if entry is None:
             record.data_parts = {}
             return None
-        if entry.before.phase > 0:
+        if entry.before.phase == len(self.phases):
             raise NotStackable("its training has ended, and only its test is left")
         content = load_checkpoint(folder / "checkpoints" / entry.file)
         if content[type(self.data).__qualname__]["position"]:
             raise NotStackable("its checkpoint lies within an epoch")
-        self.step, self.epoch = entry.step, entry.epoch + 1
+        self.step, self.epoch, self.before = entry.step, entry.epoch + 1, entry.before
         return content
 
-    def _learner(self, tensors: list[Tensor], loaded: Mapping[str, Any] | None) -> Learner:
-        config, model = self.run.config, self.model
-        (self.phase,) = plan_phases(config)
-        model.begin_phase(self.phase, Progress())
-        model.to(tensors[0].device)
-        assert self.phase.optim is not None
-        assert self.phase.schedule is not None
-        order = TensorLoader(tensors, self.data.batch_size, seed=config.seeds.order)
-        optimizer = build_optimizer(model, self.phase.optim)
-        total_steps = len(order) * config.trainer["max_epochs"]
-        scheduler = build_scheduler(optimizer, self.phase.schedule, total_steps)
-        if loaded is not None:
-            load_state(model, loaded["state_dict"], finite=config.error_if_nonfinite != "none")
-            optimizer.load_state_dict(loaded["optimizer_states"][0])
-            scheduler.load_state_dict(loaded["lr_schedulers"][0])
-            order.load_state_dict(loaded[type(self.data).__qualname__])
-            model.running_loss.load_state_dict(loaded["train_loss"], 0)
-        clip = config.trainer.get("gradient_clip_val") or None
-        by_norm = (config.trainer.get("gradient_clip_algorithm") or "norm") == "norm"
-        return Learner(model, optimizer, scheduler, order, clip, by_norm)
+    def settings_of(self, number: int) -> tuple[Learner, Optim, Schedule]:
+        """Return with what phase ``number`` is trained, or the present one if that has ended.
+
+        The model is frozen as that phase says.
+        """
+        phase = self.phases[max(number, self.before.phase)]
+        self.model.begin_phase(phase, self.before)
+        assert phase.optim is not None
+        assert phase.schedule is not None
+        learner = self.fit.learner if phase is self.fit.phase else self.fit.learner_of(phase)
+        return learner, phase.optim, phase.schedule
 
     # -- the life of the run ---------------------------------------------------------------------
 
@@ -154,7 +137,7 @@ class Member:
         self._open.enter_context(run.recorded())
         record.parameters = sum(p.numel() for p in self.model.parameters())
         record.directions = self.model.metric_directions
-        record.optimizers[self.phase.name] = describe_phase(self.phase, self.learner.optimizer)
+        self._describe_phase()
         record.device = f"{self.model.device} x 1"
         record.deterministic = torch.are_deterministic_algorithms_enabled()
         record.stacked = about
@@ -162,6 +145,22 @@ class Member:
         run.attach_trackers(from_step=self.step)
         self._fit_began = run.clock()
         self._before = record.seconds.get("fit", 0.0)
+
+    def _describe_phase(self) -> None:
+        fit = self.fit
+        described = describe_phase(fit.phase, fit.learner.optimizer)
+        self.run.record.optimizers[fit.phase.name] = described
+
+    def end_phase(self) -> None:
+        """Write that the phase has ended."""
+        self.before = Progress(self.before.phase + 1, self.step, self.epoch)
+        self.snapshots.end_phase(self.before)
+
+    def next_phase(self) -> None:
+        """Begin the phase after the one that has ended."""
+        self.fit = PhaseFit(self, self._tensors, None)
+        self._describe_phase()
+        self.run.record.write(self.folder)  # a killed run goes on in a later phase
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -189,9 +188,7 @@ class Member:
         """Test and interpret the run; return the metric of the chosen checkpoint."""
         record = self.run.record
         record.steps, record.epochs = self.step, self.epoch
-        self.snapshots.write()
-        Manifest(self.folder / "checkpoints").end_phase(Progress(1, self.step, self.epoch))
-        return conclude(self.run, self.data, self.model, self.steps)
+        return conclude(self.run, self.data, self.model, self.steps, measured_on_test)
 
     def end(self, error: BaseException | None = None, value: float | None = None) -> None:
         """Close the record, with ``error`` if the run has not come to its end."""
@@ -219,67 +216,3 @@ class Member:
             contextlib.redirect_stderr(log),
         ):
             yield
-
-    # -- reports ---------------------------------------------------------------------------------
-
-    def report(self, values: Metrics) -> None:
-        """Give trackers what was measured after the present step."""
-        row = {"epoch": float(self.epoch), **values}
-        for tracker in self.run.trackers:
-            tracker.log_metrics(row, step=self.step)
-
-    def report_window(self) -> None:
-        """Report the loss since the last report, with the rates of the present step."""
-        with self.losses_described():
-            mean = self.model.running_loss.close_window()
-        self.report({"train/loss": mean, **pace_of(self.learner.optimizer)})
-
-    @contextlib.contextmanager
-    def losses_described(self) -> Iterator[None]:
-        """Raises TrainingError in place of NonFiniteLossError."""
-        try:
-            yield
-        except NonFiniteLossError as error:
-            named = named_in_groups(self.learner.optimizer)
-            raise describe_loss(error, named, self.step) from error
-
-    def validate(self, batches: list[Any]) -> Metrics:
-        """Return what is measured on the validation part, and report it."""
-        model = self.model
-        with self.losses_described():
-            model.running_loss.check()
-        if not batches:
-            return {}
-        model.eval()
-        with torch.no_grad():
-            for number, batch in enumerate(batches):
-                model.validation_step(batch, number)
-        measured = model._evaluation_result("val")
-        model.train()
-        self.report(measured)
-        return measured
-
-    def close_epoch(self, measured: Metrics, shared: dict[str, Any]) -> None:
-        """Report the loss of the epoch, and take a snapshot at its end."""
-        model, learner = self.model, self.learner
-        with self.losses_described():
-            model.running_loss.close_window()
-        loss = {"train/loss_epoch": model.running_loss.close_epoch()}
-        self.report(loss)
-        if self.run.config.error_if_nonfinite != "none":
-            named = named_in_groups(learner.optimizer)
-            refuse_nonfinite_state(model, named, [learner.optimizer], self.step)
-        own = {
-            "state_dict": model.state_dict(),
-            "optimizer_states": [learner.optimizer.state_dict()],
-            "lr_schedulers": [learner.scheduler.state_dict()],
-            "train_loss": model.running_loss.state_dict(),
-        }
-        # Lightning keeps what is logged in single precision.
-        metrics = {k: float(torch.tensor(v)) for k, v in {**measured, **loss}.items()}
-        self.snapshots.add({**shared, **own}, metrics)
-        self.epoch += 1
-        shown = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if k.count("/") < 2)
-        of = self.run.config.trainer["max_epochs"]
-        with (self.folder / "run.log").open("a", encoding="utf-8") as log:
-            log.write(f"{self.phase.name} epoch {self.epoch:>3}/{of}  {shown}\n")

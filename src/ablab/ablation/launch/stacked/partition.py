@@ -31,6 +31,7 @@ _TRAINER_ANY = (  # these change nothing, or a stack follows them
     *("enable_model_summary", "use_distributed_sampler", "enable_progress_bar"),
     *("enable_checkpointing", "inference_mode", _CLIPPING, "gradient_clip_algorithm"),
 )
+_EARLY_STOPPING = "lightning.pytorch.callbacks.EarlyStopping"
 _CSV, _WANDB = "ablab.trackers.CSVTracker", "ablab.trackers.WandbTracker"
 Values = Mapping[str, Any]
 
@@ -71,20 +72,29 @@ def reason_against(config: Values) -> str | None:
     """Return why a job with this config cannot be a member of a stack, or None if it may."""
     if config["objective"]["loss"] is None or config["optim"] is None:
         return "its model takes the steps itself"
-    if config["phases"]:
-        return "it has phases"
-    if name := next((name for name, node in config["callbacks"].items() if node), None):
-        return f"callbacks.{name} watches a trainer, and a stack has none"
+    if reason := _reason_in_callbacks(config):
+        return reason
     for name, node in config["logger"].items():
         if node and node["_target_"] not in (_CSV, _WANDB):
-            return f"logger.{name} logs one run of a process at a time"
-        if node and node["_target_"] == _WANDB and node.get("mode") in ("online", "offline"):
             return f"logger.{name} logs one run of a process at a time"
     if config["checkpoints"]["every_n_steps"] is not None:
         return "checkpoints.every_n_steps: a stack writes checkpoints at epoch ends"
     if config["error_if_nonfinite"] == "gradients":
         return "error_if_nonfinite=gradients looks at each step of a run"
+    if not config["phases"] and not _has_length(config["trainer"]):
+        return "trainer.max_epochs does not say how long it is"
     return _reason_in_optim(config) or _reason_in_trainer(config["trainer"])
+
+
+def _reason_in_callbacks(config: Values) -> str | None:
+    for name, node in config["callbacks"].items():
+        if node and node["_target_"] != _EARLY_STOPPING:
+            return f"callbacks.{name} watches a trainer, and a stack has none"
+        if node and config["phases"]:
+            return f"callbacks.{name} may end the phases of jobs at different steps"
+        if node and not str(node["monitor"]).startswith("val/"):
+            return f"callbacks.{name}.monitor={node['monitor']} is not of the validation part"
+    return None
 
 
 def _reason_in_optim(config: Values) -> str | None:
@@ -92,10 +102,11 @@ def _reason_in_optim(config: Values) -> str | None:
     target = optim.get("_target_", "torch.optim.")
     if not target.startswith("torch.optim.") or target == "torch.optim.LBFGS":
         return f"optim: {target.rpartition('.')[2]} may depend on more than each parameter's own"
-    if optim.get("rules"):
-        return "optim.rules: a stack has one optimiser"
-    if config["schedule"].get("name") == "plateau":
-        return "schedule.plateau follows a metric of the run"
+    if target == "torch.optim.Muon":
+        return "optim: Muon computes in 16 bits, where rounding changes its results"
+    for rule in optim.get("rules") or ():
+        if rule.get("optimizer") and (reason := _reason_in_optim({"optim": rule["optimizer"]})):
+            return reason
     return None
 
 
@@ -106,9 +117,11 @@ def _reason_in_trainer(trainer: Values) -> str | None:
         if key in ("limit_train_batches", "limit_val_batches") and value == 1.0:
             continue
         return f"trainer.{key}={value} is Lightning's to follow"
-    if not isinstance(trainer.get("max_epochs"), int) or trainer["max_epochs"] < 1:
-        return "trainer.max_epochs does not say how long it is"
     return None
+
+
+def _has_length(trainer: Values) -> bool:
+    return isinstance(trainer.get("max_epochs"), int) and trainer["max_epochs"] > 0
 
 
 def _key(config: Values) -> str:
@@ -122,6 +135,10 @@ def _key(config: Values) -> str:
     trainer = dict(shared["trainer"])
     trainer[_CLIPPING] = None  # each member has its own value
     shared["trainer"] = trainer
+    shared["phases"] = [  # in their order
+        (name, *(phase[key] for key in ("epochs", "freeze_to", "train_norm")))
+        for name, phase in config["phases"].items()
+    ]
     for key in ("threads", "steps_per_execution", "error_if_nonfinite", "checkpoints", "test"):
         shared[key] = config[key]
     return json.dumps(shared, sort_keys=True)

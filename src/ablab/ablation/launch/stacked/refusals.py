@@ -55,6 +55,5 @@ def refuse_model(model: object) -> None:
 def refuse_trackers(trackers: list[Tracker]) -> None:
     """Raise NotStackable for a tracker that cannot log several runs at a time."""
     for tracker in trackers:
-        if not isinstance(tracker, CSVTracker) and getattr(tracker, "mode", None) != "off":
-            kind = "W&B" if isinstance(tracker, WandbTracker) else tracker.name
-            raise NotStackable(f"{kind} logs one run of a process at a time")
+        if not isinstance(tracker, CSVTracker | WandbTracker):
+            raise NotStackable(f"{tracker.name} logs one run of a process at a time")

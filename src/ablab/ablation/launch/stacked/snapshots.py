@@ -38,8 +38,9 @@ class Snapshots:
 
     def add(self, content: Mapping[str, Any], metrics: dict[str, float]) -> None:
         """Add a checkpoint, which shares no memory with the model any more; drop old ones."""
-        step = content["global_step"]
-        entry = Entry(f"step={step:08d}.ckpt", "", step, content["epoch"], metrics)
+        before = Progress(**content["before"])
+        step, epoch = before.steps + content["global_step"], before.epochs + content["epoch"]
+        entry = Entry(f"step={step:08d}.ckpt", "", step, epoch, metrics, before)
         others = [e for e in self._entries if e.file != entry.file]
         self._entries = retained_of([*others, entry], *self._rule)
         self._unwritten[entry.file] = _owned({**content, "metrics": metrics})
@@ -58,6 +59,12 @@ class Snapshots:
             self._manifest.replace(self._listed, self._entries)
             self._listed, self._entries = self._entries, list(self._entries)
             self._unwritten.clear()
+
+    def end_phase(self, before_next: Progress) -> None:
+        """Write what is in memory, and mark the newest as the start of the next phase."""
+        self.write()
+        self._manifest.end_phase(before_next)
+        self._listed = self._entries = self._manifest.entries()
 
 
 def _owned(value: Any) -> Any:
@@ -92,7 +99,7 @@ class Loops:
         self._executions, self._validation_batches = executions, validation_batches
 
     def after(self, epoch: int, step: int, loader: dict[str, Any]) -> dict[str, Any]:
-        """Return the state after epoch number ``epoch`` and optimiser step ``step``."""
+        """Return the state after epoch ``epoch`` and optimiser step ``step`` of a phase."""
         loops = copy.deepcopy(self._blank)
         fit = loops["fit_loop"]
         done = (epoch + 1) * self._executions
@@ -120,18 +127,25 @@ def _counted(total: int, current: int, **others: Any) -> dict[str, Any]:
 
 
 def state_of(
-    epoch: int, step: int, loops: dict[str, Any], data: tuple[str, dict[str, Any]]
+    epoch: int,
+    step: int,
+    before: Progress,
+    loops: Loops,
+    data: tuple[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """Return what the checkpoints of all members at this place have in common.
 
-    ``data``: the name of the data's class, and the state of the loader.
+    Args:
+        epoch, step: counted from the start of the run; the epoch has ended.
+        before: the progress at the start of the phase.
+        data: the name of the data's class, and the state of the loader.
     """
+    epoch, step = epoch - before.epochs, step - before.steps
     return {
         "epoch": epoch,
         "global_step": step,
         "pytorch-lightning_version": lightning.__version__,
-        "loops": loops,
-        "callbacks": {},
-        "before": asdict(Progress()),
+        "loops": loops.after(epoch, step, data[1]),
+        "before": asdict(before),
         data[0]: data[1],
     }

@@ -26,11 +26,11 @@ def run_stacks(
     parts = partition([RunRecord.read(folder).config for folder in folders], largest)
     alone = {folders[number]: reason for number, reason in parts.alone.items()}
     ended: dict[Path, JobReturn] = {}
-    for number, members in enumerate(parts.stacks, 1):
+    stacks = [[folders[number] for number in numbers] for numbers in parts.stacks]
+    for number, of_stack in enumerate(stacks, 1):
         from ablab.ablation.launch.stacked.train import train_stack  # imports torch
 
-        of_stack = [folders[member] for member in members]
-        lines.say(f"stack {number} of {len(parts.stacks)}: {len(members)} jobs as one model")
+        lines.say(f"stack {number} of {len(stacks)}: {len(of_stack)} jobs as one model")
         for folder in of_stack:
             lines.begin(folder)
 
@@ -39,10 +39,13 @@ def run_stacks(
             failed = how.status is JobStatus.FAILED
             lines.end(folder, how._return_value if failed else None)
 
-        refused = train_stack(of_stack, write_every, note)
-        for folder in refused:
+        refused, left = train_stack(of_stack, write_every, note)
+        for folder in [*refused, *left]:
             lines.leave(folder)
         alone |= refused
+        if left:
+            lines.say(f"{len(left)} of its jobs do not fit into memory beside the others")
+            stacks.append(left)
     for line in reasons_of(list(alone.values())):
         lines.say(line)
     return ended

@@ -13,31 +13,29 @@ from hydra.core.utils import JobReturn
 from torch import Tensor
 
 from ablab.ablation.launch.stacked.batches import batches_of
+from ablab.ablation.launch.stacked.build import build_members, left_alone
 from ablab.ablation.launch.stacked.members import Member, SharedClock
-from ablab.ablation.launch.stacked.refusals import NotStackable, refuse_data, refuse_trackers
 from ablab.ablation.launch.stacked.snapshots import Loops, state_of
 from ablab.ablation.launch.stacked.stack import Stack
-from ablab.ablation.launch.stacked.trust import refuse_other_results
-from ablab.config.schema import Config
 from ablab.data.module import PartsDataModule
-from ablab.errors import first_line
-from ablab.runs.record import RunRecord
 from ablab.safety.signals import Interruption
-from ablab.training.build import build_data, build_trackers
-from ablab.training.run import facts_of
 from ablab.training.tasks import quieten_libraries
-from ablab.training.trial import try_out
 
 _HELD = 1000  # losses of a stack that stay on the device
 Ended = Callable[[Path, JobReturn], None]
 
 
-def train_stack(folders: Sequence[Path], write_every: float, ended: Ended) -> dict[Path, str]:
-    """Train the runs in ``folders`` as one model; return those that must run alone, and why.
+def train_stack(
+    folders: Sequence[Path], write_every: float, ended: Ended
+) -> tuple[dict[Path, str], list[Path]]:
+    """Train the runs in ``folders`` as one model.
 
     Args:
         write_every: seconds from one writing of checkpoints to the next.
         ended: is called when a run has ended, with how it has.
+
+    Returns:
+        The runs that must run alone, with the reasons, and those that did not fit into memory.
 
     Raises:
         RunInterrupted: a signal asked to stop, and the runs have been closed.
@@ -47,13 +45,14 @@ def train_stack(folders: Sequence[Path], write_every: float, ended: Ended) -> di
         interruption.deferred = True
         clock = SharedClock(len(folders))
         members: list[Member] = []
+        left: list[Path] = []
         try:
-            alone, data, tensors = _build(folders, interruption, clock, members)
+            alone, data, tensors = build_members(folders, interruption, clock, members, left)
         except BaseException:
-            _left_alone(members, "")
+            left_alone(members, "")
             raise
-        for step in sorted({member.step for member in members}):
-            same = [member for member in members if member.step == step]
+        for place in sorted({(member.step, member.before.phase) for member in members}):
+            same = [member for member in members if (member.step, member.before.phase) == place]
             if len(same) == 1:
                 same[0].release()
                 alone[same[0].folder] = "no other job is at its step"
@@ -61,80 +60,7 @@ def train_stack(folders: Sequence[Path], write_every: float, ended: Ended) -> di
             clock.members = len(same)
             assert data is not None  # the members have been built with them
             _Training(same, data, tensors, interruption, clock, write_every, ended).run()
-    return alone
-
-
-def _build(
-    folders: Sequence[Path],
-    interruption: Interruption,
-    clock: SharedClock,
-    members: list[Member],
-) -> tuple[dict[Path, str], PartsDataModule | None, list[Tensor]]:
-    """Build ``members``; return the others, with the reasons, and what the members train on.
-
-    Raises:
-        NotStackable: none of them can be trained in a stack.
-    """
-    alone: dict[Path, str] = {}
-    try:
-        first = Config.model_validate(RunRecord.read(folders[0]).config)
-        refuse_trackers(build_trackers(first))
-        data = build_data(first)
-        refuse_data(data)
-        assert isinstance(data, PartsDataModule)
-        facts = facts_of(data)
-        device = _device(first)
-        tensors = [tensor.to(device) for tensor in data.parts["train"]]
-        if not len(tensors[0]):
-            raise NotStackable("the training part is empty")
-    except NotStackable as reason:
-        return dict.fromkeys(folders, str(reason)), None, []
-    except Exception as error:  # The runs themselves will fail with it.
-        return dict.fromkeys(folders, f"the data cannot be had: {first_line(error)}"), None, []
-    for folder in folders:
-        interruption.raise_if_requested()
-        try:
-            member = Member(folder, interruption, clock, data, facts, tensors)
-        except NotStackable as reason:
-            alone[folder] = str(reason)
-        except Exception as error:  # The run itself will fail with it.
-            alone[folder] = f"it cannot be built: {first_line(error)}"
-        else:
-            members.append(member)
-    if members:
-        try:
-            with members[0].logged():
-                try_out(members[0].run.config, members[0].model, data)
-        except Exception as error:
-            refused = f"model, objective and data do not fit: {first_line(error)}"
-            return {**alone, **_left_alone(members, refused)}, data, tensors
-        for member in members:
-            member.model.several = set(members[0].model.several)
-    if len(members) > 1:
-        try:
-            settings: list[Any] = [(m.learner, m.phase.optim, m.phase.schedule) for m in members]
-            refuse_other_results(settings, tensors)
-        except NotStackable as reason:
-            alone |= _left_alone(members, str(reason))
-    return alone, data, tensors
-
-
-def _left_alone(members: list[Member], reason: str) -> dict[Path, str]:
-    """Give the runs of ``members`` free, and take them from the list; return the reason of each."""
-    folders = [member.folder for member in members]
-    for member in members:
-        member.release()
-    members.clear()
-    return dict.fromkeys(folders, reason)
-
-
-def _device(config: Config) -> torch.device:
-    wanted = config.trainer.get("accelerator") or "auto"
-    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    if wanted in ("auto", "cpu"):
-        return torch.device("cpu")
-    raise NotStackable(f"trainer.accelerator={wanted}")
+    return alone, left
 
 
 class _Training:
@@ -154,11 +80,10 @@ class _Training:
         self.interruption, self.clock, self.ended = interruption, clock, ended
         self.write_every, self.size = write_every, len(members)
         config = members[0].run.config
-        self.epochs = config.trainer["max_epochs"]
         every = config.trainer.get("log_every_n_steps")
         self.every = 50 if every is None else every
         self.validation = _on(tensors[0].device, data.batches("val")) if data.has_validation else []
-        batches = -(-len(members[0].learner.order) // config.steps_per_execution)
+        batches = -(-len(members[0].fit.learner.order) // config.steps_per_execution)
         self.loops = Loops(batches, len(self.validation))
         self._held: list[tuple[Tensor, int, int]] = []
         self.began = time.perf_counter()
@@ -175,8 +100,13 @@ class _Training:
                 with self.guarded(member), member.logged():
                     member.begin({**about, "index": index})
             self.began = time.perf_counter()
-            self._fit()
-            self._conclude()
+            first, phases = self.members[0].before.phase, self.members[0].phases
+            for phase in range(first, len(phases)):
+                if phase > first:
+                    self._each(Member.next_phase)
+                self._fit()
+                self._each(Member.end_phase)
+            self._conclude(self.alive)
         except BaseException as error:
             self._stop(error)
             if not isinstance(error, Exception):
@@ -190,11 +120,20 @@ class _Training:
             self.ended(member.folder, member.ended)
             self.clock.members = max(len(self.alive), 1)
 
+    def _each(self, act: Callable[[Member], None]) -> None:
+        for member in self.alive:
+            with self.guarded(member), member.logged():
+                act(member)
+
     def _fit(self) -> None:
-        self.step, first = self.members[0].step, self.members[0].epoch
+        """Train to the end of a phase."""
+        if not self.alive:
+            return
+        one = self.alive[0]
+        self.step = one.step
         self.written = time.monotonic()
         stack = self._stack()
-        for epoch in range(first, self.epochs):
+        for epoch in range(one.epoch, one.before.epochs + one.fit.epochs):
             for number, batch in enumerate(batches_of(stack.orders, self.tensors, epoch)):
                 self.interruption.raise_if_requested()
                 self.step += 1
@@ -208,6 +147,10 @@ class _Training:
                 stack.update()
             stack.settle()
             self._close_epoch(epoch)
+            if stopped := [member for member in self.alive if member.fit.stopped]:
+                for member in stopped:
+                    member.end_phase()
+                self._conclude(stopped)
             if len(self.alive) < len(self.in_stack):
                 if not self.alive:
                     return
@@ -215,7 +158,7 @@ class _Training:
 
     def _stack(self) -> Stack:
         self.in_stack = self.alive
-        return Stack([member.learner for member in self.in_stack])
+        return Stack([member.fit.learner for member in self.in_stack])
 
     def _hand_out_losses(self) -> None:
         """Add the held losses to those of each member."""
@@ -235,7 +178,7 @@ class _Training:
         for member in self.alive:
             with self.guarded(member):
                 member.step = self.step
-                member.report_window()
+                member.fit.report_window()
 
     def _close_epoch(self, epoch: int) -> None:
         """Validate the members, take their snapshots, and write those if it is time to."""
@@ -243,15 +186,12 @@ class _Training:
         for member in self.alive:
             with self.guarded(member):
                 member.step = self.step
-                measured = member.validate(self.validation)
-                order = member.learner.order
+                measured = member.fit.validate(self.validation)
+                order = member.fit.learner.order
                 order.epoch, order.position = epoch + 1, 0
-                loader = order.state_dict()
-                loops = self.loops.after(epoch, self.step, loader)
-                name = type(self.data).__qualname__
-                member.close_epoch(
-                    measured, state_of(epoch, self.step, loops, (name, dict(loader)))
-                )
+                data = type(self.data).__qualname__, order.state_dict()
+                shared = state_of(epoch, self.step, member.before, self.loops, data)
+                member.fit.close_epoch(measured, shared)
         if time.monotonic() - self.written >= self.write_every:
             self._write()
 
@@ -261,11 +201,11 @@ class _Training:
                 member.snapshots.write()
         self.written = time.monotonic()
 
-    def _conclude(self) -> None:
+    def _conclude(self, members: list[Member]) -> None:
         seconds = time.perf_counter() - self.began
-        for member in self.alive:
+        for member in members:
             member.end_fit(seconds)
-        for member in self.alive:
+        for member in members:
             self.interruption.raise_if_requested()
             with self.guarded(member), member.logged():
                 value = member.conclude()

@@ -1,7 +1,8 @@
 """The updates of the learners of a stack: those of their own optimisers, many at a time.
 
 Parameters with the same settings share a parameter group of a merged optimiser, whose class,
-operations and decay are the same as alone.
+operations and decay are the same as alone. Learners with several optimisers (rules), or a schedule
+that follows a metric, keep their own.
 """
 
 import copy
@@ -15,7 +16,8 @@ from torch.optim import SGD, Adam, Optimizer
 
 from ablab.config.schema.schedule import Schedule
 from ablab.optim.decay import l2_coefficient, shrink_factor
-from ablab.optim.scheduler import GroupScheduler, build_scheduler
+from ablab.optim.explicit_decay import Several
+from ablab.optim.scheduler import GroupScheduler, PlateauScheduler, build_scheduler
 
 
 class Updated(Protocol):
@@ -41,9 +43,14 @@ class Updates:
     def __init__(self, learners: Sequence[Updated]) -> None:
         self.learners = list(learners)
         self._links: list[list[tuple[_Merged, dict[str, Any], dict[str, Any]]]] = []
+        self._apart: list[_Merged] = []  # each of one learner
         by_kind: dict[str, _Merged] = {}
         for learner in self.learners:
             optimizer, scheduler = learner.optimizer, learner.scheduler
+            if isinstance(optimizer, Several) or isinstance(scheduler, PlateauScheduler):
+                self._apart.append(_Merged(optimizer, scheduler))
+                self._links.append([])
+                continue
             defaults = {key: value for key, value in optimizer.defaults.items() if key != "lr"}
             kind = (type(optimizer), defaults, scheduler.schedule, scheduler.total_steps)
             kind = repr((*kind, any(_is_cautious(group) for group in optimizer.param_groups)))
@@ -68,7 +75,7 @@ class Updates:
     @torch.no_grad()
     def add_penalties(self) -> None:
         """Add the gradient of λ Σ θ², of members that have this penalty in their loss."""
-        for merged in self._merged:
+        for merged in [*self._merged, *self._apart]:
             for group in merged.optimizer.param_groups:
                 if group["decay_mode"] != "l2_loss" or group["decay_value"] == 0.0:
                     continue
@@ -84,10 +91,15 @@ class Updates:
                 merged.optimizer.step()
                 merged.adam = _adam_of(merged.optimizer)
             merged.scheduler.step()
+        for own in self._apart:
+            own.optimizer.step()
+            own.scheduler.step()
 
     def settle(self) -> None:
         """Bring the learners' own optimisers and schedulers up to date."""
         for learner, links in zip(self.learners, self._links, strict=True):
+            if not links:
+                continue
             merged, _, _ = links[0]
             for _, own, shared in links:
                 own |= {key: shared[key] for key in ("lr", "betas", "momentum") if key in own}

@@ -1,0 +1,102 @@
+"""Build the members of a stack, and find those that cannot be trained in it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ablab.ablation.launch.stacked.members import Member, SharedClock
+from ablab.ablation.launch.stacked.memory import most_members
+from ablab.ablation.launch.stacked.refusals import NotStackable, refuse_data, refuse_trackers
+from ablab.ablation.launch.stacked.trust import refuse_other_results
+from ablab.config.schema import Config
+from ablab.data.module import PartsDataModule
+from ablab.errors import first_line
+from ablab.runs.record import RunRecord
+from ablab.safety.signals import Interruption
+from ablab.training.build import build_data, build_trackers
+from ablab.training.run import facts_of
+from ablab.training.trial import try_out
+
+
+def build_members(
+    folders: Sequence[Path],
+    interruption: Interruption,
+    clock: SharedClock,
+    members: list[Member],
+    left: list[Path],
+) -> tuple[dict[Path, str], PartsDataModule | None, list[Tensor]]:
+    """Build ``members``; return the others, with the reasons, and what the members train on.
+
+    Those for which there is no memory go into ``left``.
+
+    Raises:
+        NotStackable: none of them can be trained in a stack.
+    """
+    alone: dict[Path, str] = {}
+    try:
+        first = Config.model_validate(RunRecord.read(folders[0]).config)
+        refuse_trackers(build_trackers(first))
+        data = build_data(first)
+        refuse_data(data)
+        assert isinstance(data, PartsDataModule)
+        facts = facts_of(data)
+        device = _device(first)
+        tensors = [tensor.to(device) for tensor in data.parts["train"]]
+        if not len(tensors[0]):
+            raise NotStackable("the training part is empty")
+    except NotStackable as reason:
+        return dict.fromkeys(folders, str(reason)), None, []
+    except Exception as error:  # The runs themselves will fail with it.
+        return dict.fromkeys(folders, f"the data cannot be had: {first_line(error)}"), None, []
+    most = len(folders)
+    for folder in folders:
+        interruption.raise_if_requested()
+        if len(members) >= most:
+            left.append(folder)
+            continue
+        try:
+            member = Member(folder, interruption, clock, data, facts, tensors)
+        except NotStackable as reason:
+            alone[folder] = str(reason)
+        except Exception as error:  # The run itself will fail with it.
+            alone[folder] = f"it cannot be built: {first_line(error)}"
+        else:
+            members.append(member)
+            if len(members) == 1:
+                most = most_members(member, tensors)
+    if members:
+        try:
+            with members[0].logged():
+                try_out(members[0].run.config, members[0].model, data)
+        except Exception as error:
+            refused = f"model, objective and data do not fit: {first_line(error)}"
+            return {**alone, **left_alone(members, refused)}, data, tensors
+        for member in members:
+            member.model.several = set(members[0].model.several)
+    if len(members) > 1:
+        try:
+            for phase in reversed(range(len(members[0].phases))):
+                refuse_other_results([member.settings_of(phase) for member in members], tensors)
+        except NotStackable as reason:
+            alone |= left_alone(members, str(reason))
+    return alone, data, tensors
+
+
+def left_alone(members: list[Member], reason: str) -> dict[Path, str]:
+    """Give the runs of ``members`` free, and take them from the list; return the reason of each."""
+    folders = [member.folder for member in members]
+    for member in members:
+        member.release()
+    members.clear()
+    return dict.fromkeys(folders, reason)
+
+
+def _device(config: Config) -> torch.device:
+    wanted = config.trainer.get("accelerator") or "auto"
+    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    if wanted in ("auto", "cpu"):
+        return torch.device("cpu")
+    raise NotStackable(f"trainer.accelerator={wanted}")
