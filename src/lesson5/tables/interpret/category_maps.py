@@ -148,9 +148,8 @@ def draw_maps(
         table = table.sort("rows", descending=True, maintain_order=True)
         points = table.select("axis_1", "axis_2").to_numpy()
         own = of_categories.get(name, {})
-        label_points(
-            place, points, [own.get(text, text) for text in table["category"].head(LABELLED)]
-        )
+        names = [own.get(text, text) for text in table["category"].head(LABELLED).to_list()]
+        label_points(place, points, names)
     return figure
 
 
