@@ -148,7 +148,7 @@ def draw_maps(
         table = table.sort("rows", descending=True, maintain_order=True)
         points = table.select("axis_1", "axis_2").to_numpy()
         own = of_categories.get(name, {})
-        names = [own.get(text, text) for text in table["category"].head(LABELLED).to_list()]
+        names = [own.get(text, text) for text in map(str, table["category"].head(LABELLED))]
         label_points(place, points, names)
     return figure
 
