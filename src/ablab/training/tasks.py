@@ -175,7 +175,7 @@ def quieten_libraries() -> None:
     # of what is reported: all processes have the same already
     warnings.filterwarnings("ignore", message="It is recommended to use .self.log.*sync_dist")
     # Each Trainer searches all installed packages for callbacks: longer than a short fit takes.
-    registry.entry_points = _entry_points
+    registry.entry_points = _entry_points  # pyright: ignore[reportPrivateImportUsage]
     if not torch.cuda.is_available():
         # Lightning has torch ask NVML whether there is a GPU, and optimisers ask before each step
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
