@@ -19,7 +19,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ablab.config.metric_names import monitored
@@ -28,7 +27,7 @@ from ablab.errors import RankError, RunFolderError, as_raised
 from ablab.project import git_state
 from ablab.runs.clock import peak_memory
 from ablab.runs.identity import config_hash
-from ablab.safety.atomic_files import atomic_write, read_file, write_json
+from ablab.safety.atomic_files import read_file, write_json, write_yaml
 from ablab.safety.printable import printable
 from ablab.safety.redaction import redacted
 
@@ -214,9 +213,8 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     Raises:
         RunFolderError: the file cannot be written.
     """
-    with _clear_errors(folder / CONFIG_FILE), atomic_write(folder / CONFIG_FILE) as file:
-        text = yaml.dump(config, Dumper=_dumper(), allow_unicode=True, sort_keys=False)
-        file.write(text.encode())
+    with _clear_errors(folder / CONFIG_FILE):
+        write_yaml(folder / CONFIG_FILE, config)
 
 
 def replace_record(folder: Path, record: RunRecord) -> None:
@@ -232,19 +230,6 @@ def replace_record(folder: Path, record: RunRecord) -> None:
         (folder / CONFIG_FILE).unlink(missing_ok=True)
     record.write(folder)
     write_config(folder, record.config)
-
-
-@functools.cache
-def _dumper() -> type[yaml.Dumper]:
-    """Return a class that writes YAML as OmegaConf does, in C where PyYAML has it."""
-    from omegaconf._utils import get_omega_conf_dumper
-
-    class Dumper(getattr(yaml, "CDumper", yaml.Dumper)):  # pyright: ignore
-        def ignore_aliases(self, data: Any) -> bool:
-            return True
-
-    Dumper.add_representer(str, get_omega_conf_dumper().str_representer)
-    return Dumper
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import stat
@@ -54,6 +55,29 @@ def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as JSON, atomically."""
     with atomic_write(path) as file:
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    """Write ``value`` as YAML, atomically, in the style of OmegaConf."""
+    import yaml
+
+    text = yaml.dump(value, Dumper=_dumper(), allow_unicode=True, sort_keys=False)
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+@functools.cache
+def _dumper() -> Any:
+    """Return a class that writes YAML as OmegaConf does, in C where PyYAML has it."""
+    import yaml
+    from omegaconf._utils import get_omega_conf_dumper
+
+    class Dumper(getattr(yaml, "CDumper", yaml.Dumper)):  # pyright: ignore[reportGeneralTypeIssues]
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    Dumper.add_representer(str, get_omega_conf_dumper().str_representer)
+    return Dumper
 
 
 def remove_leftovers(folder: Path) -> None:

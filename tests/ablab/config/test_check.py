@@ -317,7 +317,7 @@ def test_every_choice_of_every_group_is_valid(group: str, choice: str) -> None:
     ("override", "told"),
     [
         (
-            "data._target_=ablab.config.source_reading.signatures.TypeAdapter",
+            "data._target_=ablab.config.source_reading.signature.TypeAdapter",
             "is of pydantic",
         ),  # would eval its argument
         ("data._target_=ablab.data.files.download.wheel_members", "is a function"),
