@@ -172,6 +172,7 @@ def _checked(record: RunRecord) -> RunRecord:
         *(f"seeds.{key}" for key in ("seed",) if key not in record.seeds),
         *(f"error.{key}" for key in ("type", "message") if key not in (record.error or _NO_ERROR)),
         *(["plan.settings"] if record.plan and not is_section(record.plan, "settings") else []),
+        *(["plan.name"] if not isinstance(record.plan.get("name", ""), str) else []),
         *(["plan.variant"] if not isinstance(record.plan.get("variant"), str | None) else []),
     ]
     if lacking:

@@ -1,5 +1,6 @@
 """W&B without an account: what a run leaves on disk, read back."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,13 @@ def quiet_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def offline_runs(folder: Path) -> list[OfflineRun]:
-    return [read_offline_run(p) for p in sorted(folder.rglob("*.wandb"))]
+    """Read the logs of runs that have ended; W&B may write the end a moment after its finish."""
+    deadline = time.monotonic() + 20
+    while True:
+        runs = [read_offline_run(p) for p in sorted(folder.rglob("*.wandb"))]
+        if all(run.exit_code is not None for run in runs) or time.monotonic() > deadline:
+            return runs
+        time.sleep(0.1)
 
 
 def test_a_run_as_sync_would_send_it(tmp_path: Path) -> None:
