@@ -1,6 +1,6 @@
 """The modes of weight decay: two coefficients define each, but for the penalty of ``l2_loss``.
 
-With η the group's current learning rate, η_base its peak, λ the decay and g the gradient of the
+With η the group's current learning rate, η_max its peak, λ the decay and g the gradient of the
 loss at the weights before the step:
 
     g̃ = g + l2 · θ        (what the optimiser sees)
@@ -13,8 +13,8 @@ none          0       0
 l2_loss       0       0                  λ Σ θ² added to the loss: gradient 2λθ (the lesson)
 l2            λ       0                  torch's ``weight_decay``
 decoupled     0       η · λ              torch's AdamW; fastai's ``true_wd``
-independent   0       (η / η_base) · λ   Loshchilov & Hutter 2019 (arXiv 1711.05101), Algorithm 2
-corrected     0       (η² / η_base) · λ  Defazio 2025 (arXiv 2506.02285): λ_t = λ η_t / η_max
+independent   0       (η / η_max) · λ   Loshchilov & Hutter 2019 (arXiv 1711.05101), Algorithm 2
+corrected     0       (η² / η_max) · λ  Defazio 2025 (arXiv 2506.02285): λ_t = λ η_t / η_max
 cautious      0       η · λ, masked      Chen et al. 2025 (arXiv 2510.12402)
 ============  ======  =================  =====================================================
 

@@ -23,6 +23,7 @@ from ablab.runs.checkpoints import (
 )
 from ablab.runs.plain_values import other_values
 
+# What a fit needs to continue, besides the state of its module.
 _TO_CONTINUE = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step", "epoch")
 
 

@@ -18,6 +18,8 @@ from ablab.errors import CheckpointError
 from ablab.runs.checkpoint_files import read_tensors, verify, write_checkpoint
 from ablab.safety.atomic_files import read_file, write_json
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -28,11 +30,8 @@ class Progress:
     epochs: int = 0
 
 
-log = logging.getLogger(__name__)
 # A plain file name: files that a manifest lists are read, and removed when they are old.
 FileName = Annotated[str, Field(pattern=r"^\w[\w.=+-]*$")]
-
-# What a fit needs to continue, besides the state of its module.
 
 
 @dataclass(frozen=True)

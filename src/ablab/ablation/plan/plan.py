@@ -66,13 +66,11 @@ class Plan(Section):
     ``claim`` is a sentence, or ``{text, expect}`` with what the report checks. ``base`` holds for
     all jobs, ``zip`` walks through lists of equal length side by side. A job is left out if its
     config agrees with every line of an entry of ``exclude``. ``baseline`` names a variant, or gives
-    values on axes: each row of the report is compared with the row that has these
-    values instead of its own. ``average`` names axes to average over, such as folds of a split.
+    values on axes: each row of the report is compared with the row that is
+    equal but for these values. ``average`` names axes to average over, such as folds of a split.
     """
 
-    claim: Annotated[Claim, BeforeValidator(_with_text, json_schema_input_type=str | Claim)] = (
-        Claim()
-    )
+    claim: Claimed = Claim()
     base: Changes = Field(default={})
     baseline: Text | Settings | None = None
     variants: dict[FolderName, Changes | None] = Field(default={})

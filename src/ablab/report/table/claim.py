@@ -68,7 +68,10 @@ def _verdict(part: Expectation, against: Against, sign: int) -> Verdict:
 def _sides(table: ReportTable, part: Expectation) -> tuple[int, int] | str:
     """Return the rows that a part of the claim compares, or why there are none."""
     if part.metric not in table.directions:
-        return f"it is not known whether {part.metric} should be low or high"
+        return (
+            f"it is not known whether {part.metric} should be low or high: set "
+            f"higher_is_better in the metric's class"
+        )
     sides = []
     for settings in (part.better, part.than):
         having = rows_having(table.rows, as_shown(settings))
