@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, env_override
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -70,6 +71,7 @@ class SerialLauncher(Launcher):
         except OSError as error:  # This job's log cannot be written; others may be.
             return JobReturn(_return_value=error, status=JobStatus.FAILED)
         finally:  # The handlers that the job configured write to its log.
+            HydraConfig.instance().cfg = None
             hydra = self.config.hydra
             configure_log(hydra.hydra_logging, hydra.verbose)
 
@@ -90,6 +92,8 @@ class SerialLauncher(Launcher):
             env_override(job.env_set),
         ):
             configure_log(config.hydra.job_logging, config.hydra.verbose)
+            # hydra.utils.get_original_cwd in a user's code asks for it.
+            HydraConfig.instance().cfg = config  # pyright: ignore[reportAttributeAccessIssue]
             callbacks.on_job_start(config=config, task_function=execute_run)
             try:
                 ended.return_value = execute_run(config)

@@ -292,8 +292,13 @@ def test_settings_of_the_sweeper_are_checked() -> None:
         read_section(
             SearchSettings,
             "hydra.sweeper",
-            {"study": "a/b", "trials": 0, "batch": 1, "sampler": "tp", "seed": 0},
+            {"study": "a/b", "trials": 0, "sampler": "tp", "seed": 0, "sed": 1},
         )
-    assert [line.split(":")[0] for line in str(error.value).splitlines()] == [
-        f"hydra.sweeper.{key}" for key in ("study", "trials", "sampler")
+    lines = sorted(str(error.value).splitlines())
+    assert [line.split(":")[0] for line in lines] == [
+        f"hydra.sweeper.{key}" for key in ("batch", "sampler", "sed", "study", "trials")
     ]
+    assert (lines[0], lines[2]) == (
+        "hydra.sweeper.batch: is not set",
+        "hydra.sweeper.sed: there is no such key",
+    )

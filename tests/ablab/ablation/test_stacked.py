@@ -275,6 +275,8 @@ def test_jobs_that_differ_in_numbers_alone_are_stacked() -> None:
         ),
         (["optim=muon"], "optim: Muon computes in 16 bits"),
         (["trainer.precision=bf16-mixed"], "trainer.precision"),
+        (["trainer.limit_train_batches=1"], "limit_train_batches"),  # one batch; 1.0 is all
+        (["trainer.val_check_interval=1"], "val_check_interval"),
         (["trainer.accumulate_grad_batches=2"], "accumulate_grad_batches"),
         (["checkpoints.every_n_steps=5"], "every_n_steps"),
         (["logger=tensorboard"], "logger.tensorboard"),
@@ -282,6 +284,10 @@ def test_jobs_that_differ_in_numbers_alone_are_stacked() -> None:
 )
 def test_what_a_stack_does_not_do_is_named(overrides: list[str], reason: str) -> None:
     assert reason in str(reason_against(values(*overrides)))
+
+
+def test_shares_of_an_epoch_that_are_all_of_it_are_stacked() -> None:
+    assert reason_against(values("trainer.limit_train_batches=1.0")) is None
 
 
 def test_phases_of_equal_lengths_and_frozen_groups_are_stacked() -> None:

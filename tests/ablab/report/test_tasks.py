@@ -50,7 +50,7 @@ def test_intervals_draw_the_runs_of_each_task_anew_and_always_alike() -> None:
     normal = interquartile_mean(list(values))
     assert normal == interquartile_mean(list(values))
     assert 0.2 < normal.high - normal.low < 0.5  # of a mean of 100: 4 × 0.1, less than of 200 alone
-    assert math.isnan(interquartile_mean([np.array([1.0]), np.array([2.0])]).low)
+    assert math.isnan(interquartile_mean([np.array([1.0]), np.array([2.0, 3.0])]).low)
 
 
 def plan(folder: Path, seeds: int = 3, **more: Any) -> Path:
@@ -95,6 +95,23 @@ def test_a_plan_that_averages_over_splits_has_them_everywhere(
     page = (folder / "report.html").read_text()
     assert "interquartile mean" in page
     assert "Performance profile of test/mae" in page
+
+
+def test_a_row_without_a_run_has_no_scores(tmp_path: Path) -> None:
+    def result(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
+        lost = variant == "lost" and settings["data.split"] == "u2" and seed == 0
+        return "failed" if lost else {"rmse": 1.0 * seed}
+
+    folder = write_plan(
+        tmp_path / "p",
+        result,
+        variants=["none", "lost"],
+        grid=[{"data.split": split} for split in ("u1", "u2")],
+        seeds=range(3),
+        average=["data.split"],
+    )
+    (found, *_) = across_tasks(table_of(folder))
+    assert list(found.iqm) == [0]
 
 
 def test_another_plan_has_none(tmp_path: Path) -> None:

@@ -157,6 +157,8 @@ class _Wait:
         ray, folder = _ray(), task.folder
         try:
             ended = job_return(ray.get(reference))
+        except ray.exceptions.RayTaskError as error:  # The job could not be started there.
+            ended = JobReturn(status=JobStatus.FAILED, _return_value=error.cause or error)
         except ray.exceptions.RayError as error:
             # Its machine or its worker is gone, and the run with it.
             if task.started <= self.settings.max_retries:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from ablab.ablation.launch.devices import needs_of
 from ablab.ablation.launch.job_lines import JobLines
 from ablab.ablation.launch.launch import JobKilled
 from ablab.ablation.launch.live_table import LiveTable
@@ -25,6 +26,7 @@ from ablab.runs.record import RunRecord
 
 _FINAL = ("done", "failed")
 _PASSING = ("None", "Priority", "Resources", "BeginTime", "Prolog", "Cleaning", "Licenses")
+_MANY = 10**6  # GPUs: SLURM knows how many there are
 _SHOWN = 20  # numbers of jobs in a line
 
 
@@ -35,7 +37,10 @@ def run_on_slurm(folders: Sequence[Path], settings: SlurmSettings) -> list[JobRe
         ConfigError: SLURM refuses the first job, or is not here.
     """
     for folder in folders:
-        _refuse_nodes(RunRecord.read(folder).config["trainer"])
+        trainer = RunRecord.read(folder).config["trainer"]
+        _refuse_nodes(trainer)
+        if settings.gpus_per_node == "auto":
+            needs_of(trainer, _MANY)
     return _Wait(folders, settings).run()
 
 
@@ -45,6 +50,14 @@ def _refuse_nodes(trainer: dict[str, Any]) -> None:
             f"trainer.num_nodes: {trainer['num_nodes']} machines are asked for, but a job of a "
             f"plan runs on one; run it alone, by srun in a batch script (docs/launchers.md)"
         )
+
+
+def _forget_failure(folder: Path) -> None:
+    """Make a failed run one that is to be continued: its old error must not pass for a new one."""
+    record = RunRecord.read(folder)
+    if record.status == "failed":
+        record.status, record.error = "interrupted", None
+        record.write(folder)
 
 
 class _Wait:
@@ -134,6 +147,7 @@ class _Wait:
         for folder in [f for f in self._waiting if f not in jobs]:  # One may be ending still.
             if len(self._numbers) >= self.settings.jobs_at_a_time:
                 return
+            _forget_failure(folder)
             try:
                 left = self.settings.max_num_timeout - self._again.get(folder, 0)
                 self._numbers[folder] = self.queue.submit(folder, left)

@@ -151,7 +151,9 @@ class SlurmQueue:
             **{key.replace("_", "-"): value for key, value in extra.items()},
             "comment": folder.absolute(),
         }
-        written = {key: value for key, value in flags.items() if value not in (None, False, 0)}
+        if flags["gpus-per-node"] == 0:
+            del flags["gpus-per-node"]
+        written = {k: v for k, v in flags.items() if v is not None and v is not False}
         return [
             f"--{key}" if value is True else f"--{key}={value}" for key, value in written.items()
         ]

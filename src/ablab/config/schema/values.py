@@ -50,16 +50,18 @@ def read_section(section: type[S], where: str, values: Mapping[str, Any]) -> S:
     except ValidationError as error:
         raise ConfigError(
             "\n".join(
-                f"{where}.{e['loc'][0]}: {_fault(e['type'], e['msg'])} (it is {e['input']!r})"
+                f"{where}.{e['loc'][0]}: {_fault(e['type'], e['msg'], e['input'])}"
                 for e in error.errors()
             )
         ) from error
 
 
-def _fault(kind: str, message: str) -> str:
+def _fault(kind: str, message: str, given: Any) -> str:
     if kind == "extra_forbidden":
         return "there is no such key"
-    return message[max(message.find("should"), 0) :]
+    if kind == "missing":  # What is given is then the whole section.
+        return "is not set"
+    return f"{message[max(message.find('should'), 0) :]} (it is {given!r})"
 
 
 OWN = "own"  # the tag of a section that names a class or function of the user's by ``_target_``

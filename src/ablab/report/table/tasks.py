@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ablab.report.table.comparison import Variant
@@ -28,7 +29,7 @@ _DRAWS = 2000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its bootstrap interval, nan if no task has two runs."""
+    """A number and its bootstrap interval, nan if a task has a single run."""
 
     value: float
     low: float
@@ -75,21 +76,29 @@ def across_tasks(table: ReportTable) -> list[AcrossTasks]:
 
 
 def scores_of(table: ReportTable, metric: str) -> "dict[int, Scores]":
-    """Return the runs of each task for the rows that have finite ones of all tasks."""
+    """Return the scores of each task, one a seed, for the rows that have all of them.
+
+    A row that lacks a run has none, since the tasks of the others would weigh more in it.
+    """
     import numpy as np  # imported here, since it takes a tenth of a second
 
-    runs: dict[Variant, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    runs: dict[Variant, dict[str, dict[str, list[float]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
     tasks = dict.fromkeys(job.part for job in table.comparison.jobs)
     for job in table.comparison.jobs:
         value = value_of(job, metric)
         if value is not None:
-            runs[job.variant][job.part].append(value)
-    return {
-        index: [np.array(runs[row.variant][task]) for task in tasks]
+            runs[job.variant][job.part][job.seed].append(value)  # a seed that ran twice is one
+    scores = {
+        index: [
+            np.array([fmean(values) for values in runs[row.variant][task].values()])
+            for task in tasks
+        ]
         for index, row in enumerate(table.rows)
-        if runs[row.variant].keys() == tasks.keys()
-        and all(math.isfinite(value) for own in runs[row.variant].values() for value in own)
+        if row.complete(metric)
     }
+    return {i: own for i, own in scores.items() if all(np.isfinite(task).all() for task in own)}
 
 
 def interquartile_mean(scores: "Scores") -> Estimate:
@@ -136,6 +145,8 @@ def performance_profile(
 
     drawn = np.mean([share(runs) for runs in _drawn(scores, np.random.default_rng(0))], axis=0)
     value = np.mean([share(runs) for runs in scores], axis=0)
+    if min(map(len, scores)) < 2:
+        return np.stack([value, value, value])  # A single run has no interval to draw.
     return np.stack([value, *np.quantile(drawn, _ends(), axis=0)])
 
 
@@ -146,7 +157,7 @@ def _drawn(scores: "Scores", random: "np.random.Generator") -> "list[NDArray[np.
 def _estimate(value: float, drawn: "NDArray[np.float64]", scores: "Scores") -> Estimate:
     import numpy as np
 
-    if max(map(len, scores)) < 2:
+    if min(map(len, scores)) < 2:
         return Estimate(value, math.nan, math.nan)
     low, high = np.quantile(drawn, _ends())
     return Estimate(value, float(low), float(high))

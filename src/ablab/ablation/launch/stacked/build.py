@@ -65,16 +65,12 @@ def build_members(
         else:
             members.append(member)
             if len(members) == 1:
-                most = most_members(member, tensors)
-    if members:
-        try:
-            with members[0].logged():
-                try_out(members[0].run.config, members[0].model, data)
-        except Exception as error:
-            refused = f"model, objective and data do not fit: {first_line(error)}"
-            return {**alone, **left_alone(members, refused)}, data, tensors
-        for member in members:
-            member.model.several = set(members[0].model.several)
+                most, reason = _room_for(member, tensors)
+                if reason:
+                    left_alone(members, reason)
+                    return {**dict.fromkeys(folders, reason), **alone}, data, tensors
+    for member in members:
+        member.model.several = set(members[0].model.several)
     if len(members) > 1:
         try:
             for phase in reversed(range(len(members[0].phases))):
@@ -82,6 +78,17 @@ def build_members(
         except NotStackable as reason:
             alone |= left_alone(members, str(reason))
     return alone, data, tensors
+
+
+def _room_for(member: Member, tensors: list[Tensor]) -> tuple[int, str]:
+    """Return how many members like the first one there is room for, and what is against a stack."""
+    try:
+        with member.logged():
+            try_out(member.run.config, member.model, member.data)
+        most = most_members(member, tensors)
+    except Exception as error:  # The runs themselves will fail with it.
+        return 0, f"model, objective and data do not fit: {first_line(error)}"
+    return most, "" if most > 1 else "there is no memory for two of them"
 
 
 def left_alone(members: list[Member], reason: str) -> dict[Path, str]:

@@ -79,6 +79,7 @@ class Member:
             self.step = self.epoch = 0  # where the run is; the number of the epoch that comes
             self.before, self.phases = Progress(), plan_phases(config)
             self._tensors = tensors
+            self._fit_began: float | None = None  # while the fit goes on
             with run.timed("build"):
                 model = build_model(config, data)
                 refuse_model(model)
@@ -180,9 +181,12 @@ class Member:
 
     def end_fit(self, seconds: float) -> None:
         """Write that the fit has ended, after ``seconds`` of the stack."""
+        if self._fit_began is None:
+            return
         record = self.run.record
         record.seconds["fit"] = self._before + self.run.clock() - self._fit_began
         record.stacked["seconds"] = record.stacked.get("seconds", 0.0) + seconds
+        self._fit_began = None
 
     def conclude(self) -> float | None:
         """Test and interpret the run; return the metric of the chosen checkpoint."""

@@ -52,8 +52,11 @@ def _free(device: torch.device) -> int | None:
     with suppress(OSError, ValueError):  # Linux
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    with suppress(OSError, ValueError):  # of a container, where one has a limit
+    with suppress(OSError, ValueError, KeyError):  # of a container, where one has a limit
         group = Path("/sys/fs/cgroup")
         most = int((group / "memory.max").read_text())
-        free.append(most - int((group / "memory.current").read_text()))
+        taken = int((group / "memory.current").read_text())
+        lines = (group / "memory.stat").read_text().splitlines()
+        cached = dict(line.split() for line in lines)["inactive_file"]  # given up when needed
+        free.append(most - taken + int(cached))
     return min(free, default=None)

@@ -19,13 +19,14 @@ _TRAINER: dict[str, tuple[Any, ...]] = {  # values under which a stack does what
     "deterministic": (False,),
     "benchmark": (False,),
     "check_val_every_n_epoch": (1,),
-    "val_check_interval": (1.0,),
     "accumulate_grad_batches": (1,),
     "max_steps": (-1,),
     "barebones": (False,),
     "detect_anomaly": (False,),
     "fast_dev_run": (False,),
 }
+# 1.0 means all batches, and 1 a single one.
+_TRAINER_SHARES = ("val_check_interval", "limit_train_batches", "limit_val_batches")
 _TRAINER_ANY = (  # these change nothing, or a stack follows them
     *("_target_", "max_epochs", "accelerator", "log_every_n_steps", "num_sanity_val_steps"),
     *("enable_model_summary", "use_distributed_sampler", "enable_progress_bar"),
@@ -114,7 +115,7 @@ def _reason_in_trainer(trainer: Values) -> str | None:
     for key, value in trainer.items():
         if value is None or key in _TRAINER_ANY or value in _TRAINER.get(key, ()):
             continue
-        if key in ("limit_train_batches", "limit_val_batches") and value == 1.0:
+        if key in _TRAINER_SHARES and isinstance(value, float) and value == 1.0:
             continue
         return f"trainer.{key}={value} is Lightning's to follow"
     return None

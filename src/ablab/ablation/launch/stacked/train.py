@@ -51,15 +51,20 @@ def train_stack(
         except BaseException:
             left_alone(members, "")
             raise
-        for place in sorted({(member.step, member.before.phase) for member in members}):
-            same = [member for member in members if (member.step, member.before.phase) == place]
-            if len(same) == 1:
-                same[0].release()
-                alone[same[0].folder] = "no other job is at its step"
-                continue
-            clock.members = len(same)
-            assert data is not None  # the members have been built with them
-            _Training(same, data, tensors, interruption, clock, write_every, ended).run()
+        try:
+            for place in sorted({(member.step, member.before.phase) for member in members}):
+                same = [member for member in members if (member.step, member.before.phase) == place]
+                if len(same) == 1:
+                    same[0].release()
+                    alone[same[0].folder] = "no other job is at its step"
+                    continue
+                clock.members = len(same)
+                assert data is not None  # the members have been built with them
+                _Training(same, data, tensors, interruption, clock, write_every, ended).run()
+        finally:
+            for member in members:
+                if member.alive:  # it has not begun
+                    member.release()
     return alone, left
 
 
