@@ -81,7 +81,7 @@ def test_slurm_batch_script_and_jobs(slurm: Path, tmp_path: Path) -> None:
 def test_a_slurm_job_that_cannot_begin_is_told(slurm: Path, tmp_path: Path) -> None:
     done = train("-m", *TINY, "seed=0,1", *SLURM, "hydra.launcher.setup=[exit 3]", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    assert done.stdout.count("planned, SLURM job") == 2
+    assert "seed=1  failed as seed=0 did" in done.stdout
     assert "ended without a result (FAILED with exit code 3:0)" in done.stdout
 
 
