@@ -132,7 +132,11 @@ def test_members_follow_what_a_run_alone_follows(feature: str, tmp_path: Path) -
 
 
 def test_a_member_that_diverges_fails_alone(tmp_path: Path) -> None:
-    done = train(*STACKED, "optim=sgd", "optim.lr=0.1,1e30,0.2", "schedule=constant", cwd=tmp_path)
+    quiet = ("logger=default", "logger.wandb.mode=off")
+    rates = ("optim=sgd", "optim.lr=0.1,1e30,0.2", "schedule=constant")
+    done = train(*STACKED, *rates, *quiet, cwd=tmp_path)
+    assert "W&B is off" not in done.stdout + done.stderr
+    assert all("W&B is off" in (run / "run.log").read_text() for run in runs(tmp_path))
     assert done.returncode == 1
     records = [RunRecord.read(run) for run in runs(tmp_path)]
     states = {record.config["optim"]["lr"]: record.status for record in records}

@@ -1,6 +1,7 @@
 """The members of a stack: runs with a record, trackers and checkpoints of their own."""
 
 import contextlib
+import logging
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -213,10 +214,18 @@ class Member:
 
     @contextlib.contextmanager
     def logged(self) -> Iterator[None]:
-        """What the block prints goes to the run's own log."""
+        """What the block prints and logs goes to the run's own log."""
+        root = logging.getLogger()
+        handlers = root.handlers
         with (
             (self.folder / "run.log").open("a", encoding="utf-8") as log,
             contextlib.redirect_stdout(log),
             contextlib.redirect_stderr(log),
         ):
-            yield
+            own = logging.StreamHandler(log)
+            own.setFormatter(handlers[0].formatter if handlers else None)
+            root.handlers = [own]
+            try:
+                yield
+            finally:
+                root.handlers = handlers
