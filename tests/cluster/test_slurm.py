@@ -270,7 +270,9 @@ def test_a_disturbed_job_comes_to_the_same_result(
     tmp_path: Path,
     undisturbed: dict[str, Any],
 ) -> None:
-    sweep = Sweep(slurm, tmp_path, *SLOW)
+    # SLURM looks only twice a minute whether a job has to make way for another.
+    seconds = 0.4 if disturb is pre_empt else 0.1
+    sweep = Sweep(slurm, tmp_path, *SLOW, f"callbacks.slow.seconds={seconds}")
     disturb(slurm, sweep.wait_for_checkpoint())
     status, output = sweep.end()
     assert status == 0, output
