@@ -25,13 +25,13 @@ class OptunaSweeper(AblationSweeper):
                 "hydra/sweeper=optuna: needs Optuna; pip install 'ablation-lab[search]'"
             )
         from ablab.ablation.search.search import SearchSettings, run_search
-        from ablab.config.schema.values import read_section
+        from ablab.config.schema.values import read_plugin_settings
 
         assert self.config is not None
         assert self.launcher is not None
         launch = self.launcher.launch
         run_search(
-            read_section(SearchSettings, "hydra.sweeper", self.settings),
+            read_plugin_settings(SearchSettings, "hydra.sweeper", self.settings),
             arguments,
             self.compose,
             lambda jobs: launch(jobs, initial_job_idx=0),

@@ -16,11 +16,11 @@ class RayLauncher(Launcher):
         from importlib.util import find_spec
 
         from ablab.ablation.launch.ray_tasks import RaySettings
-        from ablab.config.schema.values import read_section
+        from ablab.config.schema.values import read_plugin_settings
         from ablab.errors import ConfigError
 
         values: Any = OmegaConf.to_container(OmegaConf.create(settings))
-        self.settings = read_section(RaySettings, "hydra.launcher", values)
+        self.settings = read_plugin_settings(RaySettings, "hydra.launcher", values)
         if find_spec("ray") is None:
             raise ConfigError("hydra/launcher=ray: needs Ray; pip install 'ablation-lab[ray]'")
 

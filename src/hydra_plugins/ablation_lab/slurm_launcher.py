@@ -15,10 +15,10 @@ class SlurmLauncher(Launcher):
 
     def __init__(self, **settings: Any) -> None:
         from ablab.ablation.launch.slurm_queue import SlurmSettings
-        from ablab.config.schema.values import read_section
+        from ablab.config.schema.values import read_plugin_settings
 
         values: Any = OmegaConf.to_container(OmegaConf.create(settings))
-        self.settings = read_section(SlurmSettings, "hydra.launcher", values)
+        self.settings = read_plugin_settings(SlurmSettings, "hydra.launcher", values)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from ablab.ablation.launch.launch import JobKilled
 from ablab.ablation.search.search import Search, SearchSettings
 from ablab.ablation.search.study import SearchStudy
-from ablab.config.schema.values import read_section
+from ablab.config.schema.values import read_plugin_settings
 from ablab.errors import ConfigError, PlanError, RunFolderError
 from ablab.runs.record import RunRecord
 from tests.ablab.ablation.searching import SPACE, Killed, Launcher, distance, search, trials
@@ -289,7 +289,7 @@ def test_a_damaged_study_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_settings_of_the_sweeper_are_checked() -> None:
     with pytest.raises(ConfigError) as error:
-        read_section(
+        read_plugin_settings(
             SearchSettings,
             "hydra.sweeper",
             {"study": "a/b", "trials": 0, "sampler": "tp", "seed": 0, "sed": 1},

@@ -43,7 +43,7 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
-def read_section(section: type[S], where: str, values: Mapping[str, Any]) -> S:
+def read_plugin_settings(section: type[S], where: str, values: Mapping[str, Any]) -> S:
     """Return a checked section; raise ConfigError with every fault, one a line."""
     try:
         return section.model_validate(values)

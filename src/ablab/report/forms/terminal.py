@@ -48,11 +48,13 @@ def terminal(table: ReportTable, *, width: int | None = None) -> "RichTable":
 
     every = [_Shown(column, column.heading) for column in columns_of(table)]
     columns = every if width is None else _fitting(table, every, width)
+    title = Text(in_a_line(table.comparison.title))
     shown = RichTable(
         box=box.SIMPLE_HEAD,
         padding=(0, 1) if columns is every else (0, 0, 0, 1),
-        title=Text(in_a_line(table.comparison.title)),
+        title=title,
         title_justify="left",
+        min_width=min(title.cell_len, width or title.cell_len),  # else a long name is folded
     )
     kept = {column.column.title for column in columns}
     if left_out := [c.column.title for c in every if c.column.title not in kept]:
