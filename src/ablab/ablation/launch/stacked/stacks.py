@@ -31,6 +31,7 @@ def run_stacks(
         from ablab.ablation.launch.stacked.train import train_stack  # imports torch
 
         lines.say(f"stack {number} of {len(stacks)}: {len(of_stack)} jobs as one model")
+        lines.at_a_time = len(of_stack)
         for folder in of_stack:
             lines.begin(folder)
 
@@ -46,6 +47,7 @@ def run_stacks(
         if left:
             lines.say(f"{len(left)} of its jobs do not fit into memory beside the others")
             stacks.append(left)
+    lines.at_a_time = 1  # the others run one after the other
     for line in reasons_of(list(alone.values())):
         lines.say(line)
     return ended
