@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from ablab import project
 from ablab.ablation.plan.command_line import CommandLine
-from ablab.ablation.plan.composition import Composition
+from ablab.ablation.plan.composition import ABSENT, Composition, value_at
 from ablab.ablation.plan.plan import Plan, Point, as_list, check_axes, expand
 from ablab.command.overrides import keys_set_by, refuse_new_phases
 from ablab.config.check import check
@@ -22,7 +22,6 @@ from ablab.errors import ConfigError
 from ablab.runs.identity import config_hash
 
 Compose = Callable[[list[str]], DictConfig]  # Hydra overrides -> a composed config
-_ABSENT = object()
 
 
 @dataclass
@@ -174,20 +173,12 @@ def _values_at(keys: set[str], point: Point, config: Config) -> dict[str, Any]:
     """Return the values of a job at those of ``keys`` that it has."""
     values = config.model_dump(mode="json")
     own = {"variant": point.variant, **point.settings}
-    found = {key: own[key] if key in own else _at(values, key) for key in keys}
-    return {key: value for key, value in found.items() if value is not _ABSENT}
+    found = {key: own[key] if key in own else value_at(values, key) for key in keys}
+    return {key: value for key, value in found.items() if value is not ABSENT}
 
 
 def _agrees(values: dict[str, Any], entry: dict[str, Any]) -> bool:
     return all(key in values and values[key] in as_list(wanted) for key, wanted in entry.items())
-
-
-def _at(values: Any, key: str) -> Any:
-    for part in key.split("."):
-        if not isinstance(values, dict) or part not in values:
-            return _ABSENT
-        values = values[part]
-    return values
 
 
 def _fault_line(fault: str, labels: list[str]) -> str:

@@ -26,7 +26,7 @@ class Composition:
     def restore(self) -> None:
         """Undo what was set."""
         for key in self._plain:
-            self._replace(key, _at(self._composed, key))
+            self._replace(key, value_at(self._composed, key))
         with open_dict(self.config):
             for name in self._changed:
                 if name in self._composed:
@@ -43,7 +43,11 @@ class Composition:
             merge: keep what else a mapping at that key holds.
         """
         name = key.partition(".")[0]
-        if name not in self._changed and _is_plain(value) and _is_plain(_at(self._composed, key)):
+        if (
+            name not in self._changed
+            and _is_plain(value)
+            and _is_plain(value_at(self._composed, key))
+        ):
             self._plain[key] = value
             self._replace(key, value)
             return
@@ -92,13 +96,14 @@ class Composition:
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
-_ABSENT = object()
+ABSENT = object()
 
 
-def _at(values: Any, key: str) -> Any:
+def value_at(values: Any, key: str) -> Any:
+    """Return what nested mappings hold at a dotted key, or ``ABSENT``."""
     for part in key.split("."):
         if not isinstance(values, dict) or part not in values:
-            return _ABSENT
+            return ABSENT
         values = values[part]
     return values
 
