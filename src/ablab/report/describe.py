@@ -153,4 +153,4 @@ def _across(found: tasks.AcrossTasks) -> AcrossTasks:
         better = found.better.get(index, nothing)
         ends = (iqm.low, iqm.high), (better.low, better.high)
         rows.append(OfTasks(index, iqm.value, ends[0], better.value, ends[1]))
-    return AcrossTasks(found.metric, found.tasks, found.runs, tuple(rows))
+    return AcrossTasks(found.metric, found.tasks, found.runs, found.relative, tuple(rows))

@@ -104,11 +104,16 @@ class OfTasks:
 
 @dataclass(frozen=True)
 class AcrossTasks:
-    """The rows by a metric, over ``tasks`` values of the averaged settings, each of ``runs``."""
+    """The rows by a metric, over ``tasks`` values of the averaged settings, each of ``runs``.
+
+    If ``relative``, scores are divided by the mean of the row's baseline on the same task, since
+    tasks have different scales; without a baseline, there is no interquartile mean then.
+    """
 
     metric: str
     tasks: int
     runs: int
+    relative: bool
     rows: tuple[OfTasks, ...]
 
 

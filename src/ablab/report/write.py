@@ -20,6 +20,8 @@ from ablab.safety.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
 
 FORMATS = {
     "terminal": ".txt",
@@ -142,11 +144,25 @@ def print_plan(folder: Path, target: "Console") -> None:
 
 def print_table(table: ReportTable, target: "Console", *, unfinished: bool = True) -> None:
     """Print the conclusion of ``table``, the table and its notes."""
-    target.print(terminal_conclusion(table, unfinished=unfinished))
-    target.print(terminal(table, width=target.width))
+    for shown in (
+        terminal_conclusion(table, unfinished=unfinished),
+        terminal(table, width=target.width),
+    ):
+        target.print(shown if target.is_terminal else _without_padding(shown, target.width))
     for line in notes_of(table):
         soft_wrap = not target.is_terminal  # where it is one, lines end between words
         target.print(printable(line), markup=False, highlight=False, soft_wrap=soft_wrap)
+
+
+def _without_padding(shown: "RichTable", width: int) -> "Text":
+    """Return a table as lines that end with their last letter, for a file or a pipe."""
+    from rich.console import Console
+    from rich.text import Text
+
+    plain = Console(width=width, no_color=True, force_terminal=False)
+    with plain.capture() as captured:
+        plain.print(shown)
+    return Text("\n".join(line.rstrip() for line in captured.get().splitlines()), end="\n")
 
 
 def _as_text(table: ReportTable) -> str:

@@ -221,4 +221,10 @@ def test_it_fits_a_phone(chromium: Browser, folder: Path, scheme: str) -> None:
     assert 0 <= chromium.run(left) <= 20
     ink = chromium.run("return getComputedStyle(document.body).color")
     assert (ink == "rgb(238, 238, 238)") == (scheme == "dark")
+    corner = chromium.run(
+        "const c = document.createElement('canvas').getContext('2d');"
+        "c.drawImage(document.querySelector('figure img'), 0, 0);"
+        "return [...c.getImageData(1, 1, 1, 1).data]"
+    )
+    assert (corner[0] < 50) == (scheme == "dark")  # the paper of a picture
     chromium.shape(1400, 900)

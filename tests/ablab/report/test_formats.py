@@ -134,6 +134,16 @@ def test_what_does_not_fit_is_left_out_and_named(tmp_path: Path) -> None:
     assert len(lines_of(folder, 55)) == len(narrower) + 2  # the last line is folded, and no cell
 
 
+def test_lines_of_a_pipe_end_with_their_last_letter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_plan(tmp_path / "p", rmse, variants=list(LEVEL), baseline={"variant": "none"})
+    assert main([str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 8
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
 @pytest.mark.parametrize(("width", "metrics"), [(80, ["rmse"]), (100, ["rmse", "mae"])])
 def test_the_difference_of_the_first_metric_stays(
     width: int, metrics: list[str], tmp_path: Path

@@ -114,6 +114,33 @@ def test_a_row_without_a_run_has_no_scores(tmp_path: Path) -> None:
     assert list(found.iqm) == [0]
 
 
+@pytest.mark.parametrize("baseline", [{"variant": "none"}, {}])
+def test_tasks_of_different_scale_are_divided_by_the_baseline_or_not_pooled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], baseline: dict[str, str]
+) -> None:
+    def result(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
+        scale = 30 if settings["data.name"] == "riders" else 1
+        return {"rmse": scale * (0.9 if variant == "l2" else 1.0)}
+
+    folder = write_plan(
+        tmp_path / "p",
+        result,
+        variants=["none", "l2"],
+        grid=[{"data.name": name} for name in ("riders", "movies")],
+        seeds=range(3),
+        average=["data.name"],
+        baseline=baseline,
+    )
+    (found, *_) = across_tasks(table_of(folder))
+    assert found.relative is bool(baseline)
+    of_l2 = found.iqm[1].value
+    assert of_l2 == pytest.approx(0.9) if baseline else math.isnan(of_l2)
+    assert main([str(folder)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert ("no interquartile mean of test/rmse" in out) is not bool(baseline)
+    assert "lie between 0.95 and 28.5" in out
+
+
 def test_another_plan_has_none(tmp_path: Path) -> None:
     assert across_tasks(table_of(plan(tmp_path / "p"))) == []
     one = {"grid": [{"data.split": "u1"}], "average": ["data.split"]}

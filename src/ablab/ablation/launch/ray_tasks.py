@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,12 +29,14 @@ from ablab.ablation.launch.launch import (
     start_job,
     stop_jobs,
 )
+from ablab.ablation.launch.live_table import LiveTable
 from ablab.config.schema.values import Count, Integer, NotNegative, Section, Text
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
 from ablab.safety.folder_lock import is_locked
 
 _POLL = 0.2  # seconds
+_LOOK = 2.0  # seconds between two looks for jobs that have begun, which read their records
 _PATIENCE = 60.0  # seconds that a job whose task has ended gets to write its checkpoint
 
 
@@ -69,7 +72,8 @@ def run_on_ray(folders: Sequence[Path], settings: RaySettings) -> list[JobReturn
     with _connected(settings.address):
         there = ray.cluster_resources()
         needs = {folder: _resources(trainers[folder], settings, there) for folder in folders}
-        return _Wait(folders, needs, settings).run()
+        places = min(_places(each, there) for each in needs.values())
+        return _Wait(folders, needs, settings, places).run()
 
 
 @contextlib.contextmanager
@@ -109,17 +113,25 @@ def _resources(
     return needs
 
 
+def _places(needs: dict[str, Any], there: dict[str, float]) -> int:
+    """Return how many such jobs the cluster can run at a time."""
+    sizes = ((needs["num_cpus"], "CPU"), (needs["num_gpus"], "GPU"))
+    return int(min(there[name] // size for size, name in sizes if size))
+
+
 class _Wait:
     def __init__(
         self,
         folders: Sequence[Path],
         needs: dict[Path, dict[str, Any]],
         settings: RaySettings,
+        places: int,
     ) -> None:
         self.folders = folders
         self.needs = needs
         self.settings = settings
-        self.lines = JobLines(len(folders))
+        self.lines = JobLines(len(folders), places)
+        self._looked = 0.0
         self._tasks: dict[Any, _Task] = {}
         self._ended: dict[Path, JobReturn] = {}
 
@@ -128,17 +140,20 @@ class _Wait:
 
         for folder in self.folders:
             self._start(_Task(folder, 1))
-        try:
-            while self._tasks:
-                ready, _ = ray.wait(list(self._tasks), timeout=_POLL)
-                for reference in ready:
-                    self._take(reference, self._tasks.pop(reference))
-        except BaseException:
-            self.lines.say("stopping the jobs, which write their checkpoints first")
-            for reference in self._tasks:
-                ray.cancel(reference, force=False)
-            ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=_PATIENCE)
-            raise
+        with LiveTable(self.lines, by_itself=False) as table:
+            try:
+                while self._tasks:
+                    ready, _ = ray.wait(list(self._tasks), timeout=_POLL)
+                    for reference in ready:
+                        self._take(reference, self._tasks.pop(reference))
+                    self._note_begun()
+                    table.update()
+            except BaseException:
+                self.lines.say("stopping the jobs, which write their checkpoints first")
+                for reference in self._tasks:
+                    ray.cancel(reference, force=False)
+                ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=_PATIENCE)
+                raise
         return [self._ended[folder] for folder in self.folders]
 
     def _start(self, task: _Task) -> None:
@@ -153,6 +168,16 @@ class _Wait:
         )
         self._tasks[reference] = task
 
+    def _note_begun(self) -> None:
+        """Note which jobs run, by their records; Ray starts about as many as there are places."""
+        if time.monotonic() - self._looked < _LOOK:
+            return
+        self._looked = time.monotonic()
+        waiting = (t.folder for t in self._tasks.values() if t.folder not in self.lines.running)
+        for folder in islice(waiting, self.lines.at_a_time):
+            if RunRecord.read(folder).status == "running":
+                self.lines.begin(folder)
+
     def _take(self, reference: Any, task: _Task) -> None:
         ray, folder = _ray(), task.folder
         try:
@@ -162,6 +187,7 @@ class _Wait:
         except ray.exceptions.RayError as error:
             # Its machine or its worker is gone, and the run with it.
             if task.started <= self.settings.max_retries:
+                self.lines.leave(folder)
                 self.lines.say(f"{folder.name}: {_name(error)}; it is started again")
                 self._start(_Task(folder, task.started + 1))
                 return

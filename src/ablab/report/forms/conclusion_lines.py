@@ -186,18 +186,29 @@ def _across_tasks(table: ReportTable, standing: Standing) -> list[Line]:
     shown = [index for index in standing.contestants if index in found.iqm][:_MOST_NAMES]
     below = []
     for index in shown:
-        text = f"{_name(table, index)}: {_estimate_text(found.iqm[index], digits)}"
+        parts = []
+        if not math.isnan(found.iqm[index].value):
+            parts.append(_estimate_text(found.iqm[index], 4 if found.relative else digits))
         if index in found.better:
             chance = _estimate_text(found.better[index], 2)
-            text += (
-                f"; better than {_name(table, table.baselines[index])} with probability {chance}"
-            )
-        below.append(text)
+            other = _name(table, table.baselines[index])
+            parts.append(f"better than {other} with probability {chance}")
+        if parts:
+            below.append(f"{_name(table, index)}: {'; '.join(parts)}")
+    settings = ", ".join(table.comparison.average)
     told = (
-        f"interquartile mean of {standing.metric} over {found.tasks} values of "
-        f"{', '.join(table.comparison.average)} × {found.runs} seed{'s'[: found.runs - 1]}, "
-        "and stratified bootstrap intervals (95 %)"
+        f"interquartile mean of {standing.metric} over {found.tasks} values of {settings} × "
+        f"{found.runs} seed{'s'[: found.runs - 1]}, and stratified bootstrap intervals (95 %)"
     )
+    if found.relative or all(math.isnan(iqm.value) for iqm in found.iqm.values()):
+        least, greatest = (f"{value:.3g}" for value in found.medians)
+        apart = (
+            f"the medians of {standing.metric} lie between {least} and {greatest}, so a plain mean "
+            f"over {settings} is that of the largest"
+        )
+        told = f"{told}; {apart}, and scores are divided by the baseline's mean on the same one"
+        if not found.relative:
+            told = f"no interquartile mean of {standing.metric}: {apart}; give the plan a baseline"
     return [Line("across tasks", told, tuple(below))]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ablab.report.forms.cells import decimals
 from ablab.report.forms.notes import changes_of_variants
 from ablab.report.pictures.picture import PAGE, Picture, shortened
-from ablab.report.pictures.style import MOST_LINES, drawn, is_geometric, tick_texts
+from ablab.report.pictures.style import BLACK, MOST_LINES, drawn, is_geometric, tick_texts
 from ablab.report.table.comparison import STATUSES
 from ablab.report.table.grid import Group, grouped, is_grid, numeric_axes
 from ablab.report.table.tables import ReportTable, best_rows, comparable_rows
@@ -141,7 +141,7 @@ def _write_numbers(place: Axes, group: Group, metric: str, digits: int | None) -
             text = f"{mean:.3g}"
         text += "" if index in comparable else "*"
         red, green, blue, _ = image.to_rgba(np.array(mean))
-        colour = "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "black"
+        colour = "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else BLACK
         at = x.index(at_x), y.index(at_y)
         place.text(*at, text, ha="center", va="center", fontsize=6.5, color=colour)
 
@@ -194,7 +194,7 @@ def _frame_baseline(place: Axes, group: Group, table: ReportTable) -> None:
         if id(row) not in baselines:
             continue
         x, y = (group.axis(i).index(point[i]) for i in (0, 1))
-        for colour, style in (("white", "-"), ("black", (0, (3, 2)))):
+        for colour, style in (("white", "-"), (BLACK, (0, (3, 2)))):
             frame = Rectangle((x - 0.38, y - 0.36), 0.76, 0.72, fill=False, edgecolor=colour)
             frame.set(linestyle=style, linewidth=1.2)
             place.add_patch(frame)

@@ -9,14 +9,16 @@ from ablab.report.pictures.choice import candidates, ranked, rows_named
 from ablab.report.pictures.picture import Picture, shortened
 from ablab.report.pictures.style import MOST_BANDS, drawn, rows_id
 from ablab.report.table.tables import ReportTable
-from ablab.report.table.tasks import across_tasks, performance_profile, scores_of
+from ablab.report.table.tasks import across_tasks, performance_profile, poolable, scores_of
 
 
 def profiles(table: ReportTable, metric: str, width: float) -> Picture | None:
-    """Return None unless the plan averages over several tasks or splits."""
+    """Return None unless the plan averages over several tasks or splits of comparable scores."""
     if metric not in [found.metric for found in across_tasks(table)]:
         return None
-    scores = scores_of(table, metric)
+    scores, relative = poolable(table, scores_of(table, metric))
+    if not scores:
+        return None
     among, choice = candidates(table, metric, list(scores))
     shown = sorted(ranked(table, metric, among)[:MOST_BANDS])
     lower = table.directions[metric] == "min"
@@ -32,7 +34,7 @@ def profiles(table: ReportTable, metric: str, width: float) -> Picture | None:
         place.plot(at, value, **line)
         band = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
         place.fill_between(at, low, high, **band, gid=rows_id([index], "band"))
-    place.set_xlabel(metric)
+    place.set_xlabel(f"{metric}, relative to the baseline on the same task" if relative else metric)
     place.set_ylabel("share of runs that are better")
     place.set_ylim(0, 1)
     plain(place)

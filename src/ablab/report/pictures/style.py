@@ -16,6 +16,17 @@ from ablab.report.pictures.picture import Picture
 
 MOST_LINES = 12
 MOST_BANDS = 6  # more bands would cover each other
+# matplotlib writes colours into style attributes, and none for black. Numbers in coloured cells
+# are not turned: they are of "white" or of `BLACK`, whose background stays as it is.
+BLACK = "#010101"
+_DARK = b"""<style>@media (prefers-color-scheme: dark) {
+text:not([style*="fill"]), use:not([style*="fill"]) { fill: #eee }
+[style*="fill: #ffffff"]:not(text) { fill: #16181b !important }
+[style*="stroke: #000000"] { stroke: #eee !important }
+[style*="stroke: #ebebeb"] { stroke: #3a3a3a !important }
+[style*="stroke: #bfbfbf"] { stroke: #666 !important }
+[style*="fill: #ededed"] { fill: #3a3a3a !important }
+}</style></defs>"""
 
 
 def drawn(title: str, caption: str, figure: Figure) -> Picture:
@@ -33,11 +44,12 @@ def _file(figure: Figure, form: str) -> bytes:
     if form == "pdf":
         return content.getvalue()
     # A hundredth of a point is enough; six decimals are a third of the file.
-    return re.sub(
+    short = re.sub(
         rb'(?<= )(?:d|x|y|transform)="[^"]+"',
         lambda found: re.sub(rb"(\.\d\d)\d+", rb"\1", found[0]),
         content.getvalue(),
     )
+    return short.replace(b"</defs>", _DARK, 1)
 
 
 def rows_id(indices: Iterable[int], part: str) -> str:

@@ -8,7 +8,7 @@ draws the runs of each task anew (stratified), always with the same draws.
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Scores = list[NDArray[np.float64]]  # the runs of each task
 
 _DRAWS = 2000
+_MOST_APART = 2.0  # of the medians of two tasks; beyond it, one scale would drown the other
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,24 @@ class Estimate:
     high: float
 
 
+_NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan)
+
+
 @dataclass(frozen=True)
 class AcrossTasks:
     """The rows that have runs of every task, by a metric.
 
-    ``better`` is the probability that a run of the row beats one of its baseline on the same task;
-    ties count half.
+    ``medians`` are the least and the greatest of the tasks' medians. If they are far apart, scores
+    are ``relative``: each is divided by the mean of the row's baseline on the same task. Where
+    that cannot be, ``iqm`` has nan. ``better`` is the probability that a run of the row beats one
+    of its baseline on the same task; ties count half.
     """
 
     metric: str
     tasks: int
     runs: int
+    medians: tuple[float, float]
+    relative: bool
     iqm: dict[int, Estimate]
     better: dict[int, Estimate]
 
@@ -69,10 +77,41 @@ def across_tasks(table: ReportTable) -> list[AcrossTasks]:
             for index, own in scores.items()
             if (baseline := table.baselines[index]) in scores and baseline != index
         }
-        iqm = {index: interquartile_mean(own) for index, own in scores.items()}
+        pooled, relative = poolable(table, scores)
+        iqm = {i: interquartile_mean(pooled[i]) if i in pooled else _NO_ESTIMATE for i in scores}
         runs = max(len(own) for of_row in scores.values() for own in of_row)
-        found.append(AcrossTasks(metric, len(tasks), runs, iqm, better))
+        middle = medians(scores)
+        found.append(AcrossTasks(metric, len(tasks), runs, middle, relative, iqm, better))
     return found
+
+
+def medians(scores: "Mapping[int, Scores]") -> tuple[float, float]:
+    """Return the least and the greatest median of a task's absolute scores, over all rows."""
+    import numpy as np
+
+    tasks = zip(*scores.values(), strict=True)
+    found = [float(np.median(np.abs(np.concatenate(runs)))) for runs in tasks]
+    return min(found), max(found)
+
+
+def poolable(
+    table: ReportTable, scores: "Mapping[int, Scores]"
+) -> "tuple[dict[int, Scores], bool]":
+    """Return scores that may be sorted together, and whether they are relative to baselines.
+
+    An interquartile mean of errors of 0.9 and of 28 would be that of some tasks alone.
+    """
+    least, greatest = medians(scores)
+    if greatest <= _MOST_APART * least or greatest == 0:
+        return dict(scores), False
+    relative: dict[int, Scores] = {}
+    for index, own in scores.items():
+        baseline = table.baselines[index]
+        of_baseline = [] if baseline is None else scores.get(baseline, [])
+        units = [float(runs.mean()) for runs in of_baseline]
+        if units and min(units) > 0:
+            relative[index] = [runs / unit for runs, unit in zip(own, units, strict=True)]
+    return relative, bool(relative)
 
 
 def scores_of(table: ReportTable, metric: str) -> "dict[int, Scores]":
