@@ -1,12 +1,16 @@
 # Each target prepares .venv itself. PYTHON=python3.12 make … chooses the interpreter.
 PYTHON ?= python3
+# make test-versions NEWEST_PYTHON=python3.13: the newest packages on a newer Python.
+OLDEST_PYTHON ?= python3.11
+NEWEST_PYTHON ?= $(PYTHON)
 BIN := .venv/bin
 # Tests start some hundred processes, which should find the modules compiled.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 # One more than there are cores, because some tests wait for others' processes or for a clock.
 WORKERS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
-.PHONY: train setup test test-slow test-cluster notebooks bench check format clean
+.PHONY: train setup test test-slow test-cluster test-versions test-oldest test-newest notebooks bench check \
+  format clean
 
 train: setup  ## fetch MovieLens-100K, train the lesson's collaborative filter, test it
 	$(BIN)/python train.py experiment=collab
@@ -31,6 +35,22 @@ test-cluster: setup  ## sweeps on a real SLURM (as root) and Ray of two nodes, w
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ray]"
 	$(PYTEST) -m cluster tests/cluster --durations=30
 
+# No part of .ci/run: it makes two more environments of 7 GB and runs the suite in each.
+test-versions:  ## the test suite on the oldest versions allowed and on the newest
+	$(MAKE) --keep-going test-oldest test-newest
+
+test-oldest: BIN := .venv-oldest/bin
+test-oldest:
+	$(OLDEST_PYTHON) -m venv .venv-oldest
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e ".[dev]"
+	$(PYTEST) -n $(WORKERS) --dist worksteal
+
+test-newest: BIN := .venv-newest/bin
+test-newest:
+	$(NEWEST_PYTHON) -m venv .venv-newest
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager -e ".[dev]"
+	$(PYTEST) -n $(WORKERS) --dist worksteal
+
 notebooks: setup  ## execute all of notebooks/ in place; MovieLens and digits are fetched once
 	$(BIN)/python notebooks/execute.py
 
@@ -48,4 +68,4 @@ format: setup
 	$(BIN)/ruff format
 
 clean:  ## everything that a target made, but data/ and runs/
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf .venv .venv-oldest .venv-newest .pytest_cache .ruff_cache .hypothesis src/*.egg-info

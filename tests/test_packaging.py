@@ -9,16 +9,19 @@ from packaging.version import Version
 
 from tests.launch import ROOT
 
-PINNED = dict(
-    line.split("==")
-    for line in (ROOT / "constraints.txt").read_text().splitlines()
-    if line and not line.startswith("#")
-)
+
+def pins(file: str) -> dict[str, Version]:
+    lines = (ROOT / file).read_text().splitlines()
+    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {name.lower().replace("_", "-"): Version(version) for name, version in pairs}
+
+
+PINNED = pins("constraints.txt")
+OLDEST = pins("constraints-oldest.txt")
 
 
 def pinned(name: str) -> Version:
-    (version,) = (v for n, v in PINNED.items() if n.lower().replace("_", "-") == name.lower())
-    return Version(version)
+    return PINNED[name.lower().replace("_", "-")]
 
 
 def requirements() -> list[Requirement]:
@@ -32,6 +35,19 @@ def requirements() -> list[Requirement]:
 @pytest.mark.parametrize("requirement", requirements(), ids=lambda r: r.name)
 def test_the_tested_version_is_within_its_range(requirement: Requirement) -> None:
     assert pinned(requirement.name) in requirement.specifier
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=lambda r: r.name)
+def test_the_lowest_version_of_a_range_was_run(requirement: Requirement) -> None:
+    """Hold a lower bound to `make test-versions`, or to the tested version where it has none."""
+    (lowest,) = (Version(s.version) for s in requirement.specifier if s.operator == ">=")
+    assert lowest == OLDEST.get(requirement.name, pinned(requirement.name))
+
+
+def test_the_oldest_versions_are_of_direct_dependencies() -> None:
+    assert set(OLDEST) <= {requirement.name for requirement in requirements()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {Requirement(r).name for r in project["dependencies"]} <= set(OLDEST)
 
 
 @pytest.mark.parametrize("version", ["2.9.0", "2.11.0", "2.14.1", "2.15.0"])
