@@ -2,12 +2,15 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
 
 from ablab.training.launched import RANK_VARIABLES
+from tests import warm
 
 os.environ["OMP_NUM_THREADS"] = "1"  # so that sums are the same on any machine
 # readline leaves the first two to the workers of pytest-xdist; the third hides faults of flushing.
@@ -36,3 +39,16 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
         if name.startswith(("WANDB_", "ABLAB_", "HYDRA_", "SLURM_")) or name in RANK_VARIABLES:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="session")
+def warm_commands() -> Iterator[Path]:
+    """Give a folder of ``python`` and ``ablab`` that start in a moment (see tests/warm)."""
+    with TemporaryDirectory() as folder, warm.commands(Path(folder)) as commands:
+        yield commands
+
+
+@pytest.fixture
+def warm_starts(warm_commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start commands, and the jobs of launchers, in forks that have imported torch."""
+    monkeypatch.setenv(warm.PYTHON, str(warm_commands / "python"))

@@ -21,6 +21,7 @@ from typing import Any, Self
 from unittest.mock import patch
 
 from ablab import project
+from tests import warm
 
 _AT_IMPORT = dict(os.environ)  # before any test changes it
 forkserver = multiprocessing.get_context("forkserver")
@@ -128,6 +129,7 @@ def _become(
         os.dup2(descriptor.detach(), number)
     os.environ.clear()
     os.environ.update(environment)
+    sys.executable = environment.get(warm.PYTHON, sys.executable)
     os.chdir(cwd)
     sys.path.insert(0, str(train_file.parent))
     sys.argv = [str(train_file), *overrides]

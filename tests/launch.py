@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ablab import project, testing
-from tests import forked
+from tests import forked, warm
 
 ROOT = Path(__file__).resolve().parents[1]
 TOY = ROOT / "tests" / "toy"
@@ -49,8 +49,12 @@ def using(train_file: Path) -> Iterator[None]:
 
 
 def command(*overrides: str) -> list[str]:
-    """Return the words of ``python train.py OVERRIDES``."""
-    return [sys.executable, str(project.current().train_file), *overrides]
+    """Return the words of ``python train.py OVERRIDES``, a fork's under ``warm_starts``."""
+    return [
+        os.environ.get(warm.PYTHON, sys.executable),
+        str(project.current().train_file),
+        *overrides,
+    ]
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -4,9 +4,7 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import nbformat
 import pytest
@@ -94,12 +92,6 @@ def test_expected_lines_are_looked_for_in_their_order() -> None:
     assert not prints(output, "last\n")
 
 
-@pytest.fixture(scope="module")
-def warm_commands() -> Iterator[Path]:
-    with TemporaryDirectory() as folder, warm.commands(Path(folder)) as commands:
-        yield commands
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [2, 3])
 def test_a_stated_exit_status_is_the_only_one_that_passes(
@@ -184,10 +176,11 @@ def test_a_reader_who_follows_the_page_gets_there(
 def run(block: Block, folder: Path, commands: Path) -> subprocess.CompletedProcess[str]:
     """As a reader does whose environment is that of the tests, but with the copy's own source."""
     path = os.pathsep.join(map(str, (commands, warm.BIN, os.environ["PATH"])))
+    python = str(commands / "python")
     command = (
         ["bash", "-e", "-o", "pipefail", "-c", script_of(block)]
         if block.word == "bash"
-        else [str(commands / "python"), "-c", block.content]
+        else [python, "-c", block.content]
     )
     return subprocess.run(
         command,
@@ -196,6 +189,11 @@ def run(block: Block, folder: Path, commands: Path) -> subprocess.CompletedProce
         stderr=subprocess.STDOUT,
         text=True,
         timeout=600,
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(folder / "src")},
+        env={
+            **os.environ,
+            "PATH": path,
+            "PYTHONPATH": str(folder / "src"),
+            warm.PYTHON: python,
+        },
         check=False,
     )

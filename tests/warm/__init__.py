@@ -3,9 +3,10 @@
 Most of the time of a short command is its imports, and they are all that a fork leaves out. A
 folder for the front of ``PATH`` holds a ``python`` and an ``ablab`` that hand their arguments,
 working folder, environment and standard streams to this process, pass signals on to the fork, end
-as it ends, and are killed together with it. The ranks of a run are real processes, since torch and
-Lightning read ``LOCAL_RANK`` when they are imported, and so is a ``python`` with other options than
-``-c`` and ``-m``.
+as it ends, and are killed together with it. Where the variable ``WARM_PYTHON`` names that
+``python``, the fork takes it for its ``sys.executable``, and so starts its jobs by it. The ranks of
+a run are real processes, since torch and Lightning read ``LOCAL_RANK`` when they are imported, and
+so is a ``python`` with other options than ``-c`` and ``-m``.
 """
 
 import os
@@ -15,14 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PYTHON = "WARM_PYTHON"
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 COMMANDS = {
     "python": """#!/bin/sh
-case "$LOCAL_RANK$1" in
-  -c|-m|*.py) exec "{bin}/python" -I -S "{client}" "{address}" "$@" ;;
-  *) exec "{bin}/python" "$@" ;;
+case "$1" in
+  -c|-m|*.py) [ "$LOCAL_RANK" ] || exec "{bin}/python" -I -S "{client}" "{address}" "$@" ;;
 esac
+exec "{bin}/python" "$@"
 """,
     "ablab": """#!/bin/sh
 exec "{bin}/python" -I -S "{client}" "{address}" "{bin}/ablab" "$@"

@@ -19,6 +19,8 @@ def be(address: str, *arguments: str) -> int:
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(address)
         for number in PASSED_ON:
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue
             signal.signal(number, lambda got, _: server.send(bytes([got])) and None)
         socket.send_fds(server, [len(said).to_bytes(4)], [0, 1, 2])
         server.sendall(said)
@@ -28,6 +30,7 @@ def be(address: str, *arguments: str) -> int:
 if __name__ == "__main__":
     status = be(*sys.argv[1:])
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL)
+        if -status in PASSED_ON:
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     sys.exit(status)

@@ -41,6 +41,8 @@ def serve(address: str) -> None:
                     if number := client.recv(1):
                         os.kill(pid, number[0])
                         continue
+                    with suppress(ProcessLookupError):  # it has not come to its own group yet
+                        os.killpg(pid, signal.SIGKILL)
                     os.kill(pid, signal.SIGKILL)
                 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                 with client:
@@ -65,6 +67,7 @@ def _start(client: socket.socket) -> int:
     asked = json.loads(client.recv(int.from_bytes(size), socket.MSG_WAITALL))
     pid = os.fork()
     if pid == 0:
+        os.setpgid(0, 0)  # so that those that it starts can be killed with it
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
         os.closerange(3, 1024)  # the server's own, and the streams' first numbers
@@ -78,6 +81,7 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str]) -> NoRe
     """Do what ``python ARGUMENTS`` does, and end."""
     os.environ.clear()
     os.environ.update(environment)
+    sys.executable = environment.get("WARM_PYTHON", sys.executable)
     os.chdir(cwd)
     status: Any = 1
     try:

@@ -13,6 +13,7 @@ from ablab.safety.folder_lock import is_locked
 from tests.launch import TINY, command, environment, train, wait_for
 
 pytestmark = pytest.mark.timeout(300)  # two cores may have other work
+WARM = pytest.mark.usefixtures("warm_starts")
 LOCAL = ["-m", *TINY, "hydra/launcher=local", "hydra.launcher.jobs_at_a_time=2"]
 AGAIN = "hydra.sweep.dir=runs/again"  # so that the same command comes to the same folder
 DDP = ["trainer=ddp", "trainer.accelerator=cpu"]
@@ -38,6 +39,7 @@ def all_have_checkpoints(runs: Path, number: int) -> bool:
     return len(list(runs.rglob("manifest.json"))) == number
 
 
+@WARM
 @pytest.mark.slow
 def test_a_killed_job_stops_no_other_and_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -66,6 +68,7 @@ def test_more_gpus_than_there_are_is_an_error_before_anything_runs(
     assert not list(tmp_path.rglob("run.log"))
 
 
+@WARM
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["local", "serial"])
 def test_ddp_in_a_sweep_beside_jobs_of_one_process(
@@ -88,6 +91,7 @@ def test_ddp_in_a_sweep_beside_jobs_of_one_process(
         assert "-m" not in record["process"]["command"] or launcher == "serial"
 
 
+@WARM
 @pytest.mark.slow
 def test_a_sweep_told_to_stop_lets_its_jobs_write_checkpoints_and_goes_on(tmp_path: Path) -> None:
     """By SIGINT, which reaches the jobs as SIGTERM; test_sweep.py has both signals to a sweep."""
@@ -106,6 +110,7 @@ def test_a_sweep_told_to_stop_lets_its_jobs_write_checkpoints_and_goes_on(tmp_pa
     assert Counter(len(r["continued"]) for r in records(tmp_path)) == {1: 2, 0: 1}
 
 
+@WARM
 @pytest.mark.slow
 def test_told_twice_a_sweep_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = [
@@ -128,6 +133,7 @@ def test_told_twice_a_sweep_stops_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     wait_for(lambda: not is_locked(folder), timeout=5)  # a process that is killed takes a moment
 
 
+@WARM
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_killed_sweep_leaves_no_job_behind_and_is_continued(devices: int, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tests.ablab.ablation import fake_slurm
 from tests.launch import TINY, command, environment, train, wait_for
 
 pytestmark = pytest.mark.timeout(300)  # two cores may have other work
+WARM = pytest.mark.usefixtures("warm_starts")
 FAILING = ["-m", *TINY, "data.n_ratings=2000,1"]  # a job that ends well, and one that fails
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.poll_seconds=0.2"]
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
@@ -41,6 +42,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@WARM
 @pytest.mark.slow
 def test_what_is_edited_after_the_start_changes_no_job(slurm: Path, tmp_path: Path) -> None:
     """The job composes the config again; the run does not look at it."""
@@ -57,6 +59,7 @@ def test_what_is_edited_after_the_start_changes_no_job(slurm: Path, tmp_path: Pa
         assert "0.02" in log.read_text()  # in the table of parameter groups
 
 
+@WARM
 @pytest.mark.slow
 def test_slurm_batch_script_and_jobs(slurm: Path, tmp_path: Path) -> None:
     """Two ranks a job, under the environment that a batch script has."""
@@ -77,6 +80,7 @@ def test_slurm_batch_script_and_jobs(slurm: Path, tmp_path: Path) -> None:
     assert "\nmodule load cuda\n" in (slurm / "1.script").read_text()
 
 
+@WARM
 @pytest.mark.slow
 def test_a_slurm_job_that_cannot_begin_is_told(slurm: Path, tmp_path: Path) -> None:
     done = train("-m", *TINY, "seed=0,1", *SLURM, "hydra.launcher.setup=[exit 3]", cwd=tmp_path)
@@ -99,6 +103,7 @@ def test_slurm_where_its_commands_are_not(tmp_path: Path) -> None:
     assert line.startswith("error: hydra/launcher=slurm: squeue is not installed here")
 
 
+@WARM
 @pytest.mark.slow
 def test_ray_on_this_machine(tmp_path: Path) -> None:
     pytest.importorskip("ray")
