@@ -1,7 +1,7 @@
 """Prepare the command line for Hydra, and refuse arguments that cannot be meant as written."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -120,11 +120,12 @@ def name_experiment(faults: str, experiment: str | None) -> str:
     return "\n".join(lines)
 
 
-def keys_set_by(overrides: Sequence[str], experiment: str | None) -> list[str]:
-    """Return the keys that command-line overrides and the file of an experiment set."""
-    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+def keys_set_by(overrides: Sequence[str], experiment: str | None) -> Iterator[str]:
+    """Yield the keys that command-line overrides and the file of an experiment set."""
+    yield from (override.lstrip("+~").partition("=")[0] for override in overrides)
     file = project.current().config_files("experiment").get(str(experiment))
-    return keys if file is None else [*keys, *_keys_of(file, file.stat().st_mtime_ns)]
+    if file is not None:
+        yield from _keys_of(file, file.stat().st_mtime_ns)
 
 
 @lru_cache

@@ -6,7 +6,7 @@ milliseconds, and the arguments of a ``_target_`` are read from source (``ablab.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
@@ -28,22 +28,29 @@ from ablab.safety.redaction import redacted, secret_faults
 _LARGEST = 2**63 - 1  # torch and Lightning cannot hold larger numbers
 
 
-def check(cfg: DictConfig, values: dict[str, Any] | None = None) -> Config:
+def check(cfg: DictConfig) -> Config:
     """Resolve and validate a composed config.
-
-    Args:
-        values: ``cfg`` resolved, where that is known.
 
     Raises:
         ConfigError: the config has faults; each has a line.
     """
     try:
-        if values is None:
-            values = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+        values: Any = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         faults = _values_for_sections(cfg) or [f"{error.full_key or 'config'}: {first_line(error)}"]
         raise ConfigError(printable(redacted("\n".join(faults)))) from error
-    assert values is not None
+    return check_resolved(values, lambda: cfg)
+
+
+def check_resolved(values: dict[str, Any], source: Callable[[], DictConfig]) -> Config:
+    """Validate the values of a composed config.
+
+    Args:
+        source: return the config, which is asked for only if its values have faults.
+
+    Raises:
+        ConfigError: the config has faults; each has a line.
+    """
     if (model := model_class(values.get("model"))) and model.has_own_optimizers:
         values |= dict.fromkeys(("optim", "schedule"))  # so the record claims nothing of them
     if unusable := list(_unusable(values)):
@@ -62,7 +69,7 @@ def check(cfg: DictConfig, values: dict[str, Any] | None = None) -> Config:
         faults += [*model_faults(config), *combination_faults(config)]
     faults = list(dict.fromkeys(filter(None, faults)))
     places = {fault.partition(":")[0] for fault in faults}
-    faults = [fault for fault in faults if _source_of(fault, cfg) not in places]
+    faults = [fault for fault in faults if _source_of(fault, source()) not in places]
     faults += [*secret_faults(settings), *_unwritable(settings)]
     if faults:
         raise ConfigError(printable(redacted("\n".join(faults))))

@@ -1,6 +1,6 @@
 """Settings that the class of the model rules out: it has its own steps, or its own optimisers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from ablab.config.models import ModelClass, model_class
 from ablab.config.schema import Config
@@ -94,12 +94,14 @@ def _phase_faults(config: Config, model: ModelClass) -> Iterator[str]:
                 yield f"phases.{name}.{key}: {_unused(model)}"
 
 
-def refuse_unused(config: Config, keys: Sequence[str]) -> None:
+def refuse_unused(config: Config, keys: Iterable[str]) -> None:
     """Raise ConfigError if one of ``keys``, which the user has set, sets optimisers that are not
     used, since the model's class configures its own."""
-    unused = [key for key in dict.fromkeys(keys) if key.partition(".")[0] in _OF_OPTIMIZERS]
     model = model_class(config.model)
-    if model is not None and model.has_own_optimizers and unused:
+    if model is None or not model.has_own_optimizers:
+        return
+    unused = [key for key in dict.fromkeys(keys) if key.partition(".")[0] in _OF_OPTIMIZERS]
+    if unused:
         raise ConfigError("\n".join(f"{key}: {_unused(model)}" for key in unused))
 
 

@@ -4,6 +4,7 @@ A config that holds one is refused, since a run's record holds its whole config.
 other people's code they are blanked out.
 """
 
+import functools
 import logging
 import os
 import re
@@ -101,10 +102,15 @@ def _secret_variables() -> dict[str, str]:
     """
     found = {}
     for name, value in os.environ.items():
-        if _VARIABLE.search(name) and not _is_path(value):
+        if _names_secret(name) and not _is_path(value):
             parts = re.split(r"[\s,;]+", value) if name.upper().endswith("S") else []
             found |= {part: name for part in (*parts, value.strip()) if len(part) >= _SHORTEST}
     return dict(sorted(found.items(), key=lambda item: -len(item[0])))
+
+
+@functools.lru_cache  # for each job of a plan
+def _names_secret(variable: str) -> bool:
+    return _VARIABLE.search(variable) is not None
 
 
 def _is_path(value: str) -> bool:

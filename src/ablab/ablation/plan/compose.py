@@ -1,5 +1,6 @@
 """Compose and check the config of every job of a plan, before the first one runs."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from ablab.ablation.plan.command_line import CommandLine
 from ablab.ablation.plan.composition import ABSENT, Composition, value_at
 from ablab.ablation.plan.plan import Plan, Point, as_list, check_axes, expand
 from ablab.command.overrides import keys_set_by, refuse_new_phases
-from ablab.config.check import check
+from ablab.config.check import check, check_resolved
 from ablab.config.loggers import refuse_missing_packages
 from ablab.config.model_faults import refuse_unused
 from ablab.config.schema import Config
@@ -58,7 +59,7 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
         ConfigError: lists every fault of every job once; nothing has run by then.
     """
     check_axes(plan)
-    composed: dict[tuple[str, ...], Composition] = {}
+    composer = _Composer(command_line, compose)
     jobs: dict[str, Job] = {}
     faults: dict[str, list[str]] = {}
     exclude_keys = {key for entry in plan.exclude for key in entry}
@@ -74,12 +75,7 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
             unmatched -= own.keys()
             continue
         try:
-            config = check(*_composed(point, command_line, compose, composed))
-            refuse_missing_packages(config)
-            changed = [f"{key}={value}" for key, value in point.changes]
-            given = [str(override.input_line) for override in command_line.plain]
-            experiment = next((o for o in [*given, *changed] if o.startswith("experiment=")), "=")
-            refuse_unused(config, keys_set_by([*changed, *given], experiment.partition("=")[2]))
+            config = composer.checked(point)
         except ConfigError as error:
             for fault in str(error).splitlines():
                 faults.setdefault(fault, []).append(point.label)
@@ -108,42 +104,61 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
     return list(jobs.values())
 
 
-def _composed(
-    point: Point,
-    command_line: CommandLine,
-    compose: Compose,
-    composed: dict[tuple[str, ...], Composition],
-) -> tuple[DictConfig, dict[str, Any] | None]:
-    """Return the unchecked config of ``point``, and its resolved values if they are known.
+class _Composer:
+    """Compose and check the config of one point after the other.
 
-    Hydra's composition is slow, so points that differ in values alone share one: the config is
-    that of this point until the next call.
+    Hydra's composition is slow, so points that differ in values alone share one.
     """
-    fixed = {override.key_or_group for override in command_line.plain}
-    changes = [(key, value) for key, value in point.changes if key not in fixed]
-    choices = {
-        key: f"{key}={shown(value)}" for key, value in changes if project.current().is_group(key)
-    }
-    if wrong := [key for key, value in changes if key in choices and not isinstance(value, str)]:
-        raise ConfigError(
-            "\n".join(f"{key}: names a file; its values are set as {key}.KEY" for key in wrong)
-        )
-    overrides = (*choices.values(), *(str(o.input_line) for o in command_line.plain))
-    if overrides not in composed:
-        config = compose(list(overrides))
-        refuse_new_phases(config, [str(o.input_line) for o in command_line.plain])
-        composed[overrides] = Composition(config)
-    values = {key: value for key, value in changes if key not in choices}
-    composition = composed[overrides]
-    composition.restore()
-    for key, value in values.items():
-        composition.set(key, value)
-    refuse_new_phases(composition.config, [f"++{key}={shown(value)}" for key, value in changes])
-    for override in command_line.plain:
-        key = override.key_or_group
-        if override.is_force_add() and any(_overlap(key, changed) for changed in values):
-            composition.set(key, override.value(), merge=True)
-    return composition.config, composition.resolved()
+
+    def __init__(self, command_line: CommandLine, compose: Compose) -> None:
+        self._plain = command_line.plain
+        self._given = [str(override.input_line) for override in self._plain]
+        self._fixed = {override.key_or_group for override in self._plain}
+        self._is_group = functools.cache(project.current().is_group)
+        self._compose = compose
+        self._composed: dict[tuple[str, ...], Composition] = {}
+
+    def checked(self, point: Point) -> Config:
+        """Return the config of ``point``. Raise ConfigError for its faults."""
+        composition = self._composition(point)
+        values = composition.resolved()
+        if values is None:
+            config = check(composition.config)
+        else:
+            config = check_resolved(values, lambda: composition.config)
+        refuse_missing_packages(config)
+        changed = [f"{key}={value}" for key, value in point.changes]
+        said = [*self._given, *changed]
+        experiment = next((o for o in said if o.startswith("experiment=")), "=")
+        keys = keys_set_by([*changed, *self._given], experiment.partition("=")[2])
+        refuse_unused(config, keys)
+        return config
+
+    def _composition(self, point: Point) -> Composition:
+        """Return the unchecked config of ``point``, which is another one after the next call."""
+        changes = [(key, value) for key, value in point.changes if key not in self._fixed]
+        values = {key: value for key, value in changes if not self._is_group(key)}
+        choices = {key: value for key, value in changes if key not in values}
+        if wrong := [key for key, value in choices.items() if not isinstance(value, str)]:
+            raise ConfigError(
+                "\n".join(f"{key}: names a file; its values are set as {key}.KEY" for key in wrong)
+            )
+        overrides = (*(f"{key}={value}" for key, value in choices.items()), *self._given)
+        if overrides not in self._composed:
+            config = self._compose(list(overrides))
+            refuse_new_phases(config, self._given)
+            self._composed[overrides] = Composition(config)
+        composition = self._composed[overrides]
+        composition.restore()
+        for key, value in values.items():
+            composition.set(key, value)
+        if phases := [f"++{k}={shown(v)}" for k, v in changes if k.startswith("phases.")]:
+            refuse_new_phases(composition.config, phases)
+        for override in self._plain:
+            key = override.key_or_group
+            if override.is_force_add() and any(_overlap(key, changed) for changed in values):
+                composition.set(key, override.value(), merge=True)
+        return composition
 
 
 def _overlap(key: str, other: str) -> bool:
@@ -171,7 +186,7 @@ def _measured(config: Config) -> set[str]:
 
 def _values_at(keys: set[str], point: Point, config: Config) -> dict[str, Any]:
     """Return the values of a job at those of ``keys`` that it has."""
-    values = config.model_dump(mode="json")
+    values = config.model_dump(mode="json") if keys else {}
     own = {"variant": point.variant, **point.settings}
     found = {key: own[key] if key in own else value_at(values, key) for key in keys}
     return {key: value for key, value in found.items() if value is not ABSENT}

@@ -33,6 +33,8 @@ class Estimate:
 
     def seconds(self, job: Job) -> float | None:
         """Return the time of ``job`` without imports, which a sweep pays once; None if unknown."""
+        if not self._seconds:
+            return None
         for key in _keys(job.config.model_dump(mode="json")):
             if key in self._seconds:
                 return statistics.median(self._seconds[key])

@@ -140,6 +140,8 @@ def _write_numbers(place: Axes, group: Group, metric: str, digits: int | None) -
         if len(text) > 6:
             text = f"{mean:.3g}"
         text += "" if index in comparable else "*"
+        if not text:
+            continue
         red, green, blue, _ = image.to_rgba(np.array(mean))
         colour = "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else BLACK
         at = x.index(at_x), y.index(at_y)
@@ -174,8 +176,11 @@ def _mark_best(place: Axes, group: Group, metric: str, direction: str | None) ->
         return [(group.axis(0).index(x), group.axis(1).index(y)) for x, y in chosen]
 
     points = list(group.rows)
-    for value in group.axis(0) if len(group.axis(1)) > 1 else ():
-        for x, y in best_of([point for point in points if point[0] == value]):
+    columns: dict[float, list[tuple[float, ...]]] = {value: [] for value in group.axis(0)}
+    for point in points:
+        columns[point[0]].append(point)
+    for column in columns.values() if len(group.axis(1)) > 1 else ():
+        for x, y in best_of(column):
             dot = {"color": "white", "markeredgecolor": "black", "markersize": 3.5}
             place.plot(x - 0.42, y, "o", **dot)
     for x, y in best_of(points):

@@ -4,6 +4,7 @@ It is computed once and shown by every form of a report. A variant of a grid cou
 setting, since that is what a claim is about.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,7 @@ class Conclusion:
     standings: tuple[Standing, ...]
 
 
+@functools.lru_cache(maxsize=1)  # Each form of a report, and parts of it, ask for the same.
 def conclude(table: ReportTable) -> Conclusion:
     """Return what the table shows; every part may be empty."""
     verdicts = verdicts_of(table)

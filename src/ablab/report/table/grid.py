@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ablab.report.table.comparison import NAMES
 from ablab.report.table.rows import ReportRow
@@ -18,7 +19,11 @@ class Group:
 
     def axis(self, index: int) -> list[float]:
         """Return the sorted values on an axis."""
-        return sorted({point[index] for point in self.rows})
+        return self._axes[index]
+
+    @cached_property  # A picture asks for each of thousands of rows.
+    def _axes(self) -> list[list[float]]:
+        return [sorted(set(values)) for values in zip(*self.rows, strict=True)]
 
 
 def numeric_axes(table: ReportTable) -> list[str]:

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ablab.report.table.paired import CONFIDENCE, PairedDifference, half_width
 
@@ -16,16 +17,29 @@ class Corrected:
     """A paired difference tested together with others.
 
     ``p`` is Holm's, two-sided; nan if the difference has no deviation. The interval has the level
-    at which Holm's procedure tests this difference, so it excludes 0 (or ``by``) exactly where
-    ``p <= ERROR``. ``seeds`` is how many it takes for that at the effect and deviation seen; None
-    if it takes more than a thousand.
+    at which Holm's procedure tests this difference, so it excludes ``by`` exactly where
+    ``p <= ERROR``.
     """
 
     difference: PairedDifference
+    by: float
     p: float
+    level: float
     low: float
     high: float
-    seeds: int | None
+
+    @cached_property  # A report of thousands of rows asks for a few of them.
+    def seeds(self) -> int | None:
+        """How many seeds it takes for ``p <= ERROR`` at the effect and deviation seen.
+
+        None if it takes more than a thousand, or if the difference has no deviation.
+        """
+        effect = abs(self.difference.mean - self.by)
+        if math.isnan(self.p) or effect == 0:
+            return None
+        std, numbers = self.difference.std, range(2, _MOST_SEEDS + 1)
+        first = bisect_left(numbers, True, key=lambda n: half_width(n, std, self.level) < effect)
+        return numbers[first] if first < len(numbers) else None
 
     @property
     def separable(self) -> bool:
@@ -56,10 +70,9 @@ def corrected(differences: Sequence[PairedDifference], by: Sequence[float]) -> l
 
 def _corrected(found: PairedDifference, by: float, p: float, level: float) -> Corrected:
     if math.isnan(p):
-        return Corrected(found, p, math.nan, math.nan, None)
+        return Corrected(found, by, p, level, math.nan, math.nan)
     half = half_width(found.n, found.std, level) if found.std else 0.0
-    seeds = _seeds_needed(abs(found.mean - by), found.std, level)
-    return Corrected(found, p, found.mean - half, found.mean + half, seeds)
+    return Corrected(found, by, p, level, found.mean - half, found.mean + half)
 
 
 def _p_value(found: PairedDifference, by: float) -> float:
@@ -71,11 +84,3 @@ def _p_value(found: PairedDifference, by: float) -> float:
 
     t = (found.mean - by) / (found.std / math.sqrt(found.n))
     return 2 * float(stdtr(found.n - 1, -abs(t)))
-
-
-def _seeds_needed(effect: float, std: float, level: float) -> int | None:
-    if effect == 0:
-        return None
-    numbers = range(2, _MOST_SEEDS + 1)
-    first = bisect_left(numbers, True, key=lambda n: half_width(n, std, level) < effect)
-    return numbers[first] if first < len(numbers) else None

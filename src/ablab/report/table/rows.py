@@ -107,10 +107,14 @@ def _per_seed(jobs: Sequence[ReportJob], parts: set[str], metric: str) -> dict[s
         if value is not None:
             found[job.seed][job.part].append(value)  # a seed that ran twice is one seed
     return {
-        seed: Spread.of([Spread.of(values).mean for values in of_part.values()]).mean
+        seed: _mean([_mean(values) for values in of_part.values()])
         for seed, of_part in found.items()
         if len(of_part) == len(parts)
     }
+
+
+def _mean(values: list[float]) -> float:
+    return statistics.fmean(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def _cost(jobs: Sequence[ReportJob]) -> Cost:

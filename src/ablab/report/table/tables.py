@@ -12,9 +12,9 @@ from ablab.report.table.rows import ReportRow, summarise
 from ablab.runs.record import RunRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReportTable:
-    """The rows of a comparison and what follows from them.
+    """The rows of a comparison and what follows from them; a table equals itself alone.
 
     ``baselines`` has for each row the index of the row it is compared with, ``differences`` for
     each row the differences by metric, ``best`` for each metric the indices of the best rows. A
