@@ -90,3 +90,5 @@ def test_latex_sets_tables_and_figures_within_the_width_of_an_article(tmp_path: 
     )
     assert done.returncode == 0, done.stdout[-2000:]
     assert re.findall(r"Overfull.*", done.stdout) == []
+    # A table of several pages defines its label on the first.
+    assert (tmp_path / "paper.aux").read_text().count(r"\newlabel{tab:l}") == 1

@@ -26,6 +26,7 @@ from ablab.interpret.pictures.picture_grid import RIGHT, WRONG, draw_picture, sh
 from ablab.training.module import SupervisedModule
 
 _MOST_QUERIES = 10  # chosen if no images are given
+_ROOM_FOR_UNIT = 14  # letters of a line below a picture
 _BLOCK = 1024  # queries whose distances to all rows are in memory at once
 
 
@@ -168,7 +169,8 @@ def draw_neighbours(
         for axes, picture, neighbour in zip(row[1:], others, of_query, strict=True):
             same = neighbour["label"] == neighbour["neighbour_label"]
             label = shortened(neighbour["neighbour_label"], length)
-            caption = f"{RIGHT if same else WRONG} {label}\n{neighbour['distance']:#.3g}"
+            unit = "distance " if length >= _ROOM_FOR_UNIT else ""
+            caption = f"{RIGHT if same else WRONG} {label}\n{unit}{neighbour['distance']:#.3g}"
             draw_picture(axes, picture, caption, right=same)
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     return figure

@@ -67,8 +67,10 @@ def latex(table: ReportTable, paper: Paper = Paper()) -> str:
     place = f"@{{}}{alignment}@{{}}"
     if long:
         head = [*body[:3], r"\endhead"]
-        title = [rf"\caption{{{caption}}}\label{{{paper.label}}}\\"] if paper.label else []
-        inside = [rf"\begin{{longtable}}{{{place}}}", *title, *head, *body[3:], r"\end{longtable}"]
+        if paper.label:  # on the first page alone, since a label is defined once
+            title = rf"\caption{{{caption}}}\label{{{paper.label}}}\\"
+            head = [title, *body[:3], r"\endfirsthead", *head]
+        inside = [rf"\begin{{longtable}}{{{place}}}", *head, *body[3:], r"\end{longtable}"]
         lines += [begin, *inside, r"\endgroup"]
     else:
         inside = [begin, rf"\begin{{tabular}}{{{place}}}", *body, r"\end{tabular}", r"\endgroup"]

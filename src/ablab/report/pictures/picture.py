@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_LONGEST_NAME = 44
+_LONGEST_NAME, _LONGEST_IN_A_COLUMN = 44, 26
 PAGE = 7.2  # inches: the width of a picture on a page
 
 
@@ -27,6 +27,6 @@ class Picture:
 
 def shortened(name: str, width: float = PAGE) -> str:
     """Return a name short enough for a picture, with its middle cut out if it is too long."""
-    most = _LONGEST_NAME if width >= PAGE else _LONGEST_NAME // 2
+    most = _LONGEST_NAME if width >= PAGE else _LONGEST_IN_A_COLUMN
     name = " ".join(name.split()) or "all"
     return name if len(name) <= most else f"{name[: most // 2]}…{name[-most // 2 + 1 :]}"
