@@ -6,7 +6,8 @@ NEWEST_PYTHON ?= $(PYTHON)
 BIN := .venv/bin
 # Tests start some hundred processes, which should find the modules compiled.
 PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
-# One more than there are cores, because some tests wait for others' processes or for a clock.
+# One more than there are cores, because some tests wait for others' processes or for a clock;
+# those of clusters do little else, beside the slow ones.
 WORKERS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 .PHONY: train setup test test-slow test-cluster test-versions test-oldest test-newest notebooks bench check \
@@ -27,11 +28,11 @@ setup: .venv/ready  ## .venv with the tested versions
 test: setup  ## the test suite: offline, no data needed
 	$(PYTEST) -n $(WORKERS) --dist worksteal
 
-test-slow: setup  ## what learns from real data, is killed, or comes from other packages
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[foreign]"
-	$(PYTEST) -m slow -n $(WORKERS) --dist loadgroup --durations=30
+test-slow: setup  ## what learns from real data, is killed, comes from other packages, or waits for a cluster
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[foreign,ray]"
+	$(PYTEST) -m "slow or cluster" -n $$(($(WORKERS) + 1)) --dist loadgroup --durations=30
 
-test-cluster: setup  ## sweeps on a real SLURM (as root) and Ray of two nodes, which the tests start here
+test-cluster: setup  ## of these: on a SLURM (as root) and a Ray of two nodes, which the tests start here
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ray]"
 	$(PYTEST) -m cluster tests/cluster --durations=30
 

@@ -11,7 +11,11 @@ import pytest
 
 from tests.launch import TINY, command, environment, train, wait_for
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]  # other work may slow them
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(900),  # other work may slow them
+    pytest.mark.xdist_group(__name__),
+]
 SLOW = [
     *("-m", *TINY, "trainer.max_epochs=8", "hydra.sweep.dir=runs/plan", "seed=0,1,2"),
     *("callbacks.slow._target_=toy.callbacks.Slow", "callbacks.slow.seconds=0.05"),

@@ -21,7 +21,11 @@ import pytest
 from tests.cluster.real_slurm import NODES, RealSlurm, real_slurm
 from tests.launch import TINY, TOY, command, environment
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]  # other work may slow them
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(1800),  # other work may slow them
+    pytest.mark.xdist_group(__name__),
+]
 SWEEP = [
     *("-m", *TINY, "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1"),
     *("hydra.launcher.poll_seconds=1", "hydra.sweep.dir=runs/plan"),

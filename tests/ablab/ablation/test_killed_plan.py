@@ -11,7 +11,7 @@ import pytest
 from ablab.report.table.collect import collect
 from tests.launch import start, train, wait_for
 
-KILLS = 8
+KILLS = 5
 PLAN = """
 base:
   data.n_ratings: 4000

@@ -54,6 +54,7 @@ def test_a_trial_is_a_job_of_a_plan_and_leaves_the_test_part_unread(tmp_path: Pa
     assert RunRecord.read(tmp_path / "s" / job["folder"]).config["test"] is True
 
 
+@pytest.mark.slow
 def test_more_trials_are_added_as_if_they_had_been_asked_for_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,7 +72,8 @@ def test_more_trials_are_added_as_if_they_had_been_asked_for_at_once(
     assert trials(tmp_path / "random")[11] != trials(tmp_path / "at once")[11]
 
 
-@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, 3])
 def test_killed_at_any_moment_it_goes_on_as_if_it_had_not_been(
     batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ FEATURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("feature", FEATURES)
 def test_members_follow_what_a_run_alone_follows(feature: str, tmp_path: Path) -> None:
     jobs = FEATURES[feature]

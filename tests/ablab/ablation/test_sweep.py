@@ -65,6 +65,7 @@ def test_a_dry_run_shows_every_job_and_touches_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_plan_is_done_and_a_new_variant_alone_is_run(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, epochs=1)
     first = run_plan(tmp_path, plan)
@@ -146,6 +147,7 @@ def test_a_job_without_a_log_and_a_report_without_a_place_stop_nothing(tmp_path:
     assert "error: tiny: 2 done, 1 planned" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_told_with_what_to_do_and_stops_no_other_job(tmp_path: Path) -> None:
     plan = [*write_plan(tmp_path, epochs=1), "ablation.seeds=1"]
     assert run_plan(tmp_path, plan).returncode == 0
@@ -199,10 +201,8 @@ def test_yaml_that_is_edited_while_a_plan_runs_changes_nothing(tmp_path: Path) -
     assert {r["config"]["trainer"]["max_epochs"] for r in records(tmp_path).values()} == {20}
 
 
-@pytest.mark.parametrize(
-    ("number", "exit_status"),
-    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "exit_status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_plan_told_to_stop_stops_and_goes_on(
     number: signal.Signals, exit_status: int, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_file_that_hydra_cannot_read_is_told_with_its_line(tmp_path: Path) -> 
     assert done.stderr == f"error: {file}, line 3: the key null is no name; write it in quotes\n"
 
 
+@pytest.mark.slow
 def test_a_remedy_with_a_folder_of_any_name_can_be_pasted(tmp_path: Path) -> None:
     with start(*LONG, "hydra.run.dir='runs/lr=0.1 (ä)'", cwd=tmp_path) as process:
         wait_for_checkpoints(tmp_path / "runs")
@@ -106,6 +107,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(multirun: list[str], tmp_path:
     assert "paths.runs=" in line
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path) -> None:
     """No file may grow over 12 KiB, so the checkpoints do not fit; then there is room again."""
     done = train(*TINY, cwd=tmp_path, first=files_up_to(kib=12))
@@ -135,6 +137,7 @@ def test_a_signal_leaves_a_run_that_goes_on(number: signal.Signals, tmp_path: Pa
     assert Manifest(folder / "checkpoints").newest_that_verifies() is not None
 
 
+@pytest.mark.slow
 def test_killed_and_continued_is_the_undisturbed_run(tmp_path: Path) -> None:
     """``kill -9`` in the middle; the record says running, the checkpoint carries on, bitwise."""
     recipe = [*TINY, "trainer.max_epochs=20", "checkpoints.every_n_steps=7"]

@@ -72,6 +72,7 @@ def assert_same_run(folder: Path, undisturbed: Path) -> None:
     assert (folder / "metrics.csv").read_text() == (undisturbed / "metrics.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_hostile_environment_changes_nothing(undisturbed: Path, tmp_path: Path) -> None:
     variables = environment(**HOSTILE)
     del variables["HOME"]

@@ -41,6 +41,7 @@ def run_against(
     return RunRecord.read(run), run, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_server_gets_the_whole_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: str
 ) -> None:
@@ -62,6 +63,7 @@ def test_the_server_gets_the_whole_run(
     assert_secret_nowhere(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_server_gets_nothing_after_wandb_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
