@@ -95,7 +95,8 @@ class Plan:
 
     def _by_hand(self, members: int) -> Seconds:
         def run(folder: Path) -> Seconds:
-            task = prepared(self.name, [f"paths.data={self.options.data.resolve()}"], folder)
+            words = [f"paths.data={self.options.data.resolve()}", *self.options.set]
+            task = prepared(self.name, words, folder)
             contender = other(HAND, "hand_loop", dataclasses.replace(task, repeats=members))
             return measure(contender.command(folder / "by_hand", 0), folder)
 

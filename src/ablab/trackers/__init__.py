@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.utils import instantiate
-
+from ablab.config.instantiate import instantiate
 from ablab.config.targets import component_signature
 from ablab.trackers.any_logger import LoggerTracker
 from ablab.trackers.base import RunInfo, Tracker
@@ -25,7 +24,7 @@ def build_tracker(name: str, node: Mapping[str, Any]) -> Tracker:
     """Return the tracker of an entry of ``config.logger``, not yet attached to a run."""
     bases = component_signature(node["_target_"]).bases
     if _TRACKER in bases:
-        return instantiate(node, _convert_="all")
+        return instantiate(node)
     return next((kind for base, kind in _OF_LOGGERS.items() if base in bases), LoggerTracker)(
         name, node
     )

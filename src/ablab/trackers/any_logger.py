@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import (
     DummyExperiment,  # pyright: ignore[reportPrivateImportUsage]
 )
 from lightning.pytorch.utilities import rank_zero_only
 
+from ablab.config.instantiate import instantiate
 from ablab.config.targets import component_signature
 from ablab.errors import first_line
 from ablab.safety.redaction import redacted
@@ -94,7 +94,7 @@ class LoggerTracker(Tracker):
 
         def open_logger(_: None) -> None:
             filled = {k: v for k, v in self.arguments(info, folder).items() if k in taken}
-            logger: Logger = instantiate({**filled, **given}, _convert_="all")
+            logger: Logger = instantiate({**filled, **given})
             self._description |= self.opened(logger, info)
             self._logger = logger  # from here on it takes calls
 

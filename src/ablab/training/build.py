@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.accelerators import AcceleratorRegistry, CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.profilers import Profiler
 
+from ablab.config.instantiate import instantiate
 from ablab.config.schema import Config
 from ablab.config.suggestions import suggestion
 from ablab.config.targets import component_signature
@@ -33,20 +33,24 @@ from ablab.training.steps import GradientClipping
 from ablab.training.trial import check_fits, own_sizes, refuse_smaller_sizes
 
 
-def build_data(config: Config) -> RunDataModule:
+def build_data(config: Config, *, fetch: bool = True) -> RunDataModule:
     """Return the data of a run, read and split.
+
+    Args:
+        fetch: get files that are not there.
 
     Raises:
         DataError: they cannot be read.
         ConfigError: there is no test part, and the run needs one.
     """
-    data = as_run_data(instantiate(config.data, _convert_="all"))
+    data = as_run_data(instantiate(config.data))
     data.configure(
         **config.loading.model_dump(),
         split_seed=config.seeds.split,
         order_seed=config.seeds.order,
     )
-    data.prepare_data()
+    if fetch:
+        data.prepare_data()
     data.setup("fit")
     tests = config.test if config.task == "fit" else config.task in ("test", "predict")
     if tests and not data.has_test:
@@ -74,10 +78,10 @@ def build_model(config: Config, data: RunDataModule) -> LightningModule:
         taken = component_signature(config.model["_target_"]).types
         sizes = {key: value for key, value in sizes.items() if key in taken}
     check_fits(config, sizes)
-    model: LightningModule = instantiate({**config.model}, **sizes, _convert_="all")
+    model: LightningModule = instantiate(config.model, **sizes)
     if not isinstance(model, SupervisedModule):
         return model
-    loss = instantiate(objective.loss, _convert_="all")
+    loss = instantiate(objective.loss)
     offered = sizes_for_metrics(data.sizes)
     metrics = {name: build_metric(name, m, offered) for name, m in objective.metrics.items()}
     try:
@@ -134,7 +138,7 @@ def build_trainer(
         in_mid_epoch=data.resumes == "exact in mid-epoch",
     )
     nodes = [_within(folder, node) for node in config.callbacks.values() if node]
-    callbacks = [instantiate(node, _convert_="all") for node in nodes]
+    callbacks = [instantiate(node) for node in nodes]
     options: dict[str, Any] = {"_partial_": True}
     if phase.epochs is not None:
         options["max_epochs"] = phase.epochs
@@ -157,7 +161,7 @@ def build_trainer(
     }
     others = [c for c in ours if not isinstance(c, OwnSteps)]  # below the user's progress bar
     others = [PlateauFollowed(), AveragedWeights(), *others]
-    build = instantiate({**_within(folder, of_trainer), **options}, _convert_="all")
+    build = instantiate({**_within(folder, of_trainer), **options})
     try:
         trainer = build(
             callbacks=[*own_steps, *callbacks, *others, checkpoints],

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch import LightningModule
 
 from ablab import terminal
+from ablab.config.instantiate import instantiate
 from ablab.config.schema import Node
 from ablab.data.contract import RunDataModule
 from ablab.errors import ConfigError, UserError
@@ -43,7 +43,7 @@ def build_steps(
     for name, node in nodes.items():
         if node is None:
             continue
-        step = instantiate({**node, "_partial_": True}, _convert_="all")
+        step = instantiate({**node, "_partial_": True})
         told = reason_against(step, model, data)
         if told:
             raise ConfigError(

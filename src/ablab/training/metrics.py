@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from torch import Tensor
 from torchmetrics import Metric
 
+from ablab.config.instantiate import instantiate
 from ablab.config.targets import component_signature
 from ablab.errors import ConfigError, first_line
 
@@ -64,12 +64,12 @@ def build_metric(name: str, node: Mapping[str, Any], sizes: Mapping[str, Any]) -
     offered = {k: v for k, v in sizes.items() if k in signature.types and k not in node}
     if not signature.required - node.keys():
         try:
-            return instantiate(given, **inner, _convert_="all")
+            return instantiate(given, **inner)
         except InstantiationException:  # It may need a size for this average, say.
             if not offered:
                 raise
     try:
-        return instantiate({**offered, **given}, **inner, _convert_="all")
+        return instantiate({**offered, **given}, **inner)
     except InstantiationException as error:
         raise ConfigError(
             f"objective.metrics.{name}: {first_line(error.__cause__ or error)} (the data offer "

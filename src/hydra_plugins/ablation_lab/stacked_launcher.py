@@ -25,8 +25,8 @@ class StackedLauncher(SerialLauncher):
         self.largest = largest
         self.write_every = write_every
 
-    def describe(self, configs: Sequence[dict[str, object]]) -> list[str]:
-        """Return lines for a dry run: which of the jobs with these configs are stacked."""
+    def describe(self, configs: dict[int, dict[str, object]]) -> list[str]:
+        """Return lines for a dry run: which of the jobs, by their numbers, are stacked."""
         from ablab.ablation.launch.stacked.describe import describe
 
         return describe(configs, self.largest)

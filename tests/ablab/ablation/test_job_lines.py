@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from rich.console import Console
 
 from ablab.ablation.launch import job_lines
-from ablab.ablation.launch.job_lines import JobLines
+from ablab.ablation.launch.job_lines import JobLines, Reached
 from ablab.ablation.launch.live_table import LiveTable, read_reached
 from ablab.ablation.plan.folder import JobFolder, State
 from ablab.ablation.plan.listing import outcome, show_failures
@@ -113,6 +113,18 @@ def test_the_table_fits_the_terminal(columns: int, clock: Clock, tmp_path: Path)
     assert text[1].endswith("3 of 10 epochs")
     assert ("━" in text[1]) == (columns > 40)
     assert "1 running, 2 waiting, 0 done, 1 failed; about" in " ".join(text)
+
+
+def test_a_stack_has_one_row(tmp_path: Path) -> None:
+    lines = JobLines(3)
+    folders = [job(tmp_path / f"{number}", number) for number in range(3)]
+    for folder in folders:
+        lines.begin(folder, stack="stack 1 of 1: 3 jobs as one model")
+        lines.reach(folder, Reached(4, 10))
+    _, row, counts = shown(lines, 80)
+    assert row.startswith("stack 1 of 1: 3 jobs as one model")
+    assert row.endswith("4 of 10 epochs")
+    assert counts.startswith("3 running, 0 waiting")
 
 
 def test_without_colours_the_bar_still_shows_how_far_it_is(tmp_path: Path) -> None:

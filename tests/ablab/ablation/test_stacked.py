@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ablab.ablation.launch.job_lines import JobLines
-from ablab.ablation.launch.stacked import memory, stack, train
+from ablab.ablation.launch.stacked import build, memory, stack, train
 from ablab.ablation.launch.stacked.batches import batches_of
 from ablab.ablation.launch.stacked.describe import describe
 from ablab.ablation.launch.stacked.partition import partition, reason_against
@@ -31,6 +30,7 @@ from ablab.optim.decay import weight_penalty
 from ablab.optim.optimizers import build_optimizer
 from ablab.optim.scheduler import build_scheduler
 from ablab.runs.record import RunRecord
+from ablab.safety.folder_lock import locked
 from ablab.training.module import SupervisedModule
 from ablab.training.randomness import reseed_torch
 from hydra_plugins.ablation_lab.stacked_launcher import StackedLauncher
@@ -60,10 +60,11 @@ def member(
     model: dict[str, Any] | None = None,
     schedule: str = "one_cycle",
     tensors: list[Tensor] = POINTS,
+    steps: int = STEPS,
     **optim: Any,
 ) -> Member:
     torch.manual_seed(seed)
-    module = Net(n_inputs=6, n_classes=3, **(model or {}))
+    module = Net(n_inputs=6, n_classes=3, **(model or {})).to(tensors[0].dtype)
     module.prepare_training(loss=nn.CrossEntropyLoss(), metrics={}, order_seed=order)
     defaults = {"name": "adam", "lr": 1e-2, "weight_decay": {"mode": "none"}}
     if "_target_" in optim:
@@ -71,14 +72,18 @@ def member(
     settings = read_section("optim", Optim, {**defaults, **optim})
     shape = read_section("schedule", Schedule, {"name": schedule})
     optimizer = build_optimizer(module, settings)
-    scheduler = build_scheduler(optimizer, shape, STEPS)
+    scheduler = build_scheduler(optimizer, shape, steps)
     loader = TensorLoader(tensors, 16, seed=order)
     return Learner(module, optimizer, scheduler, loader, clip), settings, shape
 
 
-def varied(number: int) -> Member:
-    """Return a member that differs from the others in all that members may differ in."""
-    decay = {"mode": DECAYS[number % len(DECAYS)], "value": 0.01 * (1 + number % 3)}
+def varied(number: int, **settings: Any) -> Member:
+    """Return a member that differs from the others in all that members may differ in.
+
+    The first 49 have every optimiser with every mode of decay.
+    """
+    mode = DECAYS[(number + number // len(OPTIMISERS)) % len(DECAYS)]
+    decay = {"mode": mode, "value": 0.01 * (1 + number % 3)}
     return member(
         number,
         order=number % 3,
@@ -86,12 +91,14 @@ def varied(number: int) -> Member:
         schedule=("one_cycle", "constant", "cosine")[number // 2 % 3],
         weight_decay=decay,
         **OPTIMISERS[number % len(OPTIMISERS)],
+        **settings,
     )
 
 
 def batches_at(orders: Any, steps: int) -> Iterator[tuple[tuple[int, int], tuple[Tensor, ...]]]:
     """Yield epoch and number of a batch, and the batch, for so many steps."""
-    epochs = (((e, n), b) for e in range(9) for n, b in enumerate(batches_of(orders, POINTS, e)))
+    rows = orders[0].tensors
+    epochs = (((e, n), b) for e in range(9) for n, b in enumerate(batches_of(orders, rows, e)))
     yield from islice(epochs, steps)
 
 
@@ -132,6 +139,21 @@ def test_members_of_all_kinds_are_trained_as_alone() -> None:
     stacked = train_stacked([varied(number)[0] for number in range(len(OPTIMISERS) * 3)])
     for one, other in zip(alone, stacked, strict=True):
         assert_close(one, other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_every_optimiser_with_every_decay_in_one_stack(
+    dtype: torch.dtype, tolerance: float
+) -> None:
+    steps, tensors = 50, [POINTS[0].to(dtype), POINTS[1]]
+
+    def learners() -> list[Learner]:
+        return [varied(n, tensors=tensors, steps=steps)[0] for n in range(49)]
+
+    alone = [train_alone(learner, steps) for learner in learners()]
+    for one, other in zip(alone, train_stacked(learners(), steps), strict=True):
+        assert_close(one, other, tolerance)
 
 
 def test_optimiser_and_schedule_are_left_as_those_of_a_run_alone() -> None:
@@ -319,26 +341,55 @@ def test_jobs_for_which_there_is_no_memory_are_another_stack(
     assert trained == [folders[:2], folders[2:]]
 
 
+def test_a_stack_that_cannot_begin_leaves_its_jobs_to_run_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for seed, folder in enumerate(folders):
+        folder.mkdir()
+        RunRecord.planned(values(f"seed={seed}"), []).write(folder)
+
+    def full(*arguments: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(train, "_on", full)
+    watch = train.Watch(full, full)
+    refused, left = train.train_stack(folders, 10.0, watch)
+    assert refused == dict.fromkeys(folders, "the stack cannot begin: out of memory")
+    assert not left
+    assert {RunRecord.read(folder).status for folder in folders} == {"planned"}
+    for folder in folders:
+        with locked(folder):
+            pass
+
+
 def test_a_larger_batch_or_less_memory_leaves_room_for_fewer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = member(0)[0]
-    run = SimpleNamespace(config=SimpleNamespace(checkpoints=SimpleNamespace(keep=2)))
 
     def most(free: int, batch_size: int) -> int:
         monkeypatch.setattr(memory, "_free", lambda device: free)
-        data = SimpleNamespace(batch_size=batch_size)
-        like: Any = SimpleNamespace(model=one.model, run=run, data=data)
-        return memory.most_members(like, POINTS)
+        config = checked([*POINTS_RUN, f"loading.batch_size={batch_size}"])
+        return memory.most_members(config, one.model, POINTS)
 
     assert most(10**7, 16) > most(10**7, 100) > most(10**6, 100) > 1
     assert most(10, 16) == 1
 
 
-def test_a_dry_run_says_what_is_stacked() -> None:
-    lines = describe([values(), values("model.n_hidden=4"), values("seed=1")], None)
-    assert lines[0] == "stack 1: 2 jobs as one model (1, 3)"
-    assert lines[1].startswith("1 of the jobs alone: ")
+def test_a_dry_run_says_what_is_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [values(), values("model.n_hidden=4"), *(values(f"seed={n}") for n in range(1, 5))]
+    due = dict(enumerate(jobs, 2))
+    first, alone = describe(due, None)
+    assert first == "stack 1: 5 jobs as one model (2, 4-7)"
+    assert alone.startswith("1 of the jobs alone: ")
+    monkeypatch.setattr(build, "most_members", lambda *like: 2)
+    first, second, *alone = describe(due, None)
+    assert first == "stack 1: 2 jobs as one model (2, 4), as many as there is memory for"
+    assert second.startswith("stack 2: 2 jobs as one model (5-6)")
+    assert "1 of the jobs alone: there is no memory for it beside the others" in alone
+    monkeypatch.setattr(build, "most_members", lambda *like: 1)
+    assert not any(line.startswith("stack") for line in describe(due, None))
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_what_cannot_be_stacked_runs_alone_with_the_reason(tmp_path: Path) -> No
     assert "2 of 4 runs trained in stacks" in (tmp_path / "plan" / "report.md").read_text()
 
 
-def test_a_dry_run_shows_the_stacks_without_torch(tmp_path: Path) -> None:
+def test_a_dry_run_shows_the_stacks_of_the_jobs_that_are_missing(tmp_path: Path) -> None:
     done = train(*STACKED, RATES, "seed=0,1", "+ablation.dry_run=true", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "stack 1: 4 jobs as one model (1-4)" in done.stdout

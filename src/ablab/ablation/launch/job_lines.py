@@ -19,14 +19,36 @@ from ablab.safety.streams import is_live_terminal
 from ablab.terminal import about
 
 
+@dataclass(frozen=True)
+class Reached:
+    """How many epochs of a job are done, of how many if that is known."""
+
+    epochs: int
+    of: int | None
+
+    @property
+    def share(self) -> float:
+        return min(self.epochs / self.of, 1.0) if self.of else 0.0
+
+    def __str__(self) -> str:
+        of = "" if self.of is None else f" of {self.of}"
+        one = (self.epochs if self.of is None else self.of) == 1
+        return f"{self.epochs}{of} epoch{'' if one else 's'}"
+
+
 @dataclass
 class RunningJob:
-    """A job that runs; ``seen`` holds when which share of its training was first seen done."""
+    """A job that runs; ``seen`` holds when which share of its training was first seen done.
+
+    ``stack`` names the jobs that are trained as one, and ``reached`` is how far they are.
+    """
 
     label: str
     config: Mapping[str, Any]
     gpus: Sequence[str]
     begun: float
+    stack: str = ""
+    reached: Reached | None = None
     seen: list[tuple[float, float]] = field(default_factory=list)
 
     @property
@@ -64,9 +86,15 @@ class JobLines:
         self._seconds: list[float] = []
         self._failed_first: dict[str, str] = {}  # of jobs that end alike: the label of the first
 
-    def begin(self, folder: Path, gpus: Sequence[str] = ()) -> None:
-        record = RunRecord.read(folder)
-        self.running[folder] = RunningJob(describe(record), record.config, gpus, time.monotonic())
+    def begin(self, folder: Path, gpus: Sequence[str] = (), stack: str = "") -> None:
+        record, now = RunRecord.read(folder), time.monotonic()
+        self.running[folder] = RunningJob(describe(record), record.config, gpus, now, stack)
+
+    def reach(self, folder: Path, reached: Reached) -> None:
+        """Note how far a job of a stack is, whose checkpoints reach the disk later."""
+        if (job := self.running.get(folder)) is not None:
+            job.reached = reached
+            job.note(reached.share)
 
     def leave(self, folder: Path) -> None:
         """Forget a job that has not ended; it may begin again."""

@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +14,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from ablab.ablation.launch.job_lines import JobLines
+from ablab.ablation.launch.job_lines import JobLines, Reached
 from ablab.safety.atomic_files import read_file
 from ablab.safety.printable import as_cell
 from ablab.terminal import duration
@@ -71,7 +70,9 @@ class LiveTable:
 
     def _table(self) -> Group:
         lines = self._lines
-        jobs = list(lines.running.items())
+        # A stack has one row.
+        rows = {job.stack or folder: (folder, job) for folder, job in list(lines.running.items())}
+        jobs = list(rows.values())
         on_gpus = any(job.gpus for _, job in jobs)
         has_bar = lines.console.width >= _ROOM_FOR_BAR
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
@@ -79,40 +80,23 @@ class LiveTable:
         for name in (*(["GPU"] if on_gpus else []), "for", *([""] if has_bar else []), "trained"):
             table.add_column(name, no_wrap=True, justify="right" if name == "for" else "left")
         for folder, job in jobs[:_MOST_JOBS]:
-            reached = read_reached(folder, job.config)
+            reached = job.reached or read_reached(folder, job.config)
             job.note(0.0 if reached is None else reached.share)
             bar = ProgressBar(total=1.0, completed=job.share, width=_BAR) if has_bar else None
             table.add_row(
-                as_cell(job.label),
+                as_cell(job.stack or job.label),
                 *([",".join(job.gpus)] if on_gpus else []),
                 duration(time.monotonic() - job.begun),
                 *([bar] if has_bar else []),
                 "starting" if reached is None else str(reached),
             )
         counts = lines.counts()
-        if len(jobs) == 1:
+        if len(lines.running) == 1:
             log = f"  log: {os.path.relpath(jobs[0][0])}/run.log"
             counts += log if len(counts) + len(log) < lines.console.width else ""
         texts = [f"and {len(jobs) - _MOST_JOBS} more"] if len(jobs) > _MOST_JOBS else []
         texts.append(counts)  # as the table's caption, it would be wrapped to its width
         return Group(*([table] if jobs else []), *map(as_cell, texts))
-
-
-@dataclass(frozen=True)
-class Reached:
-    """How many epochs of a job are done, of how many if that is known."""
-
-    epochs: int
-    of: int | None
-
-    @property
-    def share(self) -> float:
-        return min(self.epochs / self.of, 1.0) if self.of else 0.0
-
-    def __str__(self) -> str:
-        of = "" if self.of is None else f" of {self.of}"
-        one = (self.epochs if self.of is None else self.of) == 1
-        return f"{self.epochs}{of} epoch{'' if one else 's'}"
 
 
 def read_reached(folder: Path, config: Mapping[str, Any]) -> Reached | None:

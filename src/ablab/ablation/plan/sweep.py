@@ -28,7 +28,7 @@ _MANY = 100  # jobs; to compose that many takes seconds
 Launch = Callable[[list[list[str]]], Sequence[JobReturn]]  # overrides of each job -> how it ended
 Queued = Callable[[], set[Path]]
 
-Describe = Callable[[list[dict[str, Any]]], list[str]]  # configs of the jobs -> lines
+Describe = Callable[[dict[int, dict[str, Any]]], list[str]]  # configs of jobs by number -> lines
 
 
 def run_plan(
@@ -64,7 +64,12 @@ def run_plan(
         statuses: list[State] = [job.status() for job in jobs]
         show_jobs(jobs, statuses, runs, retry_failed=plan.retry_failed)
         if describe is not None:
-            for line in describe([job.job.config.model_dump(mode="json") for job in jobs]):
+            due = {
+                number: job.job.config.model_dump(mode="json")
+                for number, (job, status) in enumerate(zip(jobs, statuses, strict=True), 1)
+                if action_due(status, retry_failed=plan.retry_failed)
+            }
+            for line in describe(due):
                 console().print(line, markup=False)
         return
     folder.make()

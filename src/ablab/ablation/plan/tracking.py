@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hydra.utils import instantiate
-
 from ablab.ablation.plan.folder import JobFolder
+from ablab.config.instantiate import instantiate
 from ablab.report.table.plan_file import PlanFile
 from ablab.trackers import RunInfo, Tracker
 
@@ -33,7 +32,7 @@ def send_table(folder: Path, jobs: Sequence[JobFolder], *, complete: bool) -> No
             if name in asked or described.get(name, {"mode": "off"}).get("mode") == "off":
                 continue
             asked.add(name)
-            tracker: Tracker = instantiate(node, _convert_="all")
+            tracker: Tracker = instantiate(node)
             info = RunInfo(
                 folder=folder,
                 name="report",

@@ -8,14 +8,20 @@ from torch import Tensor
 
 from ablab.ablation.launch.stacked.members import Member, SharedClock
 from ablab.ablation.launch.stacked.memory import most_members
-from ablab.ablation.launch.stacked.refusals import NotStackable, refuse_data, refuse_trackers
+from ablab.ablation.launch.stacked.refusals import (
+    NotStackable,
+    refuse_data,
+    refuse_model,
+    refuse_trackers,
+)
 from ablab.ablation.launch.stacked.trust import refuse_other_results
 from ablab.config.schema import Config
 from ablab.data.module import PartsDataModule
 from ablab.errors import first_line
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import Interruption
-from ablab.training.build import build_data, build_trackers
+from ablab.training.build import build_data, build_model, build_trackers
+from ablab.training.module import SupervisedModule
 from ablab.training.run import facts_of
 from ablab.training.trial import try_out
 
@@ -37,15 +43,8 @@ def build_members(
     alone: dict[Path, str] = {}
     try:
         first = Config.model_validate(RunRecord.read(folders[0]).config)
-        refuse_trackers(build_trackers(first))
-        data = build_data(first)
-        refuse_data(data)
-        assert isinstance(data, PartsDataModule)
+        data, tensors = _data_of(first)
         facts = facts_of(data)
-        device = _device(first)
-        tensors = [tensor.to(device) for tensor in data.parts["train"]]
-        if not len(tensors[0]):
-            raise NotStackable("the training part is empty")
     except NotStackable as reason:
         return dict.fromkeys(folders, str(reason)), None, []
     except Exception as error:  # The runs themselves will fail with it.
@@ -65,7 +64,8 @@ def build_members(
         else:
             members.append(member)
             if len(members) == 1:
-                most, reason = _room_for(member, tensors)
+                with member.logged():
+                    most, reason = _room_for(first, member.model, data, tensors)
                 if reason:
                     left_alone(members, reason)
                     return {**dict.fromkeys(folders, reason), **alone}, data, tensors
@@ -80,12 +80,42 @@ def build_members(
     return alone, data, tensors
 
 
-def _room_for(member: Member, tensors: list[Tensor]) -> tuple[int, str]:
+def room_for(config: Config) -> tuple[int, str]:
+    """Return how many jobs like this one fit into a stack, and what is against one.
+
+    Raises:
+        Exception: the data are not there, or job and data have a fault.
+    """
+    try:
+        data, tensors = _data_of(config, fetch=False)
+        model = build_model(config, data)
+        refuse_model(model)
+    except NotStackable as reason:
+        return 0, str(reason)
+    assert isinstance(model, SupervisedModule)
+    return _room_for(config, model, data, tensors)
+
+
+def _data_of(config: Config, *, fetch: bool = True) -> tuple[PartsDataModule, list[Tensor]]:
+    """Return the data of a stack, and its training part on the device. Raises NotStackable."""
+    refuse_trackers(build_trackers(config))
+    data = build_data(config, fetch=fetch)
+    refuse_data(data)
+    assert isinstance(data, PartsDataModule)
+    device = _device(config)
+    tensors = [tensor.to(device) for tensor in data.parts["train"]]
+    if not len(tensors[0]):
+        raise NotStackable("the training part is empty")
+    return data, tensors
+
+
+def _room_for(
+    config: Config, model: SupervisedModule, data: PartsDataModule, tensors: list[Tensor]
+) -> tuple[int, str]:
     """Return how many members like the first one there is room for, and what is against a stack."""
     try:
-        with member.logged():
-            try_out(member.run.config, member.model, member.data)
-        most = most_members(member, tensors)
+        try_out(config, model, data)
+        most = most_members(config, model, tensors)
     except Exception as error:  # The runs themselves will fail with it.
         return 0, f"model, objective and data do not fit: {first_line(error)}"
     return most, "" if most > 1 else "there is no memory for two of them"

@@ -177,6 +177,12 @@ class Member:
         self._open.close()
 
     @property
+    def epochs(self) -> int:
+        """The epochs of all phases together."""
+        of_phases = [phase.epochs for phase in self.phases if phase.epochs]
+        return sum(of_phases) or self.run.config.trainer["max_epochs"]
+
+    @property
     def alive(self) -> bool:
         return self.ended is None
 

@@ -1,12 +1,14 @@
 """How many members of a stack fit into memory."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ablab.ablation.launch.stacked.members import Member
+from ablab.config.schema import Config
+from ablab.training.module import SupervisedModule
 
 _SHARE = 0.5  # of the free memory that a stack may take: other jobs and torch take some too
 # Copies of a model's parameters beside them: gradients, their parts, two of the optimiser's state.
@@ -14,18 +16,18 @@ _COPIES = 5
 _OF_A_CHECKPOINT = 3  # parameters and the state of the optimiser
 
 
-def most_members(member: Member, tensors: list[Tensor]) -> int:
-    """Return how many members like this one fit into memory together, 1 at least."""
+def most_members(config: Config, model: SupervisedModule, tensors: Sequence[Tensor]) -> int:
+    """Return how many members with this model fit into memory together, 1 at least."""
     free = _free(tensors[0].device)
-    return 10**6 if free is None else max(int(_SHARE * free / _bytes(member, tensors)), 1)
+    return 10**6 if free is None else max(int(_SHARE * free / _bytes(config, model, tensors)), 1)
 
 
-def _bytes(member: Member, tensors: list[Tensor]) -> int:
+def _bytes(config: Config, model: SupervisedModule, tensors: Sequence[Tensor]) -> int:
     """Return about how many bytes a member takes: weights, checkpoints in memory, a batch."""
-    model, checkpoints = member.model, member.run.config.checkpoints.keep + 1
+    checkpoints = config.checkpoints.keep + 1
     state = [*model.parameters(), *model.buffers()]
     weights = sum(tensor.nbytes for tensor in state)
-    batch = [t[: member.data.batch_size] for t in tensors]
+    batch = [t[: config.loading.batch_size] for t in tensors]
     taken: list[int] = []
 
     def note(module: nn.Module, inputs: object, output: object) -> None:

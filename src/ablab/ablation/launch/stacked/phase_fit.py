@@ -6,12 +6,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from ablab.ablation.launch.stacked.stack import Learner
+from ablab.config.instantiate import instantiate
 from ablab.config.metric_names import without_stage
 from ablab.config.schema import Config
 from ablab.data.batches import TensorLoader
@@ -53,7 +53,7 @@ class PhaseFit:
         self.epochs: int = self.phase.epochs or config.trainer["max_epochs"]
         self.stopped = False  # early
         nodes = [node for node in config.callbacks.values() if node]
-        self._stopping: list[EarlyStopping] = [instantiate(n, _convert_="all") for n in nodes]
+        self._stopping: list[EarlyStopping] = [instantiate(n) for n in nodes]
         # What Lightning's callback asks of a trainer.
         self._trainer = SimpleNamespace(
             callback_metrics={},

@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 from torch.optim import Optimizer
 
 from ablab.ablation.launch.stacked.dropout import Call, calls_of, draw, layers_of, multiplied
-from ablab.ablation.launch.stacked.layers import joined, linear_layers
+from ablab.ablation.launch.stacked.layers import joined, joined_layers
 from ablab.ablation.launch.stacked.updates import Updates
 from ablab.data.batches import TensorLoader
 from ablab.optim.scheduler import GroupScheduler
@@ -96,7 +96,7 @@ class Stack:
         with_batch = [of_order[0] for of_order in groups.values()] if few else numbers
         self.orders = [learners[number].order for number in with_batch]
         self._loss = _Loss(self.learners[0].model)
-        self._linear = linear_layers(self._loss.model)
+        self._joined = joined_layers(self._loss.model)
         models = [learner.model for learner in self.learners]
         named = [dict(model.named_parameters()) for model in models]
         self.cells = {
@@ -145,7 +145,7 @@ class Stack:
 
     def _losses(self, batch: Batch, factors: list[Tensor]) -> Tensor:
         def loss(state: dict[str, Tensor], factors: list[Tensor], *batch: Tensor) -> Tensor:
-            with multiplied(self._loss.model, factors), joined(self._linear):
+            with multiplied(self._loss.model, factors), joined(self._joined):
                 return functional_call(self._loss, state, batch)
 
         state = {**self.parameters, **self.constants}

@@ -28,19 +28,20 @@ def run_stacks(
     ended: dict[Path, JobReturn] = {}
     stacks = [[folders[number] for number in numbers] for numbers in parts.stacks]
     for number, of_stack in enumerate(stacks, 1):
-        from ablab.ablation.launch.stacked.train import train_stack  # imports torch
+        from ablab.ablation.launch.stacked.train import Watch, train_stack  # imports torch
 
-        lines.say(f"stack {number} of {len(stacks)}: {len(of_stack)} jobs as one model")
+        told = f"stack {number} of {len(stacks)}: {len(of_stack)} jobs as one model"
+        lines.say(told)
         lines.at_a_time = len(of_stack)
         for folder in of_stack:
-            lines.begin(folder)
+            lines.begin(folder, stack=told)
 
         def note(folder: Path, how: JobReturn) -> None:
             ended[folder] = how
             failed = how.status is JobStatus.FAILED
             lines.end(folder, how._return_value if failed else None)
 
-        refused, left = train_stack(of_stack, write_every, note)
+        refused, left = train_stack(of_stack, write_every, Watch(note, lines.reach))
         for folder in [*refused, *left]:
             lines.leave(folder)
         alone |= refused

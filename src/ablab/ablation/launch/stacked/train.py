@@ -5,6 +5,7 @@ import gc
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,35 @@ import torch
 from hydra.core.utils import JobReturn
 from torch import Tensor
 
+from ablab.ablation.launch.job_lines import Reached
 from ablab.ablation.launch.stacked.batches import batches_of
 from ablab.ablation.launch.stacked.build import build_members, left_alone
 from ablab.ablation.launch.stacked.members import Member, SharedClock
 from ablab.ablation.launch.stacked.snapshots import Loops, state_of
 from ablab.ablation.launch.stacked.stack import Stack
 from ablab.data.module import PartsDataModule
+from ablab.errors import first_line
 from ablab.safety.signals import Interruption
 from ablab.training.tasks import quieten_libraries
 
 _HELD = 1000  # losses of a stack that stay on the device
-Ended = Callable[[Path, JobReturn], None]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is told of the runs of a stack: how one has ended, and how far one is."""
+
+    ended: Callable[[Path, JobReturn], None]
+    reached: Callable[[Path, Reached], None]
 
 
 def train_stack(
-    folders: Sequence[Path], write_every: float, ended: Ended
+    folders: Sequence[Path], write_every: float, watch: Watch
 ) -> tuple[dict[Path, str], list[Path]]:
     """Train the runs in ``folders`` as one model.
 
     Args:
         write_every: seconds from one writing of checkpoints to the next.
-        ended: is called when a run has ended, with how it has.
 
     Returns:
         The runs that must run alone, with the reasons, and those that did not fit into memory.
@@ -60,7 +69,13 @@ def train_stack(
                     continue
                 clock.members = len(same)
                 assert data is not None  # the members have been built with them
-                _Training(same, data, tensors, interruption, clock, write_every, ended).run()
+                try:
+                    stack = _Training(same, data, tensors, interruption, clock, write_every, watch)
+                except Exception as error:  # memory for the validation part, say
+                    reason = f"the stack cannot begin: {first_line(error)}"
+                    alone |= {member.folder: reason for member in same}
+                    continue  # they are released below
+                stack.run()
         finally:
             for member in members:
                 if member.alive:  # it has not begun
@@ -79,10 +94,10 @@ class _Training:
         interruption: Interruption,
         clock: SharedClock,
         write_every: float,
-        ended: Ended,
+        watch: Watch,
     ) -> None:
         self.members, self.data, self.tensors = members, data, tensors
-        self.interruption, self.clock, self.ended = interruption, clock, ended
+        self.interruption, self.clock, self.watch = interruption, clock, watch
         self.write_every, self.size = write_every, len(members)
         config = members[0].run.config
         every = config.trainer.get("log_every_n_steps")
@@ -122,7 +137,7 @@ class _Training:
         with member.guarded():
             yield
         if member.ended is not None:
-            self.ended(member.folder, member.ended)
+            self.watch.ended(member.folder, member.ended)
             self.clock.members = max(len(self.alive), 1)
 
     def _each(self, act: Callable[[Member], None]) -> None:
@@ -197,6 +212,7 @@ class _Training:
                 data = type(self.data).__qualname__, order.state_dict()
                 shared = state_of(epoch, self.step, member.before, self.loops, data)
                 member.fit.close_epoch(measured, shared)
+                self.watch.reached(member.folder, Reached(member.epoch, member.epochs))
         if time.monotonic() - self.written >= self.write_every:
             self._write()
 
@@ -227,7 +243,7 @@ class _Training:
                 member.end_fit(seconds)
                 member.end(error)
             assert member.ended is not None
-            self.ended(member.folder, member.ended)
+            self.watch.ended(member.folder, member.ended)
 
 
 def _on(device: torch.device, batches: Any) -> list[tuple[Tensor, ...]]:

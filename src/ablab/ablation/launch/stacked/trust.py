@@ -20,8 +20,8 @@ from ablab.training.randomness import reseed_torch
 
 _STEPS = 2
 _TOLERANCE = 1e-12  # of losses and gradients, by the largest number of all gradients of a member
-# Adam divides gradients that are nothing but rounding by eps, so parameters may differ by more.
-_OF_PARAMETERS = 1e-9
+# Adam divides gradients that are nothing but rounding by eps, so what follows may differ by more.
+_AFTER_A_STEP = 1e-9
 Settings = tuple[Learner, Optim, Schedule]
 
 
@@ -54,19 +54,20 @@ def _compare_steps(chosen: Sequence[Settings], tensors: Sequence[Tensor], *, sha
         stack = Stack(stacked)
         batches = batches_of(stack.orders, tensors, 0)
         for step, batch in zip(range(1, _STEPS + 1), batches, strict=False):
+            tolerance = _TOLERANCE if step == 1 else _AFTER_A_STEP
             losses = stack.backward(batch, 0, step - 1)
             for place, (one, other) in enumerate(zip(alone, stacked, strict=True)):
                 reseed_torch(tensors[0].device, one.model.order_seed, 0, step - 1, 0)
                 loss = _backward_alone(one, tuple(t[stack.order_of(place)] for t in batch))
-                _compare(f"the loss of step {step}", losses[place], loss, _TOLERANCE)
-                _compare_gradients(one.model, other.model)
+                _compare(f"the loss of step {step}", losses[place], loss, tolerance)
+                _compare_gradients(one.model, other.model, tolerance)
                 one.optimizer.step()
                 one.scheduler.step()
             stack.update()
             for one, other in zip(alone, stacked, strict=True):
                 theirs = other.model.state_dict()
                 for name, tensor in one.model.state_dict().items():
-                    _compare(f"{name} after step {step}", theirs[name], tensor, _OF_PARAMETERS)
+                    _compare(f"{name} after step {step}", theirs[name], tensor, _AFTER_A_STEP)
 
 
 def _double(learner: Learner, optim: Optim, schedule: Schedule, shares: bool) -> Learner:
@@ -93,14 +94,14 @@ def _backward_alone(learner: Learner, batch: tuple[Tensor, ...]) -> Tensor:
     return loss.detach()
 
 
-def _compare_gradients(one: nn.Module, other: nn.Module) -> None:
+def _compare_gradients(one: nn.Module, other: nn.Module, tolerance: float) -> None:
     ours = {name: p.grad for name, p in one.named_parameters() if p.grad is not None}
     theirs = {name: p.grad for name, p in other.named_parameters() if p.grad is not None}
     if ours.keys() != theirs.keys():
         raise NotStackable("stacked, other parameters have gradients than alone")
     largest = max((float(g.abs().max()) for g in ours.values() if g.numel()), default=1.0)
     for name, gradient in ours.items():
-        _compare(f"the gradient of {name}", theirs[name], gradient, _TOLERANCE, largest)
+        _compare(f"the gradient of {name}", theirs[name], gradient, tolerance, largest)
 
 
 def _compare(
