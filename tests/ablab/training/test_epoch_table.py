@@ -207,6 +207,7 @@ def test_what_is_printed_logged_or_warned_of_stands_above_the_bar(tmp_path: Path
     assert not [line for line in lines if " steps" in line]
 
 
+@pytest.mark.slow  # a pipe, which is the usual case, has a test of its own
 @pytest.mark.parametrize(
     ("overrides", "variables"),
     [
