@@ -1,7 +1,8 @@
 """A private SLURM of two nodes on this machine: its daemons, files and ports are its own.
 
 It needs the programs of Debian's slurmctld, slurmd, slurm-client and munge, and root; no systemd
-and no container. All files lie in one folder, and the daemons are ended by their pid files.
+and no container. All files lie in one folder, and the daemons are ended by their pid files. With
+accounts it has a slurmdbd and a MariaDB of its own as well.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
+OF_ACCOUNTS = ("slurmdbd", "sacctmgr", "sacct", "mariadb-install-db", "mariadbd")
 NODES = ("n1", "n2")
 _SBIN = os.pathsep.join((os.environ["PATH"], "/usr/sbin", "/sbin"))
 _CONF = """\
@@ -38,7 +40,10 @@ TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
+AccountingStorageType=accounting_storage/{accounts}
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={ports[3]}
+AccountingStoragePass={folder}/munge/socket
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerParameters=sched_interval=2,bf_interval=2
@@ -56,18 +61,45 @@ PartitionName=high Nodes=n1,n2 PriorityTier=9
 """
 
 
-def missing() -> str | None:
+_DBD_CONF = """\
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={ports[3]}
+SlurmUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+PidFile={folder}/slurmdbd.pid
+LogFile={folder}/slurmdbd.log
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={ports[4]}
+StorageUser=slurm
+StoragePass=slurm
+"""
+_ACCOUNTS_SQL = """\
+CREATE DATABASE slurm_acct_db;
+CREATE USER slurm@'127.0.0.1' IDENTIFIED BY 'slurm';
+GRANT ALL ON slurm_acct_db.* TO slurm@'127.0.0.1';
+"""
+
+
+def missing(*, accounts: bool = False) -> str | None:
     """Return why no SLURM can be started here, or None."""
-    if lacking := [name for name in PROGRAMS if shutil.which(name, path=_SBIN) is None]:
-        return f"{', '.join(lacking)} not installed (Debian: slurmctld slurmd slurm-client munge)"
+    programs = (*PROGRAMS, *(OF_ACCOUNTS if accounts else ()))
+    if lacking := [name for name in programs if shutil.which(name, path=_SBIN) is None]:
+        packages = "slurmctld slurmd slurm-client munge"
+        packages += " slurmdbd mariadb-server" if accounts else ""
+        return f"{', '.join(lacking)} not installed (Debian: {packages})"
     return None if os.geteuid() == 0 else "SLURM's daemons are started as root"
 
 
 class RealSlurm:
     """Start, disturb and stop the daemons; ``environment`` is for SLURM's commands."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, accounts: bool = False) -> None:
         self.folder = folder
+        self.accounts = accounts
+        self._database: subprocess.Popen[bytes] | None = None
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": _SBIN}
         self._conf = f"SLURM_CONF={folder}/slurm.conf"  # of all processes of the cluster
 
@@ -78,20 +110,44 @@ class RealSlurm:
         munge = self.folder / "munge"
         (munge / "key").write_bytes(os.urandom(1024))
         (munge / "key").chmod(0o400)
-        conf = _CONF.format(
-            folder=self.folder,
-            host=socket.gethostname().split(".")[0],
-            user=getpass.getuser(),
-            ports=_free_ports(3),
-        )
-        (self.folder / "slurm.conf").write_text(conf)
+        words = {
+            "folder": self.folder,
+            "host": socket.gethostname().split(".")[0],
+            "user": getpass.getuser(),
+            "ports": _free_ports(5),
+            "accounts": "slurmdbd" if self.accounts else "none",
+        }
+        (self.folder / "slurm.conf").write_text(_CONF.format(**words))
         paths = {name: munge / name for name in ("socket", "key-file", "pid-file", "log-file")}
         paths |= {"key-file": munge / "key", "seed-file": munge / "seed"}
         self.call("munged", "--force", *(f"--{name}={path}" for name, path in paths.items()))
+        if self.accounts:
+            (self.folder / "slurmdbd.conf").write_text(_DBD_CONF.format(**words))
+            (self.folder / "slurmdbd.conf").chmod(0o600)
+            self._start_accounts(words["ports"][4])
         self.start_controller("-i")
         for node in NODES:
             self.start_node(node)
         self.wait_until(lambda: self.states() == {"n1": "idle", "n2": "idle"})
+
+    def _start_accounts(self, port: int) -> None:
+        """Start a MariaDB, which nothing is to survive, and slurmdbd."""
+        data, init = self.folder / "accounts", self.folder / "accounts.sql"
+        init.write_text(_ACCOUNTS_SQL)
+        where = ["--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}"]
+        self.call("mariadb-install-db", *where, "--skip-test-db", timeout=120)
+        options = [f"--socket={data}/socket", f"--port={port}", "--bind-address=127.0.0.1"]
+        options += [f"--init-file={init}", "--innodb-flush-log-at-trx-commit=0"]
+        with (self.folder / "mariadbd.log").open("wb") as log:
+            self._database = subprocess.Popen(
+                ["mariadbd", *where, *options],
+                env={**os.environ, **self.environment},
+                stdout=log,
+                stderr=log,
+            )
+        self.wait_until(lambda: (data / "socket").exists())
+        self.call("slurmdbd")
+        self.wait_until(lambda: self.call("sacctmgr", "--immediate", "add", "cluster", "tests"))
 
     def start_controller(self, *options: str) -> None:
         self.call("slurmctld", *options)
@@ -125,6 +181,8 @@ class RealSlurm:
             if process != os.getpid():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
+        if self._database is not None:
+            self._database.wait()
 
     def call(self, *command: str, timeout: float = 30) -> str:
         """Run one of SLURM's commands, and return its output."""
@@ -154,8 +212,8 @@ class RealSlurm:
 
 
 @contextlib.contextmanager
-def real_slurm(folder: Path) -> Iterator[RealSlurm]:
-    cluster = RealSlurm(folder)
+def real_slurm(folder: Path, *, accounts: bool = False) -> Iterator[RealSlurm]:
+    cluster = RealSlurm(folder, accounts=accounts)
     try:
         cluster.start()
         yield cluster

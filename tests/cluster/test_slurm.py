@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.real_slurm import NODES, RealSlurm, real_slurm
+from tests.cluster.real_slurm import NODES, RealSlurm, missing, real_slurm
 from tests.launch import TINY, TOY, command, environment
 
 pytestmark = [
@@ -284,6 +284,40 @@ def test_a_disturbed_job_comes_to_the_same_result(
     assert (record["status"], len(record["continued"])) == ("done", 1)
     assert record["metrics"] == undisturbed
     assert len(submitted(slurm, tmp_path)) == 1
+
+
+def test_a_cluster_with_accounts_changes_nothing(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    """A job is queued again, another one cancelled, and the sweep killed and started again."""
+    if reason := missing(accounts=True):
+        pytest.skip(reason)
+    plan = tmp_path / "plan"
+    plan.mkdir()
+    with real_slurm(tmp_path / "slurm", accounts=True) as slurm:
+        jobs = [*SLOW, "seed=0,1"]
+        sweep, numbers = Sweep(slurm, plan, *jobs), []
+        for seed, disturb in enumerate((["scontrol", "requeue"], ["scancel"])):
+            found = f"runs/plan/*seed{seed}_*/checkpoints/manifest.json"
+            slurm.wait_until(lambda found=found: list(plan.glob(found)), 300)
+            numbers += [number for number, _, comment in slurm.jobs() if f"seed{seed}_" in comment]
+            slurm.call(*disturb, str(numbers[seed]))
+        status, output = sweep.end()
+        assert status == 1, output
+        assert f"SLURM job {numbers[1]} ended without a result (CANCELLED)" in output
+        assert [record["status"] for record in records(plan)] == ["done", "interrupted"]
+        sweep = Sweep(slurm, plan, *jobs)
+        slurm.wait_until(sweep.jobs, 300)
+        sweep.kill()
+        status, output = Sweep(slurm, plan, *jobs).end()
+        assert status == 0, output
+        words = ["--allocations", "--duplicates", "--noheader", "--parsable2"]
+        lines = slurm.call("sacct", *words, "--format=JobID,State").splitlines()
+    accounts = [line.split("|") for line in lines]  # each state that a job has ended in
+    assert len({number for number, _ in accounts}) == 3
+    assert {of.split()[0] for _, of in accounts} == {"REQUEUED", "CANCELLED", "COMPLETED"}
+    assert [len(record["continued"]) for record in records(plan)] == [1, 1]
+    assert records(plan)[0]["metrics"] == undisturbed
 
 
 def test_nothing_of_a_cluster_is_left_after_an_error(slurm: RealSlurm, tmp_path: Path) -> None:
