@@ -50,6 +50,10 @@ class RankError(UserError):
         self.word = word
 
 
+class SilentRankError(RankError):
+    """Another process of the run did not answer in time."""
+
+
 def as_raised(error: BaseException) -> tuple[str, str]:
     """Return type and message of an error: of a class named by a ``_target_``, what it raised."""
     from hydra.errors import InstantiationException

@@ -44,7 +44,7 @@ _AT_LEAST = {
     "gradient_clip_val": 0,
 }
 _ENDLESS = ("max_epochs", "max_steps")
-_FULLY_SHARDED = "ablab.training.sharding.FullySharded"
+FULLY_SHARDED = "ablab.training.sharding.FullySharded"
 _SCALED_PRECISIONS = (16, "16", "16-mixed")
 _NOT_OF_THE_TRAINER = {
     "logger": "trackers are entries of logger (logger.NAME._target_=…)",
@@ -197,7 +197,7 @@ def _strategy_faults(config: Config) -> list[str]:
     if isinstance(started, str) and any(way in started for way in ("spawn", "fork", "notebook")):
         reason = "copies a running process; take trainer=ddp, which starts new ones"
         return [f"trainer.strategy: {started!r} {reason}"]
-    in_shares = isinstance(strategy, dict) and strategy.get("_target_") == _FULLY_SHARDED
+    in_shares = isinstance(strategy, dict) and strategy.get("_target_") == FULLY_SHARDED
     if in_shares and len(config.phases) > 1:
         reason = "sharded parameters cannot be frozen or thawed between phases"
         return [f"trainer.strategy: {reason}; take trainer=ddp"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from ablab.config.combinations import FULLY_SHARDED
 from ablab.config.models import ModelClass, model_class
 from ablab.config.schema import Config
 from ablab.errors import ConfigError
@@ -57,7 +58,7 @@ def _faults_of_own_steps(config: Config, model: ModelClass) -> Iterator[str]:
     if config.task == "lr_find":
         yield f"task: lr_find {needs}; compare rates with a plan instead"
     strategy = config.trainer.get("strategy")
-    if isinstance(strategy, dict) and strategy.get("_target_", "").startswith("ablab."):
+    if isinstance(strategy, dict) and strategy.get("_target_") == FULLY_SHARDED:
         yield f"trainer.strategy: sharding {needs}; take trainer=ddp"
     if config.optim is not None and config.optim.weight_decay.mode == "l2_loss":
         yield (

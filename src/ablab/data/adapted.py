@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from lightning.fabric.utilities.data import _set_sampler_epoch, sized_len
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.connectors.data_connector import _process_dataloader
 from lightning.pytorch.trainer.states import RunningStage, TrainerFn
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from ablab.data.batches import Executions
 from ablab.data.contract import Resumes, RunDataModule
 from ablab.data.randomness import key_of, seed_generators
-from ablab.errors import ConfigError
+from ablab.errors import ConfigError, first_line
 
 _HOOKS = (
     *("prepare_data", "setup", "teardown", "on_exception"),
@@ -123,10 +124,30 @@ class AdaptedDataModule(RunDataModule):
         return EpochLoader(self._own.train_dataloader(), self.order_seed, 0)
 
     def _for_rank(self, loader: Any) -> Any:
-        """Return ``loader`` with the rows of this rank, as Lightning would make it."""
+        """Return ``loader`` with the rows of this rank, as Lightning would make it.
+
+        Raises:
+            ConfigError: it has a batch sampler that Lightning cannot share out.
+        """
         if self.trainer is None:
             return loader
-        return _process_dataloader(self.trainer, TrainerFn.FITTING, RunningStage.TRAINING, loader)
+        connector = self.trainer._accelerator_connector
+        connector.use_distributed_sampler = True  # It is off, since all ranks evaluate all rows.
+        try:
+            shared = _process_dataloader(
+                self.trainer, TrainerFn.FITTING, RunningStage.TRAINING, loader
+            )
+        except (TypeError, MisconfigurationException) as error:
+            raise ConfigError(
+                f"data: the training loader of {type(self._own).__name__} cannot be shared out "
+                f"among processes; give it a torch DistributedSampler ({first_line(error)})"
+            ) from error
+        finally:
+            connector.use_distributed_sampler = False
+        if shared is not loader and isinstance(shared, DataLoader):
+            sampler: Any = shared.sampler
+            sampler.seed = self.order_seed  # Lightning would give all seeds the same order.
+        return shared
 
     def val_dataloader(self) -> Any:
         return self._own.val_dataloader() if self.has_validation else []

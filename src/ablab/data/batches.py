@@ -90,9 +90,9 @@ class RowLoader:
         return slice(start, stop + (self.lone_row and stop + 1 == self.rows))
 
     def begin_epoch(self) -> None:
-        """Begin the next epoch if this one has ended."""
+        """Begin the next epoch if this one has ended; an evaluation draws the same in each."""
         if self.position == len(self):
-            self.epoch, self.position = self.epoch + 1, 0
+            self.epoch, self.position = self.epoch + (self.seed is not None), 0
 
     def augmented(self, batch: tuple[Tensor, ...], number: int, augment: Augment) -> Any:
         """Return ``batch`` changed at random, as a function of (seed, epoch, number, rank)."""

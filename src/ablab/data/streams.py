@@ -63,8 +63,9 @@ class StreamLoader:
         return batches if self.limit is None else min(batches, self.limit)
 
     def __iter__(self) -> Iterator[Any]:
-        if self.ended:
-            self.epoch, self.position, self.state, self.ended = self.epoch + 1, 0, None, False
+        if self.ended:  # An evaluation draws the same in each epoch.
+            self.epoch += self.seed is not None
+            self.position, self.state, self.ended = 0, None, False
         source: Any = _Batches(self)
         if self.reading.workers:
             source = self.reading.loader(source, 1, batch_size=None)

@@ -33,7 +33,7 @@ from ablab.training.own_steps import (
     describe_own_optimizers,
 )
 from ablab.training.phases import PhasePlan, plan_phases
-from ablab.training.ranks import is_main_process, raise_cause
+from ablab.training.ranks import is_main_process, leave_group, raise_cause
 from ablab.training.run import Run
 from ablab.training.sharding import is_sharded
 from ablab.training.trial import try_out
@@ -76,9 +76,6 @@ def fit(run: Run, data: RunDataModule, resume: Entry | None) -> float | None:
         load_weights(model, config, run.folder, resume)
     with epoch_lines(config) as lines:
         reached = _train(run, data, model, resume, lines)
-    if torch.distributed.is_initialized():  # only rank 0 tests
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
     if not is_main_process():
         return None
     if is_sharded(model):  # no process has the whole of it
@@ -147,6 +144,7 @@ def _train(
         if is_main_process():
             Manifest(run.folder / "checkpoints").end_phase(before)
         run.interruption.raise_if_requested()
+    leave_group(launchers, run.interruption, run.folder)  # only rank 0 tests
     return before
 
 
@@ -173,7 +171,7 @@ def _train_phase(
     trainer = build_trainer(
         config, run.folder, run.trackers, run.interruption, phase, position, ours, data
     )
-    run.record.device = _device(trainer)
+    run.take_devices(trainer, continued=before.steps > 0 or path is not None)
     run.record.deterministic = (
         torch.are_deterministic_algorithms_enabled()
         and not torch.is_deterministic_algorithms_warn_only_enabled()
@@ -241,10 +239,3 @@ def _choose_checkpoint(run: Run) -> Entry:
     run.record.metrics["last"] = last.metrics
     run.record.metrics["chosen"] = chosen.metrics
     return chosen
-
-
-def _device(trainer: Trainer) -> str:
-    """Return rank 0's device and the number of processes: ``cuda:0 x 2 (NVIDIA H100)``."""
-    device = trainer.strategy.root_device
-    name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
-    return f"{device} x {trainer.world_size}{name}"

@@ -3,8 +3,11 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
+import time
 import traceback
 from collections.abc import Iterable
 from datetime import timedelta
@@ -19,10 +22,19 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
-from ablab.errors import RankError, TrainingError, UserError, first_line
+from ablab.errors import (
+    ConfigError,
+    RankError,
+    SilentRankError,
+    TrainingError,
+    UserError,
+    first_line,
+)
 from ablab.runs.checkpoints import Manifest
 from ablab.safety.signals import Interruption, end_with_parent
 from ablab.training.launched import MAIN_PROCESS
+
+_PATIENCE = 20.0  # seconds for rank 0 to end a run in which a process does not answer
 
 
 def is_main_process() -> bool:
@@ -121,6 +133,11 @@ def lost_rank_error(
         return None
     if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
         return None
+    if waited := re.search(r"Timed out waiting (\d+)ms", str(error)):  # gloo's; no store may answer
+        return SilentRankError(
+            f"another process of this run did not answer for {int(waited[1]) / 1000:g} s "
+            f"(trainer.strategy.timeout_s): it is stopped, hangs, or cannot be reached"
+        )
     with contextlib.suppress(RuntimeError):
         store = _store()
         if store.check([_FAILURE]):
@@ -161,16 +178,48 @@ def raise_cause(
             f"the processes of this run could not meet at {os.environ.get('MASTER_ADDR')}:"
             f"{os.environ.get('MASTER_PORT')}: {first_line(error)}"
         ) from error
+    if "parameters that were not used in producing the loss" in str(error):  # all ranks say so
+        raise ConfigError(
+            "trainer.strategy: a loss of this model does not use all parameters that are trained; "
+            "add trainer.strategy.find_unused_parameters=true to trainer=ddp"
+        ) from error
     lost = lost_rank_error(error, take_processes(launchers))
     if lost is not None:
         if lost.word is None:  # it was killed, or stopped by the signal that this process got too
             interruption.raise_if_requested()
+        if isinstance(lost, SilentRankError) and not is_main_process():
+            _end_silent_main_process(lost)
         raise lost from error
     if isinstance(error, Exception):
         publish_failure(error)
     if isinstance(error, TrainingError):
         raise TrainingError(f"{error}\n{_last_checkpoint(folder)}") from error
     raise error
+
+
+def leave_group(launchers: list[Any], interruption: Interruption, folder: Path) -> None:
+    """Wait for the other ranks, and end what connects them; without other ranks, do nothing.
+
+    Args and raises: as ``raise_cause``.
+    """
+    if not torch.distributed.is_initialized():
+        return
+    try:
+        torch.distributed.barrier()
+    except BaseException as error:
+        raise_cause(error, launchers, interruption, folder)
+    torch.distributed.destroy_process_group()
+
+
+def _end_silent_main_process(error: SilentRankError) -> None:
+    """Give rank 0 the time to end the run; if it does not, it is the one that stands still.
+
+    This process ends with rank 0, or by its launcher, while it waits.
+    """
+    time.sleep(_PATIENCE)
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    if os.environ.get(MAIN_PROCESS) == str(os.getppid()):
+        os.kill(os.getppid(), signal.SIGKILL)
 
 
 def _last_checkpoint(folder: Path) -> str:

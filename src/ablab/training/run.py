@@ -2,12 +2,16 @@
 
 import functools
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
 
 from ablab import terminal
 from ablab.config.schema import Config
@@ -96,6 +100,23 @@ class Run:
         refuse_other_data(record.data_parts, facts.parts)
         record.data, record.data_parts = facts.summary, facts.parts
         record.data_resumes, record.baselines = facts.resumes, facts.baselines
+
+    def take_devices(self, trainer: Trainer, *, continued: bool) -> None:
+        """Describe rank 0's device and the number of processes: ``cuda:0 x 2 (NVIDIA H100)``.
+
+        Raises:
+            RunFolderError: a run that is continued has had another number of processes.
+        """
+        before = re.search(r" x (\d+)", self.record.device or "")
+        if continued and before is not None and int(before[1]) != trainer.world_size:
+            raise RunFolderError(
+                f"trainer.devices: the run has had {before[1]} processes, which share its rows, "
+                f"and here it would have {trainer.world_size}; continue it with as many devices "
+                f"(CUDA_VISIBLE_DEVICES), or begin a new run"
+            )
+        device = trainer.strategy.root_device
+        name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+        self.record.device = f"{device} x {trainer.world_size}{name}"
 
     @contextmanager
     def recorded(self) -> Iterator[None]:

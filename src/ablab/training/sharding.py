@@ -1,6 +1,7 @@
 """FSDP2: each process holds a shard of every parameter, its gradient and its optimiser state."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -8,6 +9,8 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FullyShardedDataParallel, OptimStateKeyType, fully_shard
 from torch.distributed.tensor import DTensor
+
+from ablab.config.schema.values import Positive
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -17,10 +20,17 @@ class FullySharded(ModelParallelStrategy):
 
     Rank 0 writes whole checkpoints through the run's own CheckpointIO. They are read through it
     too: Lightning would not check their digests.
+
+    Args:
+        timeout_s: how long a process waits for another one before the run fails.
     """
 
-    def __init__(self) -> None:
-        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False)
+    def __init__(self, timeout_s: Positive = 600.0) -> None:
+        super().__init__(
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+            timeout=timedelta(seconds=timeout_s),
+        )
 
     def setup_environment(self) -> None:
         self._data_parallel_size = self.num_nodes * self.num_processes

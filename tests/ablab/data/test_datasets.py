@@ -62,6 +62,12 @@ def test_workers_change_nothing_of_batches_and_of_what_is_drawn_after_them() -> 
     assert drawn[0] == drawn[1]
 
 
+def test_an_evaluation_draws_the_same_in_each_epoch() -> None:
+    """Otherwise a continued run, which evaluates less often, would measure something else."""
+    for batches in (loader(seed=None), stream(Stream(22), seed=None)):
+        assert same(list(batches), list(batches))
+
+
 def test_a_loader_that_is_dropped_in_mid_epoch_leaves_nothing_to_the_collector_of_cycles() -> None:
     batches = loader(workers=1)
     next(iterator := iter(batches))

@@ -85,6 +85,16 @@ def test_a_run_becomes_longer_while_it_is_not_finished(whole: Path, tmp_path: Pa
     assert_same_run(whole, tmp_path)
 
 
+def test_a_run_of_two_processes_is_not_continued_by_one(tmp_path: Path) -> None:
+    """``trainer.devices=auto`` can find another number of GPUs than before."""
+    stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=30"]
+    with pytest.raises(RunInterrupted):
+        launch([*CONSTANT, *stop], tmp_path)
+    change_record(tmp_path, lambda record: record.update(device="cuda:0 x 2 (NVIDIA H100)"))
+    with pytest.raises(RunFolderError, match=r"trainer\.devices: the run has had 2 processes"):
+        go_on(tmp_path)
+
+
 def test_a_run_in_64_bits_goes_on_bitwise(tmp_path: Path) -> None:
     recipe = [*CONSTANT, "trainer.precision=64-true"]
     stop = ["callbacks.stop._target_=toy.callbacks.SignalAt", "callbacks.stop.step=30"]

@@ -67,8 +67,9 @@ class GAN(LightningModule):
 class Classifier(LightningModule):
     """Automatic optimisation, in two layer groups; it configures no optimiser."""
 
-    def __init__(self, n_inputs: int, n_classes: int) -> None:
+    def __init__(self, n_inputs: int, n_classes: int, dropout: float = 0.2) -> None:
         super().__init__()
+        self.dropout = dropout
         self.body, self.head = nn.Linear(n_inputs, 8), nn.Linear(8, n_classes)
         self.seen = MulticlassAccuracy(n_classes)
 
@@ -76,7 +77,8 @@ class Classifier(LightningModule):
         return {"body": [self.body], "head": [self.head]}
 
     def forward(self, points: Tensor) -> Tensor:
-        return self.head(functional.dropout(torch.relu(self.body(points)), 0.2, self.training))
+        hidden = torch.relu(self.body(points))
+        return self.head(functional.dropout(hidden, self.dropout, self.training))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         points, labels = batch
