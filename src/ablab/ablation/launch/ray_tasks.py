@@ -84,6 +84,8 @@ def _connected(address: str | None) -> Any:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         # Only what the jobs print counts, which goes to their logs.
+        # By None, Ray would wait for the cluster that was last started here, also if it is gone.
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
         ray.init(address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     except (ConnectionError, ValueError) as error:
         raise ConfigError(f"hydra.launcher.address: no Ray cluster is there ({error})") from error
