@@ -81,6 +81,7 @@ def build_model(config: Config, data: RunDataModule) -> LightningModule:
     model: LightningModule = instantiate(config.model, **sizes)
     if not isinstance(model, SupervisedModule):
         return model
+    assert objective.loss is not None  # the check of the config has refused it
     loss = instantiate(objective.loss)
     offered = sizes_for_metrics(data.sizes)
     metrics = {name: build_metric(name, m, offered) for name, m in objective.metrics.items()}
