@@ -9,6 +9,7 @@ import optuna
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus
+from optuna.storages import RDBStorage
 
 from ablab import project
 from ablab.ablation.launch.launch import folder_of
@@ -83,6 +84,7 @@ def search(
 
 def trials(searches: Path, study: str = "s") -> list[tuple[str, float | None, dict[str, Any]]]:
     """State, value and parameters of each, as any program with Optuna reads them."""
-    storage = f"sqlite:///{searches / study / 'study.db'}"
+    storage = RDBStorage(f"sqlite:///{searches / study / 'study.db'}")
     kept = optuna.load_study(study_name="search", storage=storage).trials
+    storage.engine.dispose()
     return [(t.state.name, t.value, t.params) for t in kept]

@@ -60,6 +60,10 @@ class SearchStudy:
                 f"name another study with hydra.sweeper.study=NAME"
             ) from error
 
+    def close(self) -> None:
+        """Close the file, which Python 3.13 warns of where it is left to the garbage collector."""
+        self._storage.engine.dispose()
+
     def agree(self, about: dict[str, str]) -> None:
         """Write the description of the search into a new study, or compare it with the old one.
 
