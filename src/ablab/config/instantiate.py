@@ -12,24 +12,38 @@ from ablab.config.targets import component_signature
 def instantiate(node: Mapping[str, Any], **given: Any) -> Any:
     """Return what Hydra's ``instantiate`` does with ``_convert_="all"``.
 
-    Hydra makes a config of the node first, which takes longer than most constructors: it is asked
-    only where the node has more than a target and plain values.
+    Hydra makes a config of the node first, which takes longer than most constructors. So it is
+    asked only where the node has more than a target and plain values, or where the target is no
+    class of the package that it is named by.
 
     Raises:
         InstantiationException: the target cannot be built.
         TargetNotFoundError: a config may not name it.
     """
     values = {key: value for key, value in node.items() if key != "_target_"}
-    is_plain = not any(key.startswith("_") for key in values) and _is_plain([values, given])
-    if not is_plain:
+    build = None if any(key.startswith("_") for key in values) else _class_of(node)
+    merges = any(isinstance(value, dict) for value in given.values())
+    if build is None or merges or not _is_plain(values) or not _is_plain(list(given.values())):
         return hydra.utils.instantiate(node, **given, _convert_="all")
-    component_signature(node["_target_"])  # whether a config may name it, which Hydra asks too
-    build: Any = hydra.utils.get_object(node["_target_"])
     try:
         return build(**{**_owned(values), **given})
     except Exception as error:  # as Hydra raises it
         fault = f"Error in call to target '{node['_target_']}':\n{error!r}"
         raise InstantiationException(fault) from error
+
+
+def _class_of(node: Mapping[str, Any]) -> Any:
+    """Return the class that a node names, or None if Hydra has to say what it is."""
+    target = node.get("_target_")
+    if not isinstance(target, str):
+        return None
+    component_signature(target)  # raises where a config may not name it
+    try:
+        found = hydra.utils.get_object(target)
+    except Exception:  # Hydra tells it.
+        return None
+    is_own = isinstance(found, type) and found.__module__.split(".")[0] == target.split(".")[0]
+    return found if is_own else None
 
 
 def _is_plain(value: Any) -> bool:
@@ -41,7 +55,7 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     if type(value) is str:
-        return "${" not in value
+        return "${" not in value and value != "???"
     return value is None or type(value) in (bool, int, float)
 
 

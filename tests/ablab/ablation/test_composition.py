@@ -77,3 +77,12 @@ def test_values_are_those_that_hydra_composes(
         composition.set(key.lstrip("+"), value)
     own = composed(*(f"{key}={value}" for key, value in changes.items()))
     assert composition.resolved() == OmegaConf.to_container(own, resolve=True)
+
+
+def test_numbers_that_are_equal_keep_their_types(shared: tuple[Composition, Any]) -> None:
+    """For Lightning 1 is one batch, 1.0 all of them."""
+    composition, _ = shared
+    for value in (1, 1.0, 2, True):
+        composition.restore()
+        composition.set("optim.lr", value)
+        assert repr(composition.config.optim.lr) == repr(value)

@@ -177,7 +177,7 @@ class _Wait:
         self._looked = time.monotonic()
         waiting = (t.folder for t in self._tasks.values() if t.folder not in self.lines.running)
         for folder in islice(waiting, self.lines.at_a_time):
-            if RunRecord.read(folder).status == "running":
+            if is_locked(folder) and RunRecord.read(folder).status == "running":
                 self.lines.begin(folder)
 
     def _take(self, reference: Any, task: _Task) -> None:

@@ -30,7 +30,7 @@ class Composition:
 
     @property
     def config(self) -> DictConfig:
-        if self._written != self._plain:
+        if repr(self._written) != repr(self._plain):  # 1, 1.0 and True are equal
             for key in self._written.keys() - self._plain.keys():
                 self._replace(key, value_at(self._composed, key))
             for key, value in self._plain.items():

@@ -208,7 +208,10 @@ def _across_tasks(table: ReportTable, standing: Standing) -> list[Line]:
         )
         told = f"{told}; {apart}, and scores are divided by the baseline's mean on the same one"
         if not found.relative:
-            told = f"no interquartile mean of {standing.metric}: {apart}; give the plan a baseline"
+            told = (
+                f"no interquartile mean of {standing.metric}: {apart}; it takes a baseline with "
+                f"runs and a positive mean on each"
+            )
     return [Line("across tasks", told, tuple(below))]
 
 
