@@ -91,13 +91,14 @@ class StuckAt(Callback):
 
 
 class Slow(Callback):
-    """Sleep for ``seconds`` after every training batch."""
+    """Sleep for ``seconds`` after every training batch, until the file ``until`` is there."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, until: str | None = None) -> None:
+        self.seconds, self.until = seconds, until
 
     def on_train_batch_end(self, *_: Any) -> None:
-        time.sleep(self.seconds)
+        if self.until is None or not Path(self.until).exists():
+            time.sleep(self.seconds)
 
 
 class WaitFor(Callback):
