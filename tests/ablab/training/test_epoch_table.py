@@ -68,7 +68,7 @@ def watched(
     status, screen = watch(
         *TINY,
         *SLOW,
-        "callbacks.slow.seconds=0.08",
+        "callbacks.slow.seconds=0.12",
         "steps_per_execution=4",
         cwd=folder,
         columns=request.param,
