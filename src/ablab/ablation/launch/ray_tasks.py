@@ -7,10 +7,8 @@ machine is lost becomes a new task, which continues its run on another machine.
 import contextlib
 import os
 import signal
-import socket
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
@@ -32,6 +30,7 @@ from ablab.ablation.launch.launch import (
     stop_jobs,
 )
 from ablab.ablation.launch.live_table import LiveTable
+from ablab.ablation.launch.ray_head import watched_head
 from ablab.config.schema.values import Count, Integer, NotNegative, Section, Text
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
@@ -39,8 +38,6 @@ from ablab.safety.folder_lock import is_locked
 
 _POLL = 0.2  # seconds
 _LOOK = 2.0  # seconds between two looks for jobs that have begun, which read their records
-_HEAD_POLL = 5.0  # seconds
-_FAILURES = 2  # attempts to reach the head that fail before it is said
 _PATIENCE = 60.0  # seconds that a job whose task has ended gets to write its checkpoint
 
 
@@ -144,11 +141,13 @@ class _Wait:
     def run(self) -> list[JobReturn]:
         ray = _ray()
 
-        head = ray.get_runtime_context().gcs_address
-        threading.Thread(target=_watch_head, args=(head, self.lines.say), daemon=True).start()
         for folder in self.folders:
             self._start(_Task(folder, 1))
-        with LiveTable(self.lines, by_itself=False) as table:
+        head = ray.get_runtime_context().gcs_address
+        with (
+            watched_head(head, self.lines.say),
+            LiveTable(self.lines, by_itself=False) as table,
+        ):
             try:
                 while self._tasks:
                     ready, _ = ray.wait(list(self._tasks), timeout=_POLL)
@@ -204,24 +203,6 @@ class _Wait:
         self._ended[folder] = ended
         failed = ended.status is JobStatus.FAILED
         self.lines.end(folder, ended._return_value if failed else None)
-
-
-def _watch_head(address: str, say: Callable[[str], object]) -> None:
-    """Print a line when the head is lost: Ray itself waits for it, and then ends this process."""
-    host, _, port = address.rpartition(":")
-    failures = 0
-    while failures < _FAILURES:
-        time.sleep(_HEAD_POLL)
-        try:
-            socket.create_connection((host, int(port)), timeout=_HEAD_POLL).close()
-            failures = 0
-        except OSError:
-            failures += 1
-    say(
-        f"the head of the Ray cluster ({address}) does not answer; if it does not come back, Ray "
-        f"ends this sweep within a minute or two, and the same command continues it on another "
-        f"cluster"
-    )
 
 
 def _name(error: Exception) -> str:

@@ -81,13 +81,17 @@ def _normalised(layer: nn.BatchNorm1d, rows: Tensor) -> Tensor:
 
 def joined_layers(model: nn.Module) -> list[nn.Linear | nn.BatchNorm1d]:
     """Return the layers with rules of our own: those with all they can have, in torch's classes."""
-    found: list[nn.Linear | nn.BatchNorm1d] = []
-    for module in model.modules():
-        if type(module) is nn.Linear and module.bias is not None:
-            found.append(module)
-        elif type(module) is nn.BatchNorm1d and module.affine and module.track_running_stats:
-            found += [module] if module.momentum is not None else []
-    return found
+    return [
+        module
+        for module in model.modules()
+        if (type(module) is nn.Linear and module.bias is not None)
+        or (
+            type(module) is nn.BatchNorm1d
+            and module.affine
+            and module.track_running_stats
+            and module.momentum is not None
+        )
+    ]
 
 
 @contextmanager
