@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ablab.ablation.launch.job_lines import JobLines
+from ablab.ablation.launch.job_lines import JobLines, Reached
 from ablab.ablation.launch.stacked import build, memory, stack, train
 from ablab.ablation.launch.stacked.batches import batches_of
 from ablab.ablation.launch.stacked.describe import describe
@@ -323,13 +323,27 @@ def test_phases_of_equal_lengths_and_frozen_groups_are_stacked() -> None:
     assert partition([phased(), rates, longer, frozen]).stacks == [[0, 1]]
 
 
+def planned(folder: Path, jobs: int) -> list[Path]:
+    """Return the run folders of jobs that differ in their seed."""
+    folders = [folder / f"{seed}" for seed in range(jobs)]
+    for seed, of_job in enumerate(folders):
+        of_job.mkdir()
+        RunRecord.planned(values(f"seed={seed}"), []).write(of_job)
+    return folders
+
+
+def test_a_stack_tells_how_far_its_jobs_are(tmp_path: Path) -> None:
+    folders, told = planned(tmp_path, 2), []
+    watch = train.Watch(lambda *_: None, lambda *reached: told.append(reached))
+    assert train.train_stack(folders, 10.0, watch) == ({}, [])
+    epochs = RunRecord.read(folders[0]).config["trainer"]["max_epochs"]
+    assert told == [(f, Reached(n, epochs)) for n in range(1, epochs + 1) for f in folders]
+
+
 def test_jobs_for_which_there_is_no_memory_are_another_stack(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    folders = [tmp_path / name for name in "abc"]
-    for seed, folder in enumerate(folders):
-        folder.mkdir()
-        RunRecord.planned(values(f"seed={seed}"), []).write(folder)
+    folders = planned(tmp_path, 3)
     trained: list[list[Path]] = []
 
     def train_two(folders: list[Path], *others: Any) -> tuple[dict[Path, str], list[Path]]:
@@ -344,10 +358,7 @@ def test_jobs_for_which_there_is_no_memory_are_another_stack(
 def test_a_stack_that_cannot_begin_leaves_its_jobs_to_run_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    folders = [tmp_path / name for name in "ab"]
-    for seed, folder in enumerate(folders):
-        folder.mkdir()
-        RunRecord.planned(values(f"seed={seed}"), []).write(folder)
+    folders = planned(tmp_path, 2)
 
     def full(*arguments: Any) -> None:
         raise RuntimeError("out of memory")
