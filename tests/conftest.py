@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from ablab.training.launched import RANK_VARIABLES
 from tests import warm
+from tests.composed_once import composed_once
 
 os.environ["OMP_NUM_THREADS"] = "1"  # so that sums are the same on any machine
 # readline leaves the first two to the workers of pytest-xdist; the third hides faults of flushing.
@@ -32,6 +33,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -given[item])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kept_compositions() -> Iterator[None]:
+    """Make runs in this process start sooner."""
+    with composed_once():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
     """Hide the developer's W&B account, netrc, allow-list and SLURM allocation from tests."""
@@ -50,5 +58,6 @@ def warm_commands() -> Iterator[Path]:
 
 @pytest.fixture
 def warm_starts(warm_commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start commands, and the jobs of launchers, in forks that have imported torch."""
+    """Start commands, the jobs of launchers and torchrun's ranks in forks that have torch."""
     monkeypatch.setenv(warm.PYTHON, str(warm_commands / "python"))
+    monkeypatch.setenv("PYTHON_EXEC", str(warm_commands / "python"))  # torchrun reads it

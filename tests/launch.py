@@ -57,6 +57,12 @@ def command(*overrides: str) -> list[str]:
     ]
 
 
+def torchrun(*words: str) -> list[str]:
+    """Return the words of ``torchrun`` with two processes for ``words``, forks' as above."""
+    python = os.environ.get(warm.PYTHON, sys.executable)
+    return [python, "-m", "torch.distributed.run", "--nproc-per-node=2", *words]
+
+
 def environment(**variables: str) -> dict[str, str]:
     """Return this process's variables and ``variables``, with every package importable."""
     importable = os.pathsep.join(map(str, (ROOT / "src", TOY / "src", ROOT)))

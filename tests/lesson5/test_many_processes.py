@@ -2,13 +2,12 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.launch import ROOT, environment
+from tests.launch import ROOT, environment, torchrun
 from tests.lesson5.few_steps import BAD, everything
 
 pytestmark = [
@@ -16,7 +15,6 @@ pytestmark = [
     pytest.mark.timeout(300),  # two cores may have other work
     pytest.mark.xdist_group(__name__),  # they share what takes long
 ]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +22,14 @@ def alone() -> dict[str, dict[str, torch.Tensor]]:
     return everything("auto")
 
 
+@pytest.mark.usefixtures("warm_starts")
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_learn_what_one_does_with_their_batches_together(
     alone: dict[str, dict[str, torch.Tensor]], tmp_path: Path, strategy: str
 ) -> None:
     """Every model, every mode, in float64: sums in another order are all that differs."""
     made = subprocess.run(
-        [*TORCHRUN, "-m", "tests.lesson5.few_steps", strategy, str(tmp_path)],
+        torchrun("-m", "tests.lesson5.few_steps", strategy, str(tmp_path)),
         cwd=ROOT,
         capture_output=True,
         text=True,

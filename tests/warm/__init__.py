@@ -4,9 +4,9 @@ Most of the time of a short command is its imports, and they are all that a fork
 folder for the front of ``PATH`` holds a ``python`` and an ``ablab`` that hand their arguments,
 working folder, environment and standard streams to this process, pass signals on to the fork, end
 as it ends, and are killed together with it. Where the variable ``WARM_PYTHON`` names that
-``python``, the fork takes it for its ``sys.executable``, and so starts its jobs by it. The ranks of
-a run are real processes, since torch and Lightning read ``LOCAL_RANK`` when they are imported, and
-so is a ``python`` with other options than ``-c`` and ``-m``.
+``python``, the fork takes it for its ``sys.executable``, and so starts its jobs by it. The ranks
+that Lightning starts are real processes, since they end with their parent, which is another for a
+fork, and so is a ``python`` with other options than ``-c``, ``-m`` and ``-u``.
 """
 
 import os
@@ -21,8 +21,9 @@ HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 COMMANDS = {
     "python": """#!/bin/sh
+[ "$1" = -u ] && shift  # torchrun's
 case "$1" in
-  -c|-m|*.py) [ "$LOCAL_RANK" ] || exec "{bin}/python" -I -S "{client}" "{address}" "$@" ;;
+  -c|-m|*.py) [ "$ABLAB_MAIN_PROCESS" ] || exec "{bin}/python" -I -S "{client}" "{address}" "$@" ;;
 esac
 exec "{bin}/python" "$@"
 """,

@@ -15,6 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from lightning.fabric.utilities import rank_zero
+from torchmetrics.utilities import prints
+
 PRELOADED = ["ablab.training.tasks", "ablab.report.forms.page"]
 
 
@@ -81,6 +84,9 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str]) -> NoRe
     """Do what ``python ARGUMENTS`` does, and end."""
     os.environ.clear()
     os.environ.update(environment)
+    if "RANK" in environment:  # torchrun's; both have read it when they were imported
+        rank_zero.rank_zero_only.rank = int(environment["RANK"])
+        prints.rank_zero_only.rank = int(environment["LOCAL_RANK"])
     sys.executable = environment.get("WARM_PYTHON", sys.executable)
     os.chdir(cwd)
     status: Any = 1

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -17,14 +16,14 @@ from ablab.runs.find import saved_config
 from ablab.runs.record import RunRecord
 from ablab.training import evaluation
 from tests.checks import assert_same_run, learned
-from tests.launch import TINY, TOY, command, environment, launch, wait_for
+from tests.launch import TINY, TOY, command, environment, launch, torchrun, wait_for
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),  # two cores may have other work
     pytest.mark.xdist_group(__name__),  # they share what takes long
 ]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+WARM = pytest.mark.usefixtures("warm_starts")
 RECIPE = [*TINY, "trainer.max_epochs=2", "threads=1", "checkpoints.every_n_steps=4"]
 DDP = ["trainer=ddp", "trainer.devices=2"]
 
@@ -35,8 +34,12 @@ def start(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def torchrun(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return start(*TORCHRUN, str(TOY / "train.py"), *RECIPE, *DDP, *overrides, cwd=cwd)
+def ranks(*overrides: str) -> list[str]:
+    return torchrun(str(TOY / "train.py"), *overrides)
+
+
+def ddp(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return start(*ranks(*RECIPE, *DDP, *overrides), cwd=cwd)
 
 
 def history(folder: Path) -> list[dict[str, str]]:
@@ -48,7 +51,7 @@ def history(folder: Path) -> list[dict[str, str]]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a whole run under torchrun."""
     cwd = tmp_path_factory.mktemp("undisturbed")
-    made = torchrun(cwd=cwd)
+    made = ddp(cwd=cwd)
     assert made.returncode == 0, made.stderr
     (folder,) = (cwd / "runs" / "default").iterdir()  # the ranks have one between them
     return folder
@@ -65,11 +68,12 @@ def test_a_run_under_torchrun(undisturbed: Path) -> None:
     assert alone == record.metrics["test"]
 
 
+@WARM
 def test_ranks_read_different_samples(tmp_path: Path) -> None:
     """Two learn from half batches what one learns from whole ones."""
     samples = ["data=samples", "data.train.n_rows=256", "model=net", "objective=classification"]
     workers = [*samples, "loading.workers=1", "hydra.run.dir=shared"]
-    made = torchrun(*workers, cwd=tmp_path)
+    made = ddp(*workers, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     launch([*RECIPE, *samples, "loading.batch_size=128"], tmp_path / "alone")
     torch.testing.assert_close(learned(tmp_path / "shared"), learned(tmp_path / "alone"))
@@ -86,12 +90,13 @@ def test_it_reports_the_loss_of_all_ranks(undisturbed: Path, tmp_path: Path) -> 
                 assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=1e-5)
 
 
+@WARM
 def test_a_rank_that_raises_ends_the_run_which_goes_on(undisturbed: Path, tmp_path: Path) -> None:
-    ended = torchrun(*raising(tmp_path), cwd=tmp_path)
+    ended = ddp(*raising(tmp_path), cwd=tmp_path)
     assert ended.returncode == 1, ended.stderr
     (folder,) = (tmp_path / "runs" / "default").iterdir()
     assert_told_of_the_raising_rank(RunRecord.read(folder), ended)
-    again = start(*TORCHRUN, str(TOY / "train.py"), "task=fit", f"run={folder}", cwd=tmp_path)
+    again = start(*ranks("task=fit", f"run={folder}"), cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert_same_run(undisturbed, folder)
 
@@ -108,17 +113,18 @@ def test_a_rank_that_is_killed_ends_the_run_with_its_error(tmp_path: Path) -> No
     assert ended.stderr == "error: rank 1 ended by SIGKILL and left no message\n"
 
 
+@WARM
 def test_a_run_whose_rank_0_is_killed_goes_on(undisturbed: Path, tmp_path: Path) -> None:
     """The only one that writes: nothing can be told in the record."""
     fault = ["callbacks.fault._target_=toy.callbacks.SignalAt", "callbacks.fault.step=18"]
     fault += ["callbacks.fault.rank=0", f"callbacks.fault.number={int(signal.SIGKILL)}"]
     fault += [f"callbacks.fault.flag={tmp_path / 'killed'}"]
-    ended = torchrun(*fault, cwd=tmp_path)
+    ended = ddp(*fault, cwd=tmp_path)
     assert ended.returncode == 1, ended.stderr
     assert "SIGKILL" in ended.stderr
     (folder,) = (tmp_path / "runs" / "default").iterdir()
     assert RunRecord.read(folder).status == "running"
-    again = start(*TORCHRUN, str(TOY / "train.py"), "task=fit", f"run={folder}", cwd=tmp_path)
+    again = start(*ranks("task=fit", f"run={folder}"), cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert_same_run(undisturbed, folder)
 
@@ -191,7 +197,7 @@ def test_no_rank_outlives_torchrun_and_the_record_tells(
     """One rank is stopped, so the other waits for it in C++; torchrun ends in its own ways."""
     long = [*RECIPE, *DDP, "trainer.max_epochs=5000"]
     with subprocess.Popen(
-        [*TORCHRUN, str(TOY / "train.py"), *long],
+        ranks(*long),
         cwd=tmp_path,
         env=environment(),
         stdout=subprocess.DEVNULL,

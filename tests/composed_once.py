@@ -1,0 +1,60 @@
+"""Compose what the config groups chosen give once; Hydra sets the values of each run upon a copy.
+
+Most of the time of a short run is its composition, of which the files and the groups are most. Only
+configs whose files no test changes are kept: those of the package, the toy project and the lesson.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from hydra._internal import config_loader_impl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.defaults_list import DefaultsList, Overrides
+from omegaconf import DictConfig
+
+ROOT = Path(__file__).parents[1]
+FIXED = {ROOT / "conf", ROOT / "src" / "ablab" / "conf", ROOT / "tests" / "toy" / "conf"}
+_create = config_loader_impl.create_defaults_list
+_compose = ConfigLoaderImpl._compose_config_from_defaults_list
+
+
+@contextmanager
+def composed_once() -> Iterator[None]:
+    """Keep compositions while the context lasts."""
+    lists: dict[object, DefaultsList] = {}
+    configs: dict[int, DictConfig] = {}  # by the id of the list of their files
+
+    def create_defaults_list(
+        repo: CachingConfigRepository, config_name: str, overrides_list: list[Any], **flags: bool
+    ) -> DefaultsList:
+        overrides = Overrides(repo, overrides_list)
+        groups = [o.input_line for o in overrides_list if o not in overrides.config_overrides]
+        sources = [source.path for source in repo.get_sources() if source.scheme() == "file"]
+        key = (config_name, *sources, *groups, *flags.items())
+        if key not in lists:
+            made = _create(repo, config_name, overrides_list, **flags)
+            if not {Path(path) for path in sources} <= FIXED:
+                return made
+            lists[key] = made
+        found = lists[key]
+        return DefaultsList(
+            found.defaults, found.defaults_tree, overrides.config_overrides, found.overrides
+        )
+
+    def compose(self: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> DictConfig:
+        if not any(defaults is found.defaults for found in lists.values()):
+            return _compose(self, defaults, repo)
+        if id(defaults) not in configs:
+            configs[id(defaults)] = _compose(self, defaults, repo)
+        return copy.deepcopy(configs[id(defaults)])
+
+    with (
+        patch.object(config_loader_impl, "create_defaults_list", create_defaults_list),
+        patch.object(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose),
+    ):
+        yield
