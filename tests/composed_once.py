@@ -18,7 +18,8 @@ from hydra._internal.defaults_list import DefaultsList, Overrides
 from omegaconf import DictConfig
 
 ROOT = Path(__file__).parents[1]
-FIXED = {ROOT / "conf", ROOT / "src" / "ablab" / "conf", ROOT / "tests" / "toy" / "conf"}
+TOY_CONF = ROOT / "tests" / "toy" / "conf"
+FIXED = {ROOT / "conf", ROOT / "src" / "ablab" / "conf", TOY_CONF}
 _create = config_loader_impl.create_defaults_list
 _compose = ConfigLoaderImpl._compose_config_from_defaults_list
 

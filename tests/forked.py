@@ -1,9 +1,9 @@
 """Run ``train.py`` of the current project in a fork of a process that has imported torch.
 
-These imports take longer than any run of these tests, and are all that a fork leaves out: the
-arguments, working folder, environment, output, signals and exit status are those of a process of
-its own. Tests of the start itself, or of variables that the imports read (``RANK``), use
-``tests.launch.command``.
+These imports take longer than any run of these tests. They and the reading of the toy project's
+config files are all that a fork leaves out: the arguments, working folder, environment, output,
+signals and exit status are those of a process of its own. Tests of the start itself, or of
+variables that the imports read (``RANK``), use ``tests.launch.command``.
 """
 
 import atexit
@@ -25,7 +25,9 @@ from tests import warm
 
 _AT_IMPORT = dict(os.environ)  # before any test changes it
 forkserver = multiprocessing.get_context("forkserver")
-forkserver.set_forkserver_preload(["ablab.training.tasks", "ablab.report.forms.page"])
+forkserver.set_forkserver_preload(
+    ["ablab.training.tasks", "ablab.report.forms.page", "tests.composed_ahead"]
+)
 
 
 class Process:

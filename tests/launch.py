@@ -48,19 +48,19 @@ def using(train_file: Path) -> Iterator[None]:
         yield
 
 
+def python() -> str:
+    """Return this interpreter, or the one that starts forks under ``warm_starts``."""
+    return os.environ.get(warm.PYTHON, sys.executable)
+
+
 def command(*overrides: str) -> list[str]:
-    """Return the words of ``python train.py OVERRIDES``, a fork's under ``warm_starts``."""
-    return [
-        os.environ.get(warm.PYTHON, sys.executable),
-        str(project.current().train_file),
-        *overrides,
-    ]
+    """Return the words of ``python train.py OVERRIDES``."""
+    return [python(), str(project.current().train_file), *overrides]
 
 
 def torchrun(*words: str) -> list[str]:
-    """Return the words of ``torchrun`` with two processes for ``words``, forks' as above."""
-    python = os.environ.get(warm.PYTHON, sys.executable)
-    return [python, "-m", "torch.distributed.run", "--nproc-per-node=2", *words]
+    """Return the words of ``torchrun`` with two processes for ``words``."""
+    return [python(), "-m", "torch.distributed.run", "--nproc-per-node=2", *words]
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.cluster.real_slurm import NODES, RealSlurm, missing, real_slurm
 from tests.launch import TINY, TOY, command, environment
 
@@ -26,6 +27,7 @@ pytestmark = [
     pytest.mark.timeout(1800),  # other work may slow them
     pytest.mark.xdist_group(__name__),
 ]
+REAL = pytest.mark.usefixtures("real_starts")
 SWEEP = [
     *("-m", *TINY, "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1"),
     *("hydra.launcher.poll_seconds=1", "hydra.sweep.dir=runs/plan"),
@@ -87,6 +89,19 @@ def submitted(slurm: RealSlurm, folder: Path) -> list[str]:
     return [re.findall(r" NodeList=(\S+)", job)[0] for job in shown if f"Comment={folder}" in job]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm_jobs(warm_commands: Path) -> Iterator[None]:
+    """Start sweeps and their jobs in forks that have imported torch, unless a test says not to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(warm.PYTHON, str(warm_commands / "python"))
+        yield
+
+
+@pytest.fixture
+def real_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(warm.PYTHON)
+
+
 @pytest.fixture(scope="module")
 def limited(slurm: RealSlurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
     """Start a job of some 80 seconds with a time limit of one minute."""
@@ -107,6 +122,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return record["metrics"]
 
 
+@REAL
 def test_jobs_of_one_and_two_processes_with_one_in_the_queue_at_a_time(
     slurm: RealSlurm, limited: Sweep, tmp_path: Path
 ) -> None:
@@ -142,6 +158,7 @@ def test_a_cancelled_job_is_seen_within_seconds_and_continued_by_the_same_comman
     assert (len(record["continued"]), record["metrics"]) == (1, undisturbed)
 
 
+@REAL
 def test_a_signal_during_start_up_ends_in_another_start(slurm: RealSlurm, tmp_path: Path) -> None:
     """It kills a run that has no handlers yet, in the other job a shell that has none."""
     setup = f"if mkdir {tmp_path}/run 2> /dev/null; then kill -USR1 $$; "
@@ -188,6 +205,7 @@ def test_what_slurm_refuses_is_an_error_before_anything_runs(
     assert "invalid partition" in output
 
 
+@REAL
 def test_a_run_over_both_nodes_by_srun(slurm: RealSlurm, tmp_path: Path) -> None:
     """Two machines with two processes each, in an allocation as docs/launchers.md says."""
     ranks = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.num_nodes=2"]
@@ -267,7 +285,7 @@ def kill_node(slurm: RealSlurm, number: int) -> None:
     slurm.start_node(node)
 
 
-@pytest.mark.parametrize("disturb", [requeue, pre_empt, kill_node])
+@pytest.mark.parametrize("disturb", [requeue, pre_empt, pytest.param(kill_node, marks=REAL)])
 def test_a_disturbed_job_comes_to_the_same_result(
     disturb: Callable[[RealSlurm, int], None],
     slurm: RealSlurm,

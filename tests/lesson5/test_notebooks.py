@@ -7,7 +7,6 @@ import re
 import runpy
 import shutil
 import subprocess
-import sys
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tests.launch import ROOT, environment
+from tests.launch import ROOT, environment, python
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MOST_BYTES = 300_000
@@ -167,6 +166,7 @@ def test_a_picture_with_a_palette_looks_the_same_in_fewer_bytes() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(HANGS_AFTER + 30)
+@pytest.mark.usefixtures("warm_starts")
 @pytest.mark.parametrize(
     "path", [p for p in NOTEBOOKS if p.stem not in LONG], ids=lambda path: path.stem
 )
@@ -199,7 +199,7 @@ def test_a_cell_that_raises_is_told_and_leaves_the_file_as_it_was(tmp_path: Path
 def execute(path: Path) -> subprocess.CompletedProcess[str]:
     """``make notebooks`` for one file."""
     return subprocess.run(
-        [sys.executable, str(ROOT / "notebooks" / "execute.py"), str(path)],
+        [python(), str(ROOT / "notebooks" / "execute.py"), str(path)],
         capture_output=True,
         text=True,
         timeout=HANGS_AFTER,
