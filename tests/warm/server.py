@@ -87,7 +87,7 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str]) -> NoRe
     """Do what ``python ARGUMENTS`` does, and end."""
     os.environ.clear()
     os.environ.update(environment)
-    if "RANK" in environment:  # torchrun's; both have read it when they were imported
+    if "TORCHELASTIC_RUN_ID" in environment:  # both read them when they are imported
         rank_zero.rank_zero_only.rank = int(environment["RANK"])
         prints.rank_zero_only.rank = int(environment["LOCAL_RANK"])
     sys.executable = environment.get("WARM_PYTHON", sys.executable)
