@@ -285,7 +285,7 @@ def kill_node(slurm: RealSlurm, number: int) -> None:
     slurm.start_node(node)
 
 
-@pytest.mark.parametrize("disturb", [requeue, pre_empt, pytest.param(kill_node, marks=REAL)])
+@pytest.mark.parametrize("disturb", [requeue, pre_empt, kill_node])
 def test_a_disturbed_job_comes_to_the_same_result(
     disturb: Callable[[RealSlurm, int], None],
     slurm: RealSlurm,
