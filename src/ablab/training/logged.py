@@ -14,6 +14,7 @@ from torchmetrics import Metric
 
 from ablab.runs.checkpoints import Progress
 from ablab.trackers import Tracker
+from ablab.training.ranks import gather_objects
 
 
 @dataclass
@@ -77,7 +78,8 @@ def write_logged(trainer: Trainer) -> None:
 class LoggedSums(Callback):
     """Keep the unfinished sums of an epoch in checkpoints: those of ``self.log`` and of metrics.
 
-    Lightning would measure a continued epoch over its remaining batches alone.
+    Lightning would measure a continued epoch over its remaining batches alone. Each rank has sums
+    of its own, and continues with them.
     """
 
     def __init__(self) -> None:
@@ -91,13 +93,15 @@ class LoggedSums(Callback):
             return
         sums = {k: _sum(m) for k, m in _results(trainer).items() if m.is_tensor and m.meta.on_epoch}
         metrics = {name: _state(m) for name, m in _metrics_of(pl_module) if m.update_count}
-        checkpoint["logged"] = {"sums": {**self._sums, **sums}, "metrics": metrics}
+        own = {"sums": {**self._sums, **sums}, "metrics": metrics}
+        checkpoint["logged_by_rank"] = gather_objects(own)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        logged = checkpoint.get("logged", {})
-        self._sums, self._metrics = logged.get("sums", {}), logged.get("metrics", {})
+        if of_ranks := checkpoint.get("logged_by_rank"):
+            own = of_ranks[trainer.global_rank]
+            self._sums, self._metrics = own["sums"], own["metrics"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, metric in _metrics_of(pl_module):
@@ -126,7 +130,7 @@ def _results(trainer: Trainer) -> dict[str, Any]:
 
 def _sum(result: Any) -> dict[str, Any]:
     rows = int(result.cumulated_batch_size) if result.meta.is_mean_reduction else 0
-    return {"value": result.value.clone(), "rows": rows}
+    return {"value": result.value.cpu().clone(), "rows": rows}
 
 
 def _metrics_of(module: LightningModule) -> list[tuple[str, Metric]]:
@@ -134,7 +138,8 @@ def _metrics_of(module: LightningModule) -> list[tuple[str, Metric]]:
 
 
 def _state(metric: Metric) -> dict[str, Any]:
-    return {**metric.metric_state, "_update_count": metric.update_count}
+    state = {key: _on(torch.device("cpu"), value) for key, value in metric.metric_state.items()}
+    return {**state, "_update_count": metric.update_count}
 
 
 def _on(device: torch.device, value: Any) -> Any:

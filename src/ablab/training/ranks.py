@@ -89,6 +89,19 @@ def gather(values: list[float]) -> list[list[float]]:
     return [t.tolist() for t in everyone]
 
 
+def gather_objects(own: Any) -> list[Any]:
+    """Return the ``own`` of every rank, in the order of ranks; its tensors are on the CPU.
+
+    All ranks call it together.
+    """
+    distributed = torch.distributed
+    if not distributed.is_initialized():
+        return [own]
+    everyone: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(everyone, own)
+    return everyone
+
+
 _FAILURE = "ablab/failure"  # a key of the store through which the ranks have met
 
 

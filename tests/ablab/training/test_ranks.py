@@ -102,8 +102,8 @@ def test_rows_of_ones_own_loader_are_shared_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("overrides", "step"),
-    [(RULES, 5), ([*GAN, SHARED], 4)],
-    ids=["with rules", "a GAN"],
+    [(RULES, 5), ([*GAN, SHARED], 4), (PLAIN, 5)],
+    ids=["with rules", "a GAN", "with steps of its own"],
 )
 def test_a_run_of_two_that_was_stopped_goes_on_with_two(
     overrides: list[str], step: int, tmp_path: Path
