@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pydantic
 import pytest
 from omegaconf import OmegaConf
+from packaging.version import Version
 
 from ablab.ablation.schema import FILES, json_schema
 from ablab.command.new_project import TEMPLATE, write_project
@@ -30,9 +32,23 @@ def read(path: Path) -> Any:
 
 @pytest.mark.parametrize("name", [*FILES, *DOCUMENTS])
 def test_the_published_schemas_are_those_of_the_code(name: str) -> None:
-    """To write one: ablab schema NAME > FOLDER/NAME.json."""
+    """To write one: ablab schema NAME > FOLDER/NAME.json.
+
+    pydantic before 2.13 describes dataclasses as well.
+    """
     folder = OF_FILES if name in FILES else OF_DOCUMENTS
-    assert (folder / f"{name}.json").read_text() == json_schema(name)
+    published, made = (folder / f"{name}.json").read_text(), json_schema(name)
+    if Version(pydantic.VERSION) < Version("2.13"):
+        published, made = map(without_descriptions, (published, made))
+    assert made == published
+
+
+def without_descriptions(schema: str) -> Any:
+    def kept(part: dict[str, Any]) -> dict[str, Any]:
+        described = isinstance(part.get("description"), str)
+        return {k: v for k, v in part.items() if not (described and k == "description")}
+
+    return json.loads(schema, object_hook=kept)
 
 
 @pytest.mark.parametrize(("kind", "path"), SHIPPED, ids=lambda value: getattr(value, "stem", value))

@@ -85,7 +85,8 @@ def draw_biases(items: pl.DataFrame, *, top: int = 15, title: str = "") -> Figur
     figure = Figure(figsize=(7.2, 6.0), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     mean, bias = points = items.select("mean_rating", "bias").to_numpy().T
-    trend = Polynomial.fit(mean, bias, deg=min(2, len(np.unique(mean)) - 1))
+    degree = min(2, len(np.unique(mean)) - 1)
+    trend = Polynomial.fit(mean, bias, degree, domain=[])  # that of one mean would be a point
     line = np.linspace(mean.min(), mean.max(), 100)
     axes.plot(line, trend(line), color="0.5", linewidth=1, linestyle="--", zorder=1)
     axes.scatter(*points, s=6, color="0.78", linewidths=0)
