@@ -145,8 +145,9 @@ def _suggestion_of_hydra(key: str) -> str:
 def _raised_by_hydra(error: BaseException) -> bool:
     """Return whether Hydra itself raised ``error``, such as the ValueError of ``trainer=null``."""
     files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
-    ours = [file for file in files if file.parent != Path(os.__file__).parent]  # not the library's
-    return bool(ours) and "hydra" in ours[-1].parts
+    library = Path(os.__file__).parent
+    others = [f for f in files if not f.is_relative_to(library) or "site-packages" in f.parts]
+    return bool(others) and "hydra" in others[-1].parts
 
 
 def _without_append_advice(error: BaseException) -> str:

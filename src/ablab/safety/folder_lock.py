@@ -54,18 +54,21 @@ def refuse_links(folder: Path) -> None:
                 continue
             if stat.S_ISFIFO(mode):
                 raise RunFolderError(f"{link}: is a pipe, to which a run would write; remove it")
-            if stat.S_ISLNK(mode) and not _resolved(link).is_relative_to(top):
+            if stat.S_ISLNK(mode) and not _leads_into(link, top):
                 raise RunFolderError(
                     f"{link}: is a link that leads out of the run folder, to which a run would "
                     f"write; put a file or folder in its place, or remove it"
                 )
 
 
-def _resolved(link: Path) -> Path:
+def _leads_into(link: Path, top: Path) -> bool:
     try:
-        return link.resolve()
-    except (OSError, RuntimeError):  # Links in a circle lead nowhere.
-        return Path("/")
+        link.stat()
+    except FileNotFoundError:
+        pass  # A run would make the file.
+    except OSError:  # Links in a circle lead nowhere.
+        return False
+    return link.resolve().is_relative_to(top)
 
 
 def is_locked(folder: Path) -> bool:

@@ -4,7 +4,6 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Literal, TypeGuard
 
@@ -72,10 +71,8 @@ def run_search(
     config = trials.probe()
     folder = PlanFolder(searches / settings.study, settings.study, found_again=True)
     folder.make()
-    with (
-        locked(folder.path),
-        closing(SearchStudy(folder.path, config.objective, space)) as study,
-    ):
+    with locked(folder.path):
+        study = SearchStudy(folder.path, config.objective, space)
         study.agree(about(config, space))
         search = Search(
             settings,

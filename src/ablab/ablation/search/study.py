@@ -18,6 +18,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from ablab.ablation.search.space import Parameter
 from ablab.config.schema import Objective
@@ -47,7 +48,9 @@ class SearchStudy:
             objective.mode
         ]
         try:
-            self._storage = RDBStorage(f"sqlite:///{folder / FILE_NAME}")
+            # Without a pool, so that a connection is closed when it has been used.
+            unpooled = {"poolclass": NullPool}
+            self._storage = RDBStorage(f"sqlite:///{folder / FILE_NAME}", unpooled)
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name="search",
@@ -59,10 +62,6 @@ class SearchStudy:
                 f"{folder / FILE_NAME}: cannot be used ({first_line(error)}); "
                 f"name another study with hydra.sweeper.study=NAME"
             ) from error
-
-    def close(self) -> None:
-        """Close the file, which Python 3.13 warns of where it is left to the garbage collector."""
-        self._storage.engine.dispose()
 
     def agree(self, about: dict[str, str]) -> None:
         """Write the description of the search into a new study, or compare it with the old one.
