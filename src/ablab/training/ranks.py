@@ -34,6 +34,8 @@ from ablab.runs.checkpoints import Manifest
 from ablab.safety.signals import Interruption, end_with_parent
 from ablab.training.launched import MAIN_PROCESS
 
+# gloo's words, of the operation that has waited too long and of the others that wait with it.
+_OUT_OF_TIME = re.compile(r"Timed out waiting \d+ms|Application timeout caused pair closure")
 _PATIENCE = 20.0  # seconds for rank 0 to end a run in which a process does not answer
 
 
@@ -144,13 +146,13 @@ def lost_rank_error(
     """
     if not isinstance(error, RuntimeError) or not torch.distributed.is_initialized():
         return None
+    if _OUT_OF_TIME.search(str(error)):  # no store may answer
+        return SilentRankError(
+            "another process of this run did not answer within trainer.strategy.timeout_s seconds: "
+            "it is stopped, hangs, or cannot be reached"
+        )
     if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
         return None
-    if waited := re.search(r"Timed out waiting (\d+)ms", str(error)):  # gloo's; no store may answer
-        return SilentRankError(
-            f"another process of this run did not answer for {int(waited[1]) / 1000:g} s "
-            f"(trainer.strategy.timeout_s): it is stopped, hangs, or cannot be reached"
-        )
     with contextlib.suppress(RuntimeError):
         store = _store()
         if store.check([_FAILURE]):

@@ -113,6 +113,15 @@ def test_a_rank_that_is_killed_ends_the_run_with_its_error(tmp_path: Path) -> No
     assert ended.stderr == "error: rank 1 ended by SIGKILL and left no message\n"
 
 
+def test_a_run_whose_rank_0_stands_still_is_ended(tmp_path: Path) -> None:
+    """By the rank that it has started, under Lightning's launcher."""
+    fault = ["callbacks.fault._target_=toy.callbacks.SignalAt", "callbacks.fault.step=18"]
+    fault += ["callbacks.fault.rank=0", f"callbacks.fault.number={int(signal.SIGSTOP)}"]
+    ended = start(*command(*RECIPE, *DDP, "trainer.strategy.timeout_s=30", *fault), cwd=tmp_path)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert ended.stderr.startswith("error: another process of this run did not answer within")
+
+
 @WARM
 def test_a_run_whose_rank_0_is_killed_goes_on(undisturbed: Path, tmp_path: Path) -> None:
     """The only one that writes: nothing can be told in the record."""

@@ -145,7 +145,7 @@ def test_a_process_that_stands_still_ends_the_run(silent: int, tmp_path: Path) -
         processes[silent].__exit__()
     assert other.returncode == 1
     assert other.stderr.startswith(
-        "error: another process of this run did not answer for 10 s (trainer.strategy.timeout_s)"
+        "error: another process of this run did not answer within trainer.strategy.timeout_s"
     )
     if silent:
         error = RunRecord.read(tmp_path / "run").error
