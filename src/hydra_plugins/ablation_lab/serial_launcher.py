@@ -45,18 +45,21 @@ class SerialLauncher(Launcher):
         from ablab.ablation.launch.launch import folder_of, needs_own_processes
 
         returns = []
-        for number, overrides in enumerate(job_overrides, initial_job_idx):
-            folder = folder_of(overrides)
-            if not (own_processes := needs_own_processes(folder)):
-                _import_what_trains()  # before the job begins, since it is not part of its time
-            lines.begin(folder)
-            ended = self._run(folder, list(overrides), number, own_processes=own_processes)
-            failed = ended.status is JobStatus.FAILED
-            lines.end(folder, ended._return_value if failed else None)
-            _free_memory(ended)
-            if number == initial_job_idx:
-                gc.freeze()  # Objects of imports stay, so later collections can skip them.
-            returns.append(ended)
+        try:
+            for number, overrides in enumerate(job_overrides, initial_job_idx):
+                folder = folder_of(overrides)
+                if not (own_processes := needs_own_processes(folder)):
+                    _import_what_trains()  # before the job begins: it is not part of its time
+                lines.begin(folder)
+                ended = self._run(folder, list(overrides), number, own_processes=own_processes)
+                failed = ended.status is JobStatus.FAILED
+                lines.end(folder, ended._return_value if failed else None)
+                _free_memory(ended)
+                if number == initial_job_idx:
+                    gc.freeze()  # Objects of imports stay, so later collections can skip them.
+                returns.append(ended)
+        finally:
+            gc.unfreeze()  # or triton reports them as leaks when Python ends
         return returns
 
     def _run(

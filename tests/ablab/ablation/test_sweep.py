@@ -1,8 +1,11 @@
 """Plans as a user runs them: real processes, jobs that fail, and only what is missing is run."""
 
+import atexit
+import gc
 import json
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 from ablab.ablation.plan.folder import JobFolder
 from tests.ablab.report import plan_folders
 from tests.forked import Process
-from tests.launch import start, train, wait_for
+from tests.launch import TINY, start, train, wait_for
 from tests.permissions import permissions_that_hold
 
 PLAN = """
@@ -55,6 +58,19 @@ def records(tmp_path: Path) -> dict[str, dict[str, Any]]:
         )
         for job in plan["jobs"]
     }
+
+
+def test_a_plan_leaves_nothing_that_a_library_would_report_as_a_leak(tmp_path: Path) -> None:
+    """triton does for objects that are still frozen when Python ends, on Python 3.13."""
+    file = tmp_path / "frozen"
+    one_epoch = [*TINY, "trainer.max_epochs=1"]
+    done = train("-m", *one_epoch, "seed=0,1", cwd=tmp_path, first=partial(tell_frozen, file))
+    assert done.returncode == 0, done.stderr
+    assert file.read_text() == "0"
+
+
+def tell_frozen(file: Path) -> None:
+    atexit.register(lambda: file.write_text(str(gc.get_freeze_count())))
 
 
 def test_a_dry_run_shows_every_job_and_touches_nothing(tmp_path: Path) -> None:
