@@ -18,7 +18,7 @@ from ablab.runs.checkpoints import (
     Manifest,
     Progress,
     Retained,
-    clear_write_errors,
+    checkpoint_write_errors,
     load_checkpoint,
 )
 from ablab.runs.plain_values import other_values
@@ -48,7 +48,7 @@ class AtomicCheckpointIO(CheckpointIO):
                 f"optimiser, callback or scheduler may keep tensors and plain values only, since a "
                 f"checkpoint that holds more runs code when it is read"
             )
-        with clear_write_errors(path):
+        with checkpoint_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             sha256 = write_checkpoint(checkpoint, path)
             before = Progress(**checkpoint.get("before", {}))

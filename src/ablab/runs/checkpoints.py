@@ -207,7 +207,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def clear_write_errors(path: Path) -> Iterator[None]:
+def checkpoint_write_errors(path: Path) -> Iterator[None]:
     """Raise CheckpointError if the block cannot write the checkpoint ``path``."""
     try:
         yield

@@ -15,7 +15,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from ablab.runs.checkpoint_files import write_checkpoint
-from ablab.runs.checkpoints import Entry, Manifest, Progress, clear_write_errors, retained_of
+from ablab.runs.checkpoints import Entry, Manifest, Progress, checkpoint_write_errors, retained_of
 from ablab.training.checkpointing import prepare_folder
 
 
@@ -52,7 +52,7 @@ class Snapshots:
         for number, entry in enumerate(self._entries):
             if entry.file in self._unwritten:
                 path = self._manifest.folder / entry.file
-                with clear_write_errors(path):
+                with checkpoint_write_errors(path):
                     digest = write_checkpoint(self._unwritten[entry.file], path)
                 self._entries[number] = replace(entry, sha256=digest)
         if self._unwritten:
