@@ -5,6 +5,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ class JobLines:
         self.is_live = is_live_terminal()
         self.console = console()
         self.console.file = sys.stdout  # also while a job has another one
+        self.drawing: AbstractContextManager[Any] = nullcontext()  # held by a table that is drawn
         self._seconds: list[float] = []
         self._failed_first: dict[str, str] = {}  # of jobs that end alike: the label of the first
 
@@ -119,7 +121,8 @@ class JobLines:
 
     def say(self, line: str) -> None:
         """Print a line; on a terminal, it is folded between words."""
-        self.console.print(Text(printable(line)), soft_wrap=not self.console.is_terminal)
+        with self.drawing:
+            self.console.print(Text(printable(line)), soft_wrap=not self.console.is_terminal)
 
     @property
     def waiting(self) -> int:

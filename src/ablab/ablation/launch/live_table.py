@@ -44,6 +44,8 @@ class LiveTable:
             transient=True,
             redirect_stderr=sys.stderr.isatty(),
         )
+        # Or the table, drawn in between with another height, could cover the line.
+        lines.drawing = self._live._lock
         self._drawn = 0.0
 
     def __enter__(self) -> "LiveTable":
