@@ -28,7 +28,7 @@ _compose = ConfigLoaderImpl._compose_config_from_defaults_list
 def composed_once() -> Iterator[None]:
     """Keep compositions while the context lasts."""
     lists: dict[object, DefaultsList] = {}
-    configs: dict[int, DictConfig] = {}  # by the id of the list of their files
+    configs: dict[int, DictConfig | None] = {}  # by the id of a kept list
 
     def create_defaults_list(
         repo: CachingConfigRepository, config_name: str, overrides_list: list[Any], **flags: bool
@@ -42,17 +42,18 @@ def composed_once() -> Iterator[None]:
             if not {Path(path) for path in sources} <= FIXED:
                 return made
             lists[key] = made
+            configs[id(made.defaults)] = None
         found = lists[key]
         return DefaultsList(
             found.defaults, found.defaults_tree, overrides.config_overrides, found.overrides
         )
 
     def compose(self: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> DictConfig:
-        if not any(defaults is found.defaults for found in lists.values()):
-            return _compose(self, defaults, repo)
+        kept = configs.get(id(defaults)) or _compose(self, defaults, repo)
         if id(defaults) not in configs:
-            configs[id(defaults)] = _compose(self, defaults, repo)
-        return copy.deepcopy(configs[id(defaults)])
+            return kept
+        configs[id(defaults)] = kept
+        return copy.deepcopy(kept)
 
     with (
         patch.object(config_loader_impl, "create_defaults_list", create_defaults_list),

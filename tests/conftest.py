@@ -60,4 +60,3 @@ def warm_commands() -> Iterator[Path]:
 def warm_starts(warm_commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start commands, the jobs of launchers and torchrun's ranks in forks that have torch."""
     monkeypatch.setenv(warm.PYTHON, str(warm_commands / "python"))
-    monkeypatch.setenv("PYTHON_EXEC", str(warm_commands / "python"))  # torchrun reads it
