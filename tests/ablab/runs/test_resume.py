@@ -21,7 +21,7 @@ from ablab.runs.checkpoints import Manifest, load_checkpoint
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import RunInterrupted
 from tests.checks import assert_same_run
-from tests.launch import PHASES, TINY, launch
+from tests.launch import PHASES, TINY, launch, train
 from toy.data import Ratings
 from toy.models import Factors
 
@@ -93,6 +93,15 @@ def test_a_run_of_two_processes_is_not_continued_by_one(tmp_path: Path) -> None:
     change_record(tmp_path, lambda record: record.update(device="cuda:0 x 2 (NVIDIA H100)"))
     with pytest.raises(RunFolderError, match=r"trainer\.devices: the run has had 2 processes"):
         go_on(tmp_path)
+
+
+def test_a_run_of_one_process_is_not_continued_by_two(unfinished: Path) -> None:
+    with pytest.raises(ConfigError, match=r"leave out trainer\.devices=2 \(the run has 1\)"):
+        go_on(unfinished, "trainer.devices=2")
+    by_torchrun = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2", "RANK": "0"}
+    refused = train("task=fit", f"run={unfinished}", cwd=unfinished, **by_torchrun)
+    assert refused.returncode == 2
+    assert "torchrun has started 2 processes, but one is asked for" in refused.stderr
 
 
 def test_a_run_in_64_bits_goes_on_bitwise(tmp_path: Path) -> None:
