@@ -41,6 +41,7 @@ SwitchType=switch/none
 MpiDefault=none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/{accounts}
+{limits}
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={ports[3]}
 AccountingStoragePass={folder}/munge/socket
@@ -116,6 +117,7 @@ class RealSlurm:
             "user": getpass.getuser(),
             "ports": _free_ports(5),
             "accounts": "slurmdbd" if self.accounts else "none",
+            "limits": "AccountingStorageEnforce=limits" if self.accounts else "",
         }
         (self.folder / "slurm.conf").write_text(_CONF.format(**words))
         paths = {name: munge / name for name in ("socket", "key-file", "pid-file", "log-file")}
@@ -147,7 +149,12 @@ class RealSlurm:
             )
         self.wait_until(lambda: (data / "socket").exists())
         self.call("slurmdbd")
-        self.wait_until(lambda: self.call("sacctmgr", "--immediate", "add", "cluster", "tests"))
+        self.wait_until(lambda: self.manage_accounts("add", "cluster", "tests"))
+        self.manage_accounts("add", "account", "tests")
+        self.manage_accounts("add", "user", getpass.getuser(), "account=tests")
+
+    def manage_accounts(self, *words: str) -> str:
+        return self.call("sacctmgr", "--immediate", *words)
 
     def start_controller(self, *options: str) -> None:
         self.call("slurmctld", *options)

@@ -5,6 +5,7 @@ to those that kill a node.
 """
 
 import contextlib
+import getpass
 import json
 import os
 import re
@@ -304,38 +305,57 @@ def test_a_disturbed_job_comes_to_the_same_result(
     assert len(submitted(slurm, tmp_path)) == 1
 
 
-def test_a_cluster_with_accounts_changes_nothing(
-    tmp_path: Path, undisturbed: dict[str, Any]
-) -> None:
-    """A job is queued again, another one cancelled, and the sweep killed and started again."""
+@pytest.fixture(scope="module")
+def accounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSlurm]:
+    """Return another SLURM, which keeps accounts and enforces their limits."""
     if reason := missing(accounts=True):
         pytest.skip(reason)
-    plan = tmp_path / "plan"
-    plan.mkdir()
-    with real_slurm(tmp_path / "slurm", accounts=True) as slurm:
-        jobs = [*SLOW, "seed=0,1"]
-        sweep, numbers = Sweep(slurm, plan, *jobs), []
-        for seed, disturb in enumerate((["scontrol", "requeue"], ["scancel"])):
-            found = f"runs/plan/*seed{seed}_*/checkpoints/manifest.json"
-            slurm.wait_until(lambda found=found: list(plan.glob(found)), 300)
-            numbers += [number for number, _, comment in slurm.jobs() if f"seed{seed}_" in comment]
-            slurm.call(*disturb, str(numbers[seed]))
-        status, output = sweep.end()
-        assert status == 1, output
-        assert f"SLURM job {numbers[1]} ended without a result (CANCELLED)" in output
-        assert [record["status"] for record in records(plan)] == ["done", "interrupted"]
-        sweep = Sweep(slurm, plan, *jobs)
-        slurm.wait_until(sweep.jobs, 300)
-        sweep.kill()
-        status, output = Sweep(slurm, plan, *jobs).end()
-        assert status == 0, output
-        words = ["--allocations", "--duplicates", "--noheader", "--parsable2"]
-        lines = slurm.call("sacct", *words, "--format=JobID,State").splitlines()
+    with real_slurm(tmp_path_factory.mktemp("accounted"), accounts=True) as slurm:
+        yield slurm
+
+
+def test_a_cluster_with_accounts_changes_nothing(
+    accounted: RealSlurm, tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    """A job is queued again, another one cancelled, and the sweep killed and started again."""
+    jobs = [*SLOW, "seed=0,1"]
+    sweep, numbers = Sweep(accounted, tmp_path, *jobs), []
+    for seed, disturb in enumerate((["scontrol", "requeue"], ["scancel"])):
+        found = f"runs/plan/*seed{seed}_*/checkpoints/manifest.json"
+        accounted.wait_until(lambda found=found: list(tmp_path.glob(found)), 300)
+        numbers += [number for number, _, comment in accounted.jobs() if f"seed{seed}_" in comment]
+        accounted.call(*disturb, str(numbers[seed]))
+    status, output = sweep.end()
+    assert status == 1, output
+    assert f"SLURM job {numbers[1]} ended without a result (CANCELLED)" in output
+    assert [record["status"] for record in records(tmp_path)] == ["done", "interrupted"]
+    sweep = Sweep(accounted, tmp_path, *jobs)
+    accounted.wait_until(sweep.jobs, 300)
+    sweep.kill()
+    status, output = Sweep(accounted, tmp_path, *jobs).end()
+    assert status == 0, output
+    words = ["--allocations", "--duplicates", "--noheader", "--parsable2"]
+    lines = accounted.call("sacct", *words, "--format=JobID,State").splitlines()
     accounts = [line.split("|") for line in lines]  # each state that a job has ended in
     assert len({number for number, _ in accounts}) == 3
     assert {of.split()[0] for _, of in accounts} == {"REQUEUED", "CANCELLED", "COMPLETED"}
-    assert [len(record["continued"]) for record in records(plan)] == [1, 1]
-    assert records(plan)[0]["metrics"] == undisturbed
+    assert [len(record["continued"]) for record in records(tmp_path)] == [1, 1]
+    assert records(tmp_path)[0]["metrics"] == undisturbed
+
+
+def test_a_full_queue_is_waited_for(accounted: RealSlurm, tmp_path: Path) -> None:
+    """An account's limit on jobs in the queue, as most clusters have one."""
+    limit = ["modify", "user", getpass.getuser(), "set"]
+    accounted.manage_accounts(*limit, "MaxSubmitJobs=1")
+    try:
+        status, output = Sweep(accounted, tmp_path, "seed=0,1").end()
+    finally:
+        accounted.manage_accounts(*limit, "MaxSubmitJobs=-1")
+    assert status == 0, output
+    assert output.count("SLURM takes no more jobs for now") == 1
+    assert "AssocMaxSubmitJobLimit" in output
+    assert [(r["status"], r["continued"]) for r in records(tmp_path)] == [("done", [])] * 2
+    assert len(submitted(accounted, tmp_path)) == 2
 
 
 def test_nothing_of_a_cluster_is_left_after_an_error(slurm: RealSlurm, tmp_path: Path) -> None:
