@@ -3,8 +3,8 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
@@ -23,6 +23,14 @@ if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 8 * 2**30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pytest-xdist's workers share a server of forks."""
+    if not hasattr(config, "workerinput"):
+        sharing = ExitStack()
+        sharing.enter_context(warm.shared())
+        config.add_cleanup(sharing.close)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,10 +58,9 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
 
 
 @pytest.fixture(scope="session")
-def warm_commands() -> Iterator[Path]:
-    """Give a folder of ``python`` and ``ablab`` that start in a moment (see tests/warm)."""
-    with TemporaryDirectory() as folder, warm.commands(Path(folder)) as commands:
-        yield commands
+def warm_commands() -> Path:
+    """Return a folder of ``python`` and ``ablab`` that start in a moment (see tests/warm)."""
+    return warm.commands()
 
 
 @pytest.fixture

@@ -1,33 +1,24 @@
 """Run ``train.py`` of the current project in a fork of a process that has imported torch.
 
-These imports take longer than any run of these tests. They and the reading of the toy project's
-config files are all that a fork leaves out: the arguments, working folder, environment, output,
-signals and exit status are those of a process of its own. Tests of the start itself, or of
-variables that the imports read (``RANK``), use ``tests.launch.command``.
+The imports and the reading of the toy project's config files are all that a fork leaves out (see
+tests/warm): the arguments, working folder, environment, output, signals and exit status are those
+of a process of its own. Tests of the start itself, or of variables that the imports read
+(``RANK``), use ``tests.launch.command``.
 """
 
-import atexit
-import multiprocessing
 import os
-import runpy
+import pickle
+import select
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
-from multiprocessing.reduction import DupFd
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Self
-from unittest.mock import patch
+from typing import Self
 
 from ablab import project
 from tests import warm
-
-_AT_IMPORT = dict(os.environ)  # before any test changes it
-forkserver = multiprocessing.get_context("forkserver")
-forkserver.set_forkserver_preload(
-    ["ablab.training.tasks", "ablab.report.forms.page", "tests.composed_ahead"]
-)
+from tests.warm import client
 
 
 class Process:
@@ -41,41 +32,37 @@ class Process:
         first: Callable[[], object] | None = None,
     ) -> None:
         self.overrides = overrides
+        self.returncode: int | None = None
         self._outputs = [TemporaryFile("ab+") for _ in ("stdout", "stderr")]  # noqa: SIM115
-        descriptors = [DupFd(file.fileno()) for file in self._outputs]
-        train_file = project.current().train_file
-        self._process = forkserver.Process(
-            target=_become, args=(train_file, overrides, cwd, environment, descriptors, first)
-        )
-        # The first start also starts the server, which keeps the environment for all later forks.
-        with patch.dict(os.environ, _AT_IMPORT, clear=True):
-            self._process.start()
+        with Path(os.devnull).open() as nothing:
+            self._server, self.pid = client.ask(
+                str(warm.address()),
+                [str(project.current().train_file), *overrides],
+                str(cwd),
+                environment,
+                [file.fileno() for file in (nothing, *self._outputs)],
+                b"" if first is None else pickle.dumps(first),
+            )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.wait()
-        for file in self._outputs:
+        for file in (self._server, *self._outputs):
             file.close()
 
-    @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
-
-    @property
-    def returncode(self) -> int | None:
-        return self._process.exitcode
-
     def poll(self) -> int | None:
+        if self.returncode is None and select.select([self._server], [], [], 0)[0]:
+            self.returncode = client.status(self._server)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        self._process.join(timeout)
         if self.returncode is None:
-            assert timeout is not None
-            raise subprocess.TimeoutExpired(list(self.overrides), timeout)
+            if not select.select([self._server], [], [], timeout)[0]:
+                assert timeout is not None
+                raise subprocess.TimeoutExpired(list(self.overrides), timeout)
+            self.returncode = client.status(self._server)
         return self.returncode
 
     def communicate(self, timeout: float) -> tuple[str, str]:
@@ -117,27 +104,3 @@ def run(
             raise
     assert process.returncode is not None
     return subprocess.CompletedProcess(list(overrides), process.returncode, stdout, stderr)
-
-
-def _become(
-    train_file: Path,
-    overrides: tuple[str, ...],
-    cwd: Path,
-    environment: dict[str, str],
-    descriptors: list[Any],
-    first: Callable[[], object] | None,
-) -> None:
-    for number, descriptor in enumerate(descriptors, start=1):
-        os.dup2(descriptor.detach(), number)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.executable = environment.get(warm.PYTHON, sys.executable)
-    os.chdir(cwd)
-    sys.path.insert(0, str(train_file.parent))
-    sys.argv = [str(train_file), *overrides]
-    if first is not None:
-        first()
-    try:
-        runpy.run_path(str(train_file), run_name="__main__")
-    finally:
-        atexit._run_exitfuncs()  # because a fork does not run them

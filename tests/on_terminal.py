@@ -79,8 +79,7 @@ def watch(
 
 
 def _take(name: str) -> None:
-    """Make the terminal called ``name`` this process's own."""
-    os.setsid()
+    """Make the terminal called ``name`` that of this process, which leads a session without one."""
     descriptor = os.open(name, os.O_RDWR)
     for number in range(3):
         os.dup2(descriptor, number)

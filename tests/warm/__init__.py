@@ -1,25 +1,30 @@
-"""``python`` and ``ablab`` of a shell, in forks of one process that has imported torch.
+"""``python`` and ``ablab``, in forks of one process that has imported torch.
 
-Most of the time of a short command is its imports, and they are all that a fork leaves out. A
-folder for the front of ``PATH`` holds a ``python`` and an ``ablab`` that hand their arguments,
-working folder, environment and standard streams to this process, pass signals on to the fork, end
-as it ends, and are killed together with it. Where the variable ``WARM_PYTHON`` names that
-``python``, the fork takes it for its ``sys.executable``, and so starts its jobs by it. The ranks
-that Lightning starts are real processes, since they end with their parent, which is another for a
-fork, and so is a ``python`` with other options than ``-c``, ``-m`` and ``-u``.
+Most of the time of a short command is its imports; a fork leaves them out, and the reading of the
+toy project's config files. All workers of pytest share the process, which the first that needs it
+starts. ``tests.forked`` starts ``train.py`` in a fork. For shells there is a folder for the front
+of ``PATH`` with a ``python`` and an ``ablab`` that hand over their arguments, working folder,
+environment and standard streams, pass signals on to the fork, end as it ends, and are killed
+together with it. Where the variable ``WARM_PYTHON`` names that ``python``, the fork takes it for
+its ``sys.executable``, and so starts its jobs by it. The ranks that Lightning starts are real
+processes, since they end with their parent, which is another for a fork, and so is a ``python``
+with other options than ``-c``, ``-m`` and ``-u``.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 PYTHON = "WARM_PYTHON"
-HERE = Path(__file__).parent
+_FOLDER = "WARM_FOLDER"
+_HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
-COMMANDS = {
+_COMMANDS = {
     "python": """#!/bin/sh
 [ "$1" = -u ] && shift  # torchrun's
 case "$1" in
@@ -34,20 +39,48 @@ exec "{bin}/python" -I -S "{client}" "{address}" "{bin}/ablab" "$@"
 
 
 @contextmanager
-def commands(folder: Path) -> Iterator[Path]:
-    """Give a folder of the two commands, which work while the context lasts."""
-    paths = {"bin": BIN, "client": HERE / "client.py", "address": folder / "socket"}
+def shared() -> Iterator[None]:
+    """Share one server, if it is needed, among this process and those that it starts."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "owner").write_text(str(os.getpid()))
+        os.environ[_FOLDER] = folder
+        yield
+
+
+def address() -> Path:
+    """Return the server's socket; start the server if nobody has."""
+    return _folder() / "socket"
+
+
+def commands() -> Path:
+    """Return a folder of the two commands."""
+    return _folder() / "bin"
+
+
+def _folder() -> Path:
+    folder = Path(os.environ[_FOLDER])
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "bin").exists():
+            _start_server(folder)
+            _write_commands(folder)
+    return folder
+
+
+def _start_server(folder: Path) -> None:
+    subprocess.run(
+        [sys.executable, _HERE / "server.py", folder / "socket", (folder / "owner").read_text()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        start_new_session=True,  # Ctrl-C is for pytest, with which it ends
+        check=True,
+    )
+
+
+def _write_commands(folder: Path) -> None:
+    paths = {"bin": BIN, "client": _HERE / "client.py", "address": folder / "socket"}
     (folder / "bin").mkdir()
-    for name, text in COMMANDS.items():
+    for name, text in _COMMANDS.items():
         (folder / "bin" / name).write_text(text.format(**paths))
         (folder / "bin" / name).chmod(0o755)
-    server = subprocess.Popen(
-        [sys.executable, HERE / "server.py", paths["address"]],
-        stdin=subprocess.PIPE,  # its end is that of the server
-        stdout=subprocess.PIPE,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-    )
-    with server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        yield folder / "bin"

@@ -8,29 +8,54 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping, Sequence
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
+def ask(
+    address: str,
+    arguments: Sequence[str],
+    cwd: str,
+    environment: Mapping[str, str],
+    streams: Sequence[int] = (0, 1, 2),
+    first: bytes = b"",
+) -> tuple[socket.socket, int]:
+    """Start ``python ARGUMENTS`` in a fork of the server; return a connection and the process.
+
+    The server reads signals for the process from the connection, kills the process when it is
+    closed, and at the end writes what ``status`` reads.
+
+    Args:
+        first: a pickled function that the process calls before all else.
+    """
+    asked = {"arguments": arguments, "cwd": cwd, "environment": dict(environment)}
+    said = json.dumps({**asked, "first": first.hex()}).encode()
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(address)
+    socket.send_fds(server, [len(said).to_bytes(4)], streams)
+    server.sendall(said)
+    return server, int.from_bytes(server.recv(4))
+
+
+def status(server: socket.socket) -> int:
+    """Wait for the end of the process; return its exit status or ``-`` its signal."""
+    return int.from_bytes(server.recv(2), signed=True)
+
+
 def be(address: str, *arguments: str) -> int:
-    """Be the command: hand over everything, and return its exit status or ``-`` its signal."""
-    asked = {"arguments": arguments, "cwd": os.getcwd(), "environment": dict(os.environ)}  # noqa: PTH109
-    said = json.dumps(asked).encode()
-    with socket.socket(socket.AF_UNIX) as server:
-        server.connect(address)
-        for number in PASSED_ON:
-            if signal.getsignal(number) is signal.SIG_IGN:
-                continue
+    """Be the command: hand over everything, and return how the process ended."""
+    server, _ = ask(address, arguments, os.getcwd(), os.environ)  # noqa: PTH109
+    for number in PASSED_ON:
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda got, _: server.send(bytes([got])) and None)
-        socket.send_fds(server, [len(said).to_bytes(4)], [0, 1, 2])
-        server.sendall(said)
-        return int.from_bytes(server.recv(2), signed=True)
+    return status(server)
 
 
 if __name__ == "__main__":
-    status = be(*sys.argv[1:])
-    if status < 0:
-        if -status in PASSED_ON:
-            signal.signal(-status, signal.SIG_DFL)
-        os.kill(os.getpid(), -status)
-    sys.exit(status)
+    ended = be(*sys.argv[1:])
+    if ended < 0:
+        if -ended in PASSED_ON:
+            signal.signal(-ended, signal.SIG_DFL)
+        os.kill(os.getpid(), -ended)
+    sys.exit(ended)

@@ -1,9 +1,9 @@
 """Do what clients ask for, each in a fork of this process (see tests/warm)."""
 
 import atexit
-import gc
 import json
 import os
+import pickle
 import runpy
 import selectors
 import signal
@@ -19,25 +19,32 @@ from typing import Any, NoReturn
 from lightning.fabric.utilities import rank_zero
 from torchmetrics.utilities import prints
 
-PRELOADED = ["ablab.training.tasks", "ablab.report.forms.page"]
+PRELOADED = ["ablab.training.tasks", "ablab.report.forms.page", "tests.composed_ahead"]
 
 
-def serve(address: str) -> None:
-    """Start what clients ask for, in forks, until standard input ends."""
+def serve(address: str, until: int) -> None:
+    """Start what clients ask for, in forks, in the background and until the process ``until`` ends.
+
+    This process itself ends as soon as clients can ask.
+    """
+    sys.path.insert(0, str(Path(__file__).parents[2]))
     for name in PRELOADED:
         import_module(name)
-    gc.collect()
-    gc.freeze()  # so that a fork's collections leave the pages of these objects shared
+    del sys.path[0]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+        del sys.modules[name]  # A fork may have tests of its own.
     running: dict[int, tuple[int, socket.socket]] = {}  # by the descriptor of the process
     with socket.socket(socket.AF_UNIX) as listening, selectors.DefaultSelector() as waiting:
         listening.bind(address)
         listening.listen()
-        waiting.register(sys.stdin, selectors.EVENT_READ)
+        if os.fork():
+            os._exit(0)
+        owner = os.pidfd_open(until)
+        waiting.register(owner, selectors.EVENT_READ)
         waiting.register(listening, selectors.EVENT_READ)
-        print("ready", flush=True)
         while True:
             ready = [key.fileobj for key, _ in waiting.select()]
-            if sys.stdin in ready:
+            if owner in ready:
                 return
             # A client that is killed comes before the next one, which may want the same folder.
             for descriptor, (pid, client) in list(running.items()):
@@ -73,17 +80,19 @@ def _start(client: socket.socket) -> int:
     asked = json.loads(client.recv(int.from_bytes(size), socket.MSG_WAITALL))
     pid = os.fork()
     if pid == 0:
-        os.setpgid(0, 0)  # so that those that it starts can be killed with it
+        os.setsid()  # so that those that it starts can be killed with it
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
         os.closerange(3, 1024)  # the server's own, and the streams' first numbers
         _become(**asked)
     for stream in streams:
         os.close(stream)  # so that a reader of it sees its end
+    with suppress(OSError):  # it may be no more
+        client.send(pid.to_bytes(4))
     return pid
 
 
-def _become(arguments: list[str], cwd: str, environment: dict[str, str]) -> NoReturn:
+def _become(arguments: list[str], cwd: str, environment: dict[str, str], first: str) -> NoReturn:
     """Do what ``python ARGUMENTS`` does, and end."""
     os.environ.clear()
     os.environ.update(environment)
@@ -94,7 +103,7 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str]) -> NoRe
     os.chdir(cwd)
     status: Any = 1
     try:
-        _run(arguments)
+        _run(arguments, bytes.fromhex(first))
         status = 0
     except SystemExit as end:
         status = end.code
@@ -110,10 +119,12 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str]) -> NoRe
         os._exit(status if isinstance(status, int) else int(status is not None))
 
 
-def _run(arguments: list[str]) -> None:
+def _run(arguments: list[str], before: bytes) -> None:
     first, *rest = arguments
     here = {"-c": "", "-m": str(Path.cwd())}.get(first, str(Path(first).absolute().parent))
     sys.path[:1] = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    if before:
+        pickle.loads(before)()
     if first == "-m":
         sys.argv = rest
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
@@ -127,4 +138,4 @@ def _run(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], int(sys.argv[2]))

@@ -6,7 +6,7 @@ import random
 import time
 import weakref
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -23,8 +23,8 @@ from ablab.data.fingerprints import of_dataset
 from ablab.data.reading import Reading
 from ablab.data.streams import StreamLoader
 from ablab.errors import CheckpointError, DataError
-from tests.forked import forkserver
-from tests.launch import wait_for
+from tests.forked import Process
+from tests.launch import environment, wait_for
 from toy.samples import NoisyPoints, StatefulStream, Stream, UnsizedStream
 
 Batches = list[list[Tensor]]
@@ -116,21 +116,21 @@ class Numbered(Dataset[int]):
         return os.getpid()
 
 
-def read_on_and_on(told: Connection, method: str) -> None:
+def read_on_and_on(told: Path, method: str) -> None:
     multiprocessing.set_start_method(method, force=True)
     batches = iter(DatasetLoader(Numbered(), 2, Reading(workers=2)))
-    told.send([next(batches).tolist()[0] for _ in range(2)])
+    for _ in range(2):
+        (told / str(next(batches).tolist()[0])).touch()
     time.sleep(600)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
-def test_workers_end_with_a_killed_process(method: str) -> None:
-    here, there = multiprocessing.Pipe()
-    process = forkserver.Process(target=read_on_and_on, args=(there, method))
-    process.start()
-    workers = here.recv()
-    process.kill()
+def test_workers_end_with_a_killed_process(method: str, tmp_path: Path) -> None:
+    with Process((), tmp_path, environment(), partial(read_on_and_on, tmp_path, method)) as process:
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+        process.kill()
+    workers = [file.name for file in tmp_path.iterdir()]
     wait_for(lambda: not any(Path(f"/proc/{worker}/exe").exists() for worker in workers))
 
 

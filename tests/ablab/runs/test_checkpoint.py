@@ -7,6 +7,7 @@ import pickle
 import signal
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from ablab.errors import CheckpointError
 from ablab.runs.checkpoint_files import read_tensors, write_checkpoint
 from ablab.runs.checkpoint_io import AtomicCheckpointIO
 from ablab.runs.checkpoints import Entry, Manifest, load_checkpoint
-from tests.forked import forkserver
-from tests.launch import wait_for
+from tests.forked import Process
+from tests.launch import environment, wait_for
 from tests.permissions import permissions_that_hold
 
 
@@ -203,13 +204,11 @@ def test_killed_in_mid_write_eight_times_the_newest_listed_is_whole(tmp_path: Pa
     for attempt in range(8):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        writer = forkserver.Process(target=write_on_and_on, args=(folder,))
-        writer.start()
-        wait_for(lambda f=folder: Manifest(f).entries())
-        time.sleep(0.1 + 0.017 * attempt)
-        writer.kill()
-        writer.join()
-        assert writer.exitcode == -signal.SIGKILL
+        with Process((), folder, environment(), partial(write_on_and_on, folder)) as writer:
+            wait_for(lambda f=folder: Manifest(f).entries())
+            time.sleep(0.1 + 0.017 * attempt)
+            writer.kill()
+        assert writer.returncode == -signal.SIGKILL
         entries = Manifest(folder).entries()
         for entry in entries[-2:]:
             content = load_checkpoint(folder / entry.file)

@@ -98,7 +98,7 @@ def test_a_run_of_two_processes_is_not_continued_by_one(tmp_path: Path) -> None:
 def test_a_run_of_one_process_is_not_continued_by_two(unfinished: Path) -> None:
     with pytest.raises(ConfigError, match=r"leave out trainer\.devices=2 \(the run has 1\)"):
         go_on(unfinished, "trainer.devices=2")
-    by_torchrun = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2", "RANK": "0"}
+    by_torchrun = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
     refused = train("task=fit", f"run={unfinished}", cwd=unfinished, **by_torchrun)
     assert refused.returncode == 2
     assert "torchrun has started 2 processes, but one is asked for" in refused.stderr
