@@ -1,18 +1,22 @@
 """Sweeps on a real Ray cluster of two machines, which are two raylets here: stop the sweep, kill a
 machine, kill the head, and look for what was lost."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from tests.launch import TINY, command, environment, train, wait_for
+from tests import warm
+from tests.launch import TINY, command, environment, python, train, wait_for
 
 pytestmark = [
     pytest.mark.cluster,
@@ -33,8 +37,9 @@ class Cluster:
     def __init__(self) -> None:
         cluster_utils = pytest.importorskip("ray.cluster_utils")
         head = {"num_cpus": 2, "num_gpus": 2, "include_dashboard": False}
-        self._cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
-        self._other = self._cluster.add_node(num_cpus=1)
+        with patch.object(sys, "executable", python()):
+            self._cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
+            self._other = self._cluster.add_node(num_cpus=1)
         self._cluster.wait_for_nodes()
 
     def kill_other(self) -> None:
@@ -65,9 +70,11 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+def cluster(warm_commands: Path) -> Iterator[Cluster]:
+    """Ray's own processes, sweeps and jobs are forks that have imported torch."""
+    with pytest.MonkeyPatch.context() as given:
+        given.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+        given.setenv(warm.PYTHON, str(warm_commands / "python"))
         started = Cluster()
         yield started
         started.stop()
@@ -105,10 +112,15 @@ def end(sweep: subprocess.Popen[str]) -> str:
     return sweep.communicate(timeout=800)[0]
 
 
-def gpus_of(process: int) -> str:
-    variables = Path(f"/proc/{process}/environ").read_text().split("\0")
-    (gpus,) = (v.partition("=")[2] for v in variables if v.startswith("CUDA_VISIBLE_DEVICES="))
-    return gpus
+def gpus_of_jobs(cwd: Path) -> list[str]:
+    """Return CUDA_VISIBLE_DEVICES of each process that was started for a job of a sweep."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"\0run={cwd}" in path.read_text():
+                variables = path.with_name("environ").read_text().split("\0")
+                found += [v.partition("=")[2] for v in variables if v.startswith("CUDA_VISIBLE")]
+    return sorted(found)
 
 
 def test_jobs_have_gpus_of_their_own_and_a_stopped_sweep_goes_on(
@@ -118,7 +130,7 @@ def test_jobs_have_gpus_of_their_own_and_a_stopped_sweep_goes_on(
     for number in (signal.SIGTERM, signal.SIGINT):
         sweep = cluster.sweep(tmp_path, "hydra.launcher.gpus_per_job=1")
         jobs = running(tmp_path, 2)
-        assert sorted(map(gpus_of, jobs)) == ["0", "1"]
+        assert gpus_of_jobs(tmp_path) == ["0", "1"]
         os.kill(sweep.pid, number)
         began = time.monotonic()
         output = end(sweep)
