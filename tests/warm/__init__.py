@@ -6,9 +6,8 @@ starts. ``tests.forked`` starts ``train.py`` in a fork. For shells there is a fo
 of ``PATH`` with a ``python`` and an ``ablab`` that hand over their arguments, working folder,
 environment and standard streams, pass signals on to the fork, end as it ends, and are killed
 together with it. Where the variable ``WARM_PYTHON`` names that ``python``, the fork takes it for
-its ``sys.executable``, and so starts its jobs by it. The ranks that Lightning starts are real
-processes, since they end with their parent, which is another for a fork, and so is a ``python``
-with other options than ``-c``, ``-m`` and ``-u``.
+its ``sys.executable``, and so starts its jobs and ranks by it. A ``python`` with other options than
+``-c``, ``-m`` and ``-u`` is a real process.
 """
 
 import fcntl
@@ -28,7 +27,7 @@ _COMMANDS = {
     "python": """#!/bin/sh
 [ "$1" = -u ] && shift  # torchrun's
 case "$1" in
-  -c|-m|*.py) [ "$ABLAB_MAIN_PROCESS" ] || exec "{bin}/python" -I -S "{client}" "{address}" "$@" ;;
+  -c|-m|*.py) exec "{bin}/python" -I -S "{client}" "{address}" "$@" ;;
 esac
 exec "{bin}/python" "$@"
 """,

@@ -3,6 +3,7 @@
 It imports little, so that it starts in a moment.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -45,6 +46,8 @@ def status(server: socket.socket) -> int:
 
 def be(address: str, *arguments: str) -> int:
     """Be the command: hand over everything, and return how the process ended."""
+    if "ABLAB_MAIN_PROCESS" in os.environ:  # A rank that Lightning starts ends with its parent.
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     server, _ = ask(address, arguments, os.getcwd(), os.environ)  # noqa: PTH109
     for number in PASSED_ON:
         if signal.getsignal(number) is not signal.SIG_IGN:

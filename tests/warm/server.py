@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from lightning.fabric.utilities import rank_zero
 from torchmetrics.utilities import prints
 
+MAIN_PROCESS = "ABLAB_MAIN_PROCESS"
 PRELOADED = ["ablab.training.tasks", "ablab.report.forms.page", "tests.composed_ahead"]
 
 
@@ -96,9 +97,12 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str], first: 
     """Do what ``python ARGUMENTS`` does, and end."""
     os.environ.clear()
     os.environ.update(environment)
-    if "TORCHELASTIC_RUN_ID" in environment:  # both read them when they are imported
-        rank_zero.rank_zero_only.rank = int(environment["RANK"])
+    if {"TORCHELASTIC_RUN_ID", MAIN_PROCESS} & environment.keys():
+        # Both read it when they are imported.
+        rank_zero.rank_zero_only.rank = rank_zero._get_rank()
         prints.rank_zero_only.rank = int(environment["LOCAL_RANK"])
+    if MAIN_PROCESS in environment:  # A rank asks whether its parent is there.
+        os.getppid = lambda: int(environment[MAIN_PROCESS])
     sys.executable = environment.get("WARM_PYTHON", sys.executable)
     os.chdir(cwd)
     status: Any = 1

@@ -101,6 +101,7 @@ def test_a_rank_that_raises_ends_the_run_which_goes_on(undisturbed: Path, tmp_pa
     assert_same_run(undisturbed, folder)
 
 
+@WARM
 def test_a_rank_that_is_killed_ends_the_run_with_its_error(tmp_path: Path) -> None:
     fault = ["callbacks.fault._target_=toy.callbacks.SignalAt", "callbacks.fault.step=18"]
     fault += ["callbacks.fault.rank=1", f"callbacks.fault.number={int(signal.SIGKILL)}"]
@@ -113,6 +114,7 @@ def test_a_rank_that_is_killed_ends_the_run_with_its_error(tmp_path: Path) -> No
     assert ended.stderr == "error: rank 1 ended by SIGKILL and left no message\n"
 
 
+@WARM
 def test_a_run_whose_rank_0_stands_still_is_ended(tmp_path: Path) -> None:
     """By the rank that it has started, under Lightning's launcher."""
     fault = ["callbacks.fault._target_=toy.callbacks.SignalAt", "callbacks.fault.step=18"]
@@ -138,6 +140,7 @@ def test_a_run_whose_rank_0_is_killed_goes_on(undisturbed: Path, tmp_path: Path)
     assert_same_run(undisturbed, folder)
 
 
+@WARM
 def test_shares_of_parameters_are_saved_whole_and_gone_on_with(
     undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -171,6 +174,7 @@ def assert_told_of_the_raising_rank(
     assert ended.stderr.count("error: rank 1 failed: ValueError: the data went bad\n") == 1
 
 
+@WARM
 def test_a_run_whose_other_machine_does_not_come_says_so_and_can_be_stopped(tmp_path: Path) -> None:
     """torch waits in C++, where no handler of a signal runs."""
     given = environment(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()), NODE_RANK="0")
