@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -21,6 +22,17 @@ for name in ("COLUMNS", "LINES", "PYTHONUNBUFFERED"):
 MEMORY = Path("/dev/shm")
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 8 * 2**30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+SHARING = {  # files of slow tests
+    "tests/ablab/report/test_browser.py",
+    "tests/ablab/safety/test_surroundings.py",
+    "tests/ablab/trackers/test_online.py",
+    "tests/ablab/training/test_disks.py",
+    "tests/ablab/training/test_many_processes.py",
+    "tests/cluster/test_ray.py",
+    "tests/cluster/test_slurm.py",
+    "tests/lesson5/ratings/test_recommend.py",
+    "tests/lesson5/test_many_processes.py",
+}
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
@@ -31,6 +43,24 @@ def pytest_configure(config: pytest.Config) -> None:
         sharing = ExitStack()
         sharing.enter_context(warm.shared())
         config.add_cleanup(sharing.close)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give tests that share what takes long to one worker, with ``--dist loadgroup``.
+
+    pytest-xdist 3.8 finds no groups under pytest 9.2, where it cannot change the ids of tests.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Grouped(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file in SHARING else nodeid
+
+    return Grouped(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

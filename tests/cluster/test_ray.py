@@ -21,7 +21,6 @@ from tests.launch import TINY, command, environment, python, train, wait_for
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(2400),  # other work may slow them
-    pytest.mark.xdist_group(__name__),
 ]
 SLOW = [
     *("-m", *TINY, "hydra.sweep.dir=runs/plan", "seed=0,1,2", "checkpoints.every_n_steps=2"),

@@ -26,7 +26,6 @@ from tests.launch import TINY, TOY, command, environment
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(1800),  # other work may slow them
-    pytest.mark.xdist_group(__name__),
 ]
 REAL = pytest.mark.usefixtures("real_starts")
 SWEEP = [

@@ -13,7 +13,6 @@ from tests.lesson5.few_steps import BAD, everything
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),  # two cores may have other work
-    pytest.mark.xdist_group(__name__),  # they share what takes long
 ]
 
 

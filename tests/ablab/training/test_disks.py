@@ -17,7 +17,6 @@ _UNSHARE = ["unshare", "--user", "--map-root-user", "--mount"]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    pytest.mark.xdist_group(__name__),
     pytest.mark.skipif(
         shutil.which("unshare") is None
         or subprocess.run([*_UNSHARE, "true"], capture_output=True).returncode != 0,

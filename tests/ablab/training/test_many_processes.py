@@ -21,7 +21,6 @@ from tests.launch import TINY, TOY, command, environment, launch, torchrun, wait
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),  # two cores may have other work
-    pytest.mark.xdist_group(__name__),  # they share what takes long
 ]
 WARM = pytest.mark.usefixtures("warm_starts")
 RECIPE = [*TINY, "trainer.max_epochs=2", "threads=1", "checkpoints.every_n_steps=4"]
