@@ -122,7 +122,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return record["metrics"]
 
 
-@REAL
 def test_jobs_of_one_and_two_processes_with_one_in_the_queue_at_a_time(
     slurm: RealSlurm, limited: Sweep, tmp_path: Path
 ) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
 from lightning.fabric.utilities import rank_zero
 from torchmetrics.utilities import prints
 
@@ -33,7 +35,8 @@ def serve(address: str, until: int) -> None:
         import_module(name)
     del sys.path[0]
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
-        del sys.modules[name]  # A fork may have tests of its own.
+        del sys.modules[name]  # A fork may have tests of its own,
+    del Singleton._instances[Plugins]  # and plugins of Hydra, which are looked for once.
     running: dict[int, tuple[int, socket.socket]] = {}  # by the descriptor of the process
     with socket.socket(socket.AF_UNIX) as listening, selectors.DefaultSelector() as waiting:
         listening.bind(address)
