@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
@@ -134,8 +133,10 @@ class SearchStudy:
         """
         if len(self.best()) < _FOR_IMPORTANCES:
             return {}
-        evaluator = PedAnovaImportanceEvaluator(target_quantile=0.25)
-        return optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+        from optuna import importance  # It imports scikit-learn.
+
+        evaluator = importance.PedAnovaImportanceEvaluator(target_quantile=0.25)
+        return importance.get_param_importances(self._study, evaluator=evaluator)
 
 
 def _sampler(name: str, seed: int, number: int) -> BaseSampler:
