@@ -11,11 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from ablab import project
 from ablab.config.suggestions import suggestion
 from ablab.errors import ConfigError
+from ablab.runs.identity import PLACES, with_places
 from ablab.runs.record import RunRecord
 
-_WHERE_DATA_LIE = ("data.path", "data.root", "data.cache")
+_WHERE_DATA_LIE = re.compile(rf"paths\.data|data\.(.+\.)?({'|'.join(PLACES)})")
 _BESIDE_A_RUN = {  # which settings a task accepts beside run=FOLDER
-    "fit": ("trainer.max_epochs",),
+    "fit": re.compile(r"trainer\.max_epochs"),
     "test": _WHERE_DATA_LIE,
     "predict": _WHERE_DATA_LIE,
 }
@@ -70,9 +71,9 @@ def only_shows(arguments: list[str]) -> bool:
 def config_of_run(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     """Return the config of the run that ``cfg.run`` names, with what may be said beside its folder.
 
-    A test and a prediction may be told where the data lie now. A fit may be told
-    ``trainer.max_epochs``: ``cfg`` itself is returned for it, since whether the run may be that
-    long shows when its record is continued.
+    A test and a prediction may be told where the data lie now: ``paths.data`` moves all places
+    below it. A fit may be told ``trainer.max_epochs``: ``cfg`` itself is returned for it, since
+    whether the run may be that long shows when its record is continued.
 
     Raises:
         ConfigError: another setting is given that differs from the run's.
@@ -85,7 +86,7 @@ def config_of_run(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         told = override.removeprefix("++")
         if key in ("task", "run"):
             continue
-        if key in _BESIDE_A_RUN.get(cfg.task, ()):
+        if (beside := _BESIDE_A_RUN.get(cfg.task)) and beside.fullmatch(key):
             changes[key] = said
         elif key in ("experiment", "ablation"):
             differing.append(told)
@@ -100,9 +101,18 @@ def config_of_run(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         )
     if cfg.task == "fit":
         return cfg
+    before, now = run.paths.get("data"), changes.get("paths.data")
+    if isinstance(before, str) and isinstance(now, str):
+        data = OmegaConf.to_container(run.data)
+        run.data = with_places(data, lambda place: _moved(place, before, now))
     for key, value in changes.items():
         OmegaConf.update(run, key, value)
     return run
+
+
+def _moved(place: str, before: str, now: str) -> str:
+    path = Path(place)
+    return str(Path(now, path.relative_to(before))) if path.is_relative_to(before) else place
 
 
 def name_experiment(faults: str, experiment: str | None) -> str:

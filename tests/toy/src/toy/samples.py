@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,14 @@ class NoisyPoints(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         return point(index, self.noise, self.data_seed)
+
+
+class StoredPoints(NoisyPoints):
+    """The points whose number lies in ``root/rows.txt``."""
+
+    def __init__(self, root: str) -> None:
+        self.files = [Path(root, "rows.txt")]
+        super().__init__(int(self.files[0].read_text()))
 
 
 class Stream(IterableDataset[Sample]):
