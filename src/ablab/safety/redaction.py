@@ -23,10 +23,14 @@ _VARIABLE = re.compile(  # DB_PASS, API_KEYS, SECRET_KEY_BASE, GITHUB_TOKEN_2; n
 )
 _SETTING = re.compile(
     r"(^|_)((api|access|private|secret)_?keys?|secrets?|secret_key_base|"
-    r"pass|passwords?|passwd|passphrase|pwd|(git(hub|lab)|azure|personal)_pat|"
-    r"(api|auth|access|secret|bearer|refresh)_?tokens?|token|credentials?)$",
+    r"(?<!low_)(?<!high_)(?<!band_)pass|passwords?|passwd|passphrase|pwd|"
+    r"(git(hub|lab)|azure|personal)_pat|credentials?|"
+    r"(api|auth|access|secret|bearer|refresh|bot|git(hub|lab)|hf|hub|wandb)_?tokens?)$|^token$",
     re.IGNORECASE,
 )
+# Other tokens are of texts (pad_token, eos_token), unless their values are those of credentials.
+_TOKEN = re.compile(r"_token$", re.IGNORECASE)
+_CREDENTIAL = re.compile(r"(?=.*\d)[\w.+/=:-]{16,}")
 # ://user:password@host, ://token@host; a password may hold a slash, but a port and a path do not
 _LOGIN = re.compile(
     r"://(?:[^\s/?#@'\"]+@|[^\s/:?#@'\"\[]*:(?!\d*[/?#])[^\s'\"@]{1,200}@)", re.IGNORECASE
@@ -84,7 +88,8 @@ class RedactingFormatter(logging.Formatter):
 
 def _secret_fault(name: str, value: str, variables: dict[str, str]) -> str | None:
     remedy = "set it as an environment variable, which the library that needs it reads itself"
-    if value and value != "null" and _SETTING.search(name):
+    is_token = _TOKEN.search(name) and _CREDENTIAL.fullmatch(value)
+    if value and value != "null" and (is_token or _SETTING.search(name)):
         return f"is a secret, which a run's record would keep; {remedy}"
     for secret, variable in variables.items():
         if secret in value:

@@ -177,6 +177,9 @@ def test_what_hydra_builds_of_ours_is_allowed(launcher: str, sweeper: str) -> No
         "hydra.job.env_set.GITHUB_PAT=0123456789abcdef",
         "hydra.job.env_set.MYSQL_PWD=0123456789abcdef",
         "hydra.job.env_set.API_KEYS=0123456789abcdef",
+        "logger.own.token=0123456789abcdef",
+        "logger.own.hub_token=secret",
+        "logger.own.slack_token=xoxb-0123456789abcdef",
     ],
 )
 def test_a_secret_on_the_command_line_is_refused(argument: str, secret: str) -> None:
@@ -239,6 +242,9 @@ def test_what_looks_like_a_secret_and_is_none_is_let_through(
     monkeypatch.setenv("COMPASS", "0123456789")  # nor is one of another word
     monkeypatch.setenv("OLDPWD", "0123456789")
     refuse_secrets(["name=0123456789"])
+    tokens = ["<pad>", "[MASK]", "</s>", "<|endoftext|>", "0", "image_placeholder"]
+    refuse_secrets([f"model.eos_token={token}" for token in tokens])
+    refuse_secrets(["data.low_pass=0.5"])
     refuse_secrets(["data.item_key=id", "model.n_tokens=3", f"paths.data={tmp_path}", "seed=1"])
     check(composed(f"paths.data={tmp_path}"))
 
