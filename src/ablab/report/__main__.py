@@ -172,7 +172,12 @@ def _inches(text: str) -> float:
 
 def _format_of(output: Path) -> str:
     endings = {ending: name for name, ending in FORMATS.items()}
-    return endings.get(output.suffix, "terminal")
+    if output.suffix not in endings:
+        raise UserError(
+            f"--output: no format has the ending '{output.suffix}' of {output.name}; take one of "
+            f"{', '.join(endings)}, or name the format with --format"
+        )
+    return endings[output.suffix]
 
 
 def _parse_baseline(baseline: str | None) -> dict[str, str] | None:

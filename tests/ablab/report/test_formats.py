@@ -14,7 +14,8 @@ from rich.console import Console
 from ablab.errors import RunFolderError
 from ablab.report import plan_numbers, write_tables
 from ablab.report.__main__ import main
-from ablab.report.forms.terminal import short_keys, terminal
+from ablab.report.forms.cells import short_keys
+from ablab.report.forms.terminal import terminal
 from tests.ablab.report.plan_folders import (
     LEVEL,
     Metrics,
@@ -226,6 +227,7 @@ def test_a_baseline_may_hold_a_list(
         (["--average", "variant"], "cannot average over 'variant', which is no axis of the plan"),
         (["--metric", "test/rmsee"], "no run has measured 'test/rmsee'; did you mean 'test/rmse'"),
         (["--output", "/none/x.md"], "/none/x.md: cannot be written"),
+        (["--output", "x.htm"], "--output: no format has the ending '.htm' of x.htm; take one of"),
     ],
 )
 def test_what_cannot_be_had_is_told_in_a_line(

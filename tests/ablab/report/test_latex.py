@@ -43,6 +43,30 @@ def test_what_is_asked_for_stands_in_it(tmp_path: Path) -> None:
     assert "s / run" not in latex(folder)
 
 
+def test_a_row_that_lacks_a_seed_keeps_its_count(tmp_path: Path) -> None:
+    def one_failed(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
+        return "failed" if (variant, seed) == ("l2", 1) else result(variant, settings, seed)
+
+    folder = write_plan(tmp_path / "p", one_failed, variants=["none", "l2"])
+    text = latex(folder, "--label", "tab:a")
+    assert "(2 of 3)" in text
+    assert "over 3 seeds" not in text
+    assert "2 of 3: 1 failed" in text
+
+
+def test_settings_have_headings_that_tell_them_apart(tmp_path: Path) -> None:
+    grid = [{"optim.decay.value": x, "data.noise.value": y} for x in (0, 1) for y in (0, 1)]
+    text = latex(plan(tmp_path / "p", ["none"], grid=grid), "--columns", ",".join(grid[0]))
+    assert "\ndecay & noise \\\\\n" in text
+
+
+def test_the_caption_explains_what_the_table_has(tmp_path: Path) -> None:
+    folder = plan(tmp_path / "p", ["none", "l2"])
+    assert "is the paired difference" in latex(folder, "--label", "tab:a")
+    text = latex(folder, "--label", "tab:a", "--columns", "variant")
+    assert r"\caption{weight\_decay: mean $\pm$ standard deviation over 3 seeds.}" in text
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -14,6 +14,8 @@ from ablab.report.table.rows import ReportRow
 from ablab.report.table.tables import ReportTable
 
 _ARROWS = {"min": "↓", "max": "↑"}
+# Last words of keys that say little without the word before them: weight_decay.mode.
+_VAGUE = ("_target_", "kind", "mode", "name", "size", "type")
 Kind = Literal["setting", "metric", "difference", "runs", "cost"]
 
 
@@ -92,6 +94,20 @@ def scaled(table: ReportTable, factor: float) -> ReportTable:
     ]
     differences = [{m: times(d) for m, d in own.items()} for own in table.differences]
     return replace(table, rows=rows, differences=differences)
+
+
+def short_keys(keys: Sequence[str]) -> dict[str, str]:
+    """Return the shortest end of each key that names it: ``lr``, ``weight_decay`` (its value)."""
+    ends = {key: key.removesuffix(".value") for key in keys}
+    ends = ends if len(set(ends.values())) == len(keys) else {key: key for key in keys}
+    short = {}
+    for key, whole in ends.items():
+        parts = whole.split(".")
+        names = [".".join(parts[-n:]) for n in range(1, len(parts) + 1)]
+        others = [f".{other}" for other in ends.values() if other != whole]
+        clear = (n for n in names if not any(other.endswith(f".{n}") for other in others))
+        short[key] = next((name for name in clear if name not in _VAGUE), whole)
+    return short
 
 
 def row_name(row: ReportRow) -> str:

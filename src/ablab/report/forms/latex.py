@@ -1,12 +1,12 @@
 """Write a table for a paper: booktabs, minus signs, no wider than the text of an article."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ablab.config.suggestions import suggestion
 from ablab.errors import UserError
-from ablab.report.forms.cells import Column, columns_of, scaled
+from ablab.report.forms.cells import Column, columns_of, scaled, short_keys
 from ablab.report.forms.notes import notes_of
 from ablab.report.table.tables import ReportTable
 from ablab.safety.printable import printable
@@ -55,13 +55,14 @@ def latex(table: ReportTable, paper: Paper = Paper()) -> str:
     """
     every = columns_of(scaled(table, 100.0) if paper.percent else table, paper.digits)
     columns, seeds = _without_seeds(every)
-    columns, left_out = _chosen(columns, paper.columns)
+    headings = short_keys(table.comparison.keys)
+    columns, left_out = _chosen(columns, paper.columns, headings)
     long = len(table.rows) > _LONG
-    caption = _escaped(_caption(table, seeds, paper))
+    caption = _escaped(_caption(table, columns, seeds, paper))
     packages = r"\usepackage{booktabs,longtable}" if long else r"\usepackage{booktabs}"
     notes = [*notes_of(table), *([f"left out: {', '.join(left_out)}"] if left_out else [])]
     lines = [f"% {packages}", *("% " + " ".join(note.split()) for note in notes)]
-    body = _body(columns, len(table.rows))
+    body = _body(columns, headings, len(table.rows))
     alignment = "".join("r" if c.kind in ("metric", "cost") else "l" for c in columns)
     begin = r"\begingroup\footnotesize\setlength{\tabcolsep}{4pt}"
     place = f"@{{}}{alignment}@{{}}"
@@ -81,8 +82,9 @@ def latex(table: ReportTable, paper: Paper = Paper()) -> str:
     return "\n".join([*lines, ""])
 
 
-def _body(columns: Sequence[Column], rows: int) -> list[str]:
-    lines = [r"\toprule", " & ".join(_escaped(_short(c)) for c in columns) + r" \\", r"\midrule"]
+def _body(columns: Sequence[Column], headings: Mapping[str, str], rows: int) -> list[str]:
+    head = " & ".join(_escaped(headings.get(c.title, c.heading)) for c in columns)
+    lines = [r"\toprule", rf"{head} \\", r"\midrule"]
     for index in range(rows):
         cells = []
         for column in columns:
@@ -95,19 +97,22 @@ def _body(columns: Sequence[Column], rows: int) -> list[str]:
 def _without_seeds(columns: Sequence[Column]) -> tuple[list[Column], str | None]:
     """Take the number of seeds out of the cells if it is the same in all; return it as well."""
     cells = [cell for column in columns if column.kind == "metric" for cell in column.cells]
-    found = {match[1] for cell in cells if (match := re.search(r" \((\d+)\)$", cell))}
-    if len(found) != 1 or not all(cell.endswith(")") for cell in cells):
+    found = {match and match[1] for cell in cells for match in [re.search(r" \((\d+)\)$", cell)]}
+    seeds = found.pop() if len(found) == 1 else None
+    if seeds is None:  # some cells are "… (4 of 5)", or have no value
         return list(columns), None
     short = [
-        replace(c, cells=tuple(cell.rpartition(" (")[0] for cell in c.cells))
+        replace(c, cells=tuple(cell.removesuffix(f" ({seeds})") for cell in c.cells))
         if c.kind == "metric"
         else c
         for c in columns
     ]
-    return [column for column in short if column.kind != "runs"], found.pop()
+    return [column for column in short if column.kind != "runs"], seeds
 
 
-def _chosen(columns: Sequence[Column], titles: Sequence[str]) -> tuple[list[Column], list[str]]:
+def _chosen(
+    columns: Sequence[Column], titles: Sequence[str], headings: Mapping[str, str]
+) -> tuple[list[Column], list[str]]:
     """Return the columns asked for; else those that fit, and the titles of the others."""
     if titles:
         by_title = {column.title.removesuffix(" [95 %]"): column for column in columns}
@@ -120,34 +125,34 @@ def _chosen(columns: Sequence[Column], titles: Sequence[str]) -> tuple[list[Colu
     for kind in ("difference", "metric", "difference", "runs"):
         own = [column for column in kept if column.kind == kind]
         least = 1 if kind != "runs" else 0
-        while _width(kept) > _WIDTH and len(own) > least:
+        while _width(kept, headings) > _WIDTH and len(own) > least:
             kept.remove(own.pop())
-        if kind == "metric" and _width(kept) > _WIDTH:  # then differences go altogether
+        if kind == "metric" and _width(kept, headings) > _WIDTH:  # then differences go altogether
             kept = [column for column in kept if column.kind != "difference"]
     return kept, [c.title for c in columns if c not in kept and c.kind != "cost"]
 
 
-def _width(columns: Sequence[Column]) -> float:
+def _width(columns: Sequence[Column], headings: Mapping[str, str]) -> float:
     longest = [
-        max(len(_short(c)), *(len(c.marked(i)) for i in range(len(c.cells))), 1) for c in columns
+        max(
+            len(headings.get(c.title, c.heading)),
+            *(len(c.marked(i)) for i in range(len(c.cells))),
+            1,
+        )
+        for c in columns
     ]
     return sum(_LETTER * n + _GAP for n in longest) - _GAP
 
 
-def _short(column: Column) -> str:
-    """Return the heading of a column; of a setting the last part, ``lr``."""
-    return column.title.rpartition(".")[2] if column.kind == "setting" else column.heading
-
-
-def _caption(table: ReportTable, seeds: str | None, paper: Paper) -> str:
+def _caption(table: ReportTable, columns: Sequence[Column], seeds: str | None, paper: Paper) -> str:
     parts = [f"{table.comparison.title}: mean ± standard deviation"]
     if seeds:
         parts[0] += f" over {seeds} seed{'s' if seeds != '1' else ''}"
     if paper.percent:
         parts.append("in percent")
-    if any(table.best.values()):
+    if any(column.best for column in columns):
         parts.append("the best is bold, ≈ is not separable from it (Holm)")
-    if any(baseline is not None for baseline in table.baselines):
+    if any(column.kind == "difference" for column in columns):
         name = ", ".join(table.comparison.baseline.values())
         parts.append(f"Δ is the paired difference to {name} with its 95 % interval")
     return "; ".join(parts) + "."

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ablab.report.forms.cells import Column, columns_of
+from ablab.report.forms.cells import Column, columns_of, short_keys
 from ablab.report.forms.conclusion_lines import conclusion_lines
 from ablab.report.table.conclusion import conclude
 from ablab.report.table.tables import ReportTable
@@ -13,8 +13,6 @@ from ablab.safety.printable import in_a_line
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-# Last words of keys that say little without the word before them: weight_decay.mode.
-_VAGUE = ("_target_", "kind", "mode", "name", "size", "type")
 _FOLDED = 8  # characters of a setting's column that is folded so that a difference is not left out
 
 
@@ -90,20 +88,6 @@ def terminal_conclusion(table: ReportTable, *, unfinished: bool = True) -> "Rich
         text = [f"{mark}{line.text}", *(f"- {below}" for below in line.below)]
         shown.add_row(Text(line.label), Text("\n".join(map(in_a_line, text))))
     return shown
-
-
-def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Return the shortest end of each key that names it: ``lr``, ``weight_decay`` (its value)."""
-    ends = {key: key.removesuffix(".value") for key in keys}
-    ends = ends if len(set(ends.values())) == len(keys) else {key: key for key in keys}
-    short = {}
-    for key, whole in ends.items():
-        parts = whole.split(".")
-        names = [".".join(parts[-n:]) for n in range(1, len(parts) + 1)]
-        others = [f".{other}" for other in ends.values() if other != whole]
-        clear = (n for n in names if not any(other.endswith(f".{n}") for other in others))
-        short[key] = next((name for name in clear if name not in _VAGUE), whole)
-    return short
 
 
 def _fitting(table: ReportTable, every: list[_Shown], width: int) -> list[_Shown]:
