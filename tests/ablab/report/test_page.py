@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from ablab.report import write_reports
 from ablab.report.__main__ import main
+from ablab.report.pictures import scatter
 from ablab.report.pictures.choice import candidates
 from ablab.report.pictures.heat_map import heat_maps
 from ablab.report.pictures.learning_curves import mean_curve
@@ -270,6 +272,25 @@ def test_points_on_no_grid_are_dots_over_each_axis(tmp_path: Path) -> None:
     assert ">0.01</text>" in picture  # a logarithmic axis, with plain numbers
     grid = page_of(write_plan(tmp_path / "grid", lambda *_: {"rmse": 1.0}, grid=GRID))
     assert not [p for p in grid.pictures if "row of the table" in p]
+
+
+@pytest.mark.parametrize(("direction", "ringed"), [("min", [[1.0, 1.0]]), (None, [])])
+def test_a_ring_is_around_the_best_of_the_rows_that_have_all_seeds(
+    direction: str | None, ringed: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = [{"optim.lr": i, "optim.decay": (i * 5) % 8} for i in range(8)]
+
+    def result(variant: str | None, settings: dict[str, Any], seed: int) -> Metrics:
+        failed = settings["optim.lr"] == 0 and seed == 1
+        return "failed" if failed else {"rmse": float(settings["optim.lr"])}
+
+    table = table_of(write_plan(tmp_path / "p", result, grid=drawn, seeds=(0, 1)))
+    table = replace(table, directions={"test/rmse": direction} if direction else {})
+    monkeypatch.setattr(scatter, "drawn", lambda title, caption, figure: (caption, figure))
+    caption, figure = scatter.scatters(table, "test/rmse", PAGE)  # pyright: ignore
+    rings = [c for c in figure.axes[0].collections if c.get_sizes().tolist() == [90.0]]
+    assert [ring.get_offsets().tolist() for ring in rings] == [ringed]
+    assert ("the best has a ring" in caption) == bool(ringed)
 
 
 def test_a_page_of_a_hundred_runs_is_small(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ablab.report.pictures.picture import PAGE, Picture
 from ablab.report.pictures.style import drawn
 from ablab.report.table.grid import is_grid, numeric_axes
 from ablab.report.table.rows import Spread
-from ablab.report.table.tables import ReportTable
+from ablab.report.table.tables import ReportTable, best_rows
 
 _MOST_AXES = 9
 
@@ -36,6 +36,7 @@ def scatters(table: ReportTable, metric: str, width: float) -> Picture | None:
     wide = 2.6 * columns + 1.0 if width >= PAGE else width
     figure = Figure(figsize=(wide, 0.9 * wide / columns * rows + 0.2), layout="constrained")
     places = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    best = list(best_rows(table.rows, metric, table.directions.get(metric)))
     order = Normalize(1, len(table.rows))
     for index, place in enumerate(places.flat):
         if index >= len(axes):
@@ -45,7 +46,6 @@ def scatters(table: ReportTable, metric: str, width: float) -> Picture | None:
         for chosen, marker in ((inside, "o"), (beyond, "^" if sign > 0 else "v")):
             numbers = np.array(chosen, dtype=int)
             place.scatter(x[numbers], y[numbers], c=numbers + 1, norm=order, marker=marker, s=18)
-        best = known[np.argmin(costs)]
         place.scatter(x[best], y[best], s=90, facecolors="none", edgecolors=COLOURS[1])
         if x.min() > 0 and np.median(x) - x.min() < 0.15 * (x.max() - x.min()):
             place.set_xscale("log")  # or half of the dots would lie in a corner
@@ -54,7 +54,7 @@ def scatters(table: ReportTable, metric: str, width: float) -> Picture | None:
         place.set_ylabel(metric if index % columns == 0 else "")
         plain(place)
     figure.colorbar(ScalarMappable(order), ax=places, label="row of the table")
-    caption = "Each dot is a row of the table; the best has a ring."
+    caption = f"Each dot is a row of the table{'; the best has a ring' if best else ''}."
     if beyond:
         caption += " Triangles lie beyond the axis."
     return drawn(f"{metric} over {', '.join(axes)}", caption, figure)
