@@ -123,12 +123,12 @@ def _monitors(config: Config) -> list[str]:
 def _metric_faults(config: Config) -> list[str]:
     """Return a line for each name of a metric that the objective does not have."""
     metrics = list(config.objective.metrics)
-    faults = []
+    names, faults = ["loss", *metrics], []
     chosen = config.objective.metric
     if chosen == "loss" and config.objective.mode == "max":
         faults.append("objective.mode: the loss is minimised; set objective.mode=min")
-    elif chosen not in ("loss", *metrics):
-        faults.append(f"objective.metric: no metric '{chosen}'{suggestion(chosen, metrics)}")
+    elif chosen not in names:
+        faults.append(f"objective.metric: no metric '{chosen}'{suggestion(chosen, names)}")
     if "loss" in metrics:
         faults.append("objective.metrics.loss: this is the name of objective.loss; choose another")
     monitors = _monitors(config)
@@ -234,8 +234,8 @@ def _step_faults(config: Config) -> list[str]:
             )
     batches = config.steps_per_execution * max(accumulated or 1, 1)
     interval = config.trainer.get("val_check_interval")
-    if batches == 1 or interval in (None, 1.0):
-        return faults
+    if batches == 1 or interval in (None, 1.0) or config.objective.loss is None:
+        return faults  # without a loss, the module has its own steps, and gets single batches
     of = f"steps_per_execution × trainer.accumulate_grad_batches = {batches}"
     if config.trainer.get("check_val_every_n_epoch", 1) is None or not isinstance(interval, int):
         faults.append(

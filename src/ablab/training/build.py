@@ -143,14 +143,14 @@ def build_trainer(
     options: dict[str, Any] = {"_partial_": True}
     if phase.epochs is not None:
         options["max_epochs"] = phase.epochs
+    own_steps = [callback for callback in ours if isinstance(callback, OwnSteps)]
     interval = config.trainer.get("val_check_interval")
-    if isinstance(interval, int):
+    if isinstance(interval, int) and not own_steps:  # such a module gets single batches
         options["val_check_interval"] = interval // phase.steps.batches_per_execution
     if not data.has_validation:
         options["limit_val_batches"] = 0
     # The lines of epochs are the progress bar, unless the user has named one.
     options["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in callbacks)
-    own_steps = [callback for callback in ours if isinstance(callback, OwnSteps)]
     clip = None if own_steps else config.trainer.get("gradient_clip_val")
     if clip:
         algorithm = config.trainer.get("gradient_clip_algorithm") or "norm"

@@ -84,6 +84,7 @@ REFUSED = {
     "logger.tb._target_=torch.nn.functional.relu": ["logger.tb._target_", "function"],
     "logger.tb._target_=ablab.trackers.CSVTraker": ["logger.tb._target_", "CSVTracker'"],
     "objective.metric=rsme": ["objective.metric", "'rmse'"],
+    "objective.metric=los": ["objective.metric", "'loss'"],
     "callbacks=early_stopping": ["callbacks.early_stopping.monitor", "data.validation_fraction"],
     "task=test": ["run", "run="],
     "lr_find.last=1e-8": ["lr_find.first", "below lr_find.last"],

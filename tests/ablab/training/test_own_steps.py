@@ -95,6 +95,16 @@ def test_layer_groups_can_be_frozen_and_take_the_optimiser_of_the_config(tmp_pat
     ]
 
 
+def test_validation_within_an_epoch_counts_batches_also_if_gradients_are_accumulated(
+    tmp_path: Path,
+) -> None:
+    """Of 20 batches, which are 5 optimiser steps of 4 batches each."""
+    interval = ["trainer.accumulate_grad_batches=4", "trainer.val_check_interval=6"]
+    launch([*OF_CLASSIFIER, *interval, "trainer.max_epochs=1", "loading.batch_size=15"], tmp_path)
+    _, rows = read_history(tmp_path / "metrics.csv")
+    assert [int(row["step"]) for row in rows if row["val_loss"]] == [1, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("overrides", "fault"),
     [
