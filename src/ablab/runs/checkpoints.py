@@ -110,8 +110,10 @@ class Manifest:
     def remove(self, file: str) -> None:
         self._write([e for e in self.entries() if e.file != file])
 
-    def keep_weights(self, entry: Entry) -> None:
-        """Keep only the weights of ``entry``, in a new file; remove all checkpoints.
+    def keep_weights(self, entry: Entry) -> str:
+        """Keep only the weights of ``entry``, in a new file whose name is returned.
+
+        All checkpoints are removed.
 
         Raises:
             CheckpointError: the checkpoint is damaged, or the new file cannot be written.
@@ -127,6 +129,7 @@ class Manifest:
                 f"{self.folder / file}: cannot be written ({error}); make room, then try again"
             ) from error
         self.add(replace(entry, file=file, sha256=digest), lambda entries: entries[-1:])
+        return file
 
     def keep_none(self) -> None:
         """Remove every checkpoint."""

@@ -69,11 +69,11 @@ def _slim_run(run: Path, record: RunRecord, keep: Kept) -> int:
     from ablab.runs.checkpoints import Manifest  # imported here, since it imports torch
 
     manifest = Manifest(run / "checkpoints")
-    before = _bytes_in(manifest.folder)
+    before, checkpoints = _bytes_in(manifest.folder), dict(record.checkpoints)
     if keep == "none":
         manifest.keep_none()
-    elif record.checkpoints.get("kept") is None:
-        chosen = record.checkpoints.get("chosen")
+    elif checkpoints.get("kept") is None:
+        chosen = checkpoints.get("chosen")
         names = (chosen, f"weights_{chosen}")  # the latter where slimming was interrupted
         entry = next((e for e in manifest.entries() if e.file in names), None)
         if entry is None:
@@ -81,10 +81,11 @@ def _slim_run(run: Path, record: RunRecord, keep: Kept) -> int:
                 f"{manifest.path}: does not list {chosen}, the chosen checkpoint of the run; "
                 f"--keep none removes the others"
             )
-        manifest.keep_weights(entry)
+        interrupted = entry.file != chosen
+        checkpoints["chosen"] = entry.file if interrupted else manifest.keep_weights(entry)
     else:  # it was slimmed before
         return 0
-    record.checkpoints = {**record.checkpoints, "kept": keep}
+    record.checkpoints = {**checkpoints, "kept": keep}
     record.write(run)
     return before - _bytes_in(manifest.folder)
 

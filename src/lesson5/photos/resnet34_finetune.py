@@ -11,6 +11,7 @@ from ablab.config.schema import Count, Flag, Fraction, Text
 from ablab.errors import CheckpointError, DataError
 from ablab.runs.checkpoint_files import load_state, read_tensors
 from ablab.runs.checkpoints import load_checkpoint
+from ablab.runs.find import chosen_checkpoint, saved_config
 from ablab.runs.record import RunRecord
 from ablab.training.module import SupervisedModule
 
@@ -135,10 +136,10 @@ def _imagenet_state() -> dict[str, Tensor]:
 
 def _state_at(path: Path) -> Mapping[str, Tensor]:
     if path.is_dir():
-        chosen = RunRecord.read(path).checkpoints.get("chosen")
-        if chosen is None:
+        if RunRecord.read(path).checkpoints.get("chosen") is None:
             raise CheckpointError(f"model.weights: {path}: the run has not finished")
-        return load_checkpoint(path / "checkpoints" / chosen)["state_dict"]
+        chosen = chosen_checkpoint(saved_config(path), path)
+        return load_checkpoint(path / "checkpoints" / chosen.file)["state_dict"]
     try:
         state = read_tensors(path)
     except CheckpointError as error:

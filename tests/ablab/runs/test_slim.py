@@ -68,6 +68,21 @@ def test_slimming_again_changes_nothing(runs: Path) -> None:
     assert files(runs) == slimmed
 
 
+def test_slimming_that_is_interrupted_can_be_repeated(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(RunRecord, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                slim(runs / "a", "weights")
+    slim(runs / "a", "weights")
+    (entry,) = Manifest(runs / "a" / "checkpoints").entries()
+    checkpoints = RunRecord.read(runs / "a").checkpoints
+    assert (entry.file, "weights") == (checkpoints["chosen"], checkpoints["kept"])
+    ablab.load(runs / "a")
+
+
 def test_without_checkpoints_reports_stay_the_same(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

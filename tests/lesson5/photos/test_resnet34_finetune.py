@@ -9,6 +9,10 @@ from torchvision.models import resnet34
 
 from ablab.errors import CheckpointError, ConfigError
 from ablab.interpret.layers.activations import recorded
+from ablab.runs.checkpoint_files import write_checkpoint
+from ablab.runs.checkpoints import Entry, Manifest
+from ablab.runs.record import RunRecord
+from ablab.runs.slim import slim
 from ablab.training.trial import uncompiled
 from lesson5.photos.resnet34_finetune import (
     IMAGENET_MEAN,
@@ -16,6 +20,7 @@ from lesson5.photos.resnet34_finetune import (
     AdaptiveConcatPool2d,
     ResNet34Finetune,
 )
+from tests.checks import checked
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +112,20 @@ def test_weights_that_are_not_of_a_resnet34_are_refused(tmp_path: Path) -> None:
     for name, expected in told.items():
         with pytest.raises(CheckpointError, match=expected):
             ResNet34Finetune(n_classes=2, weights=str(tmp_path / name)).load_pretrained()
+
+
+def test_the_weights_of_a_slimmed_run_are_found(tmp_path: Path) -> None:
+    config = checked(["data=synthetic_ratings"]).model_dump(mode="json")
+    record = RunRecord.planned(config, [])
+    record.status, record.checkpoints = "done", {"chosen": "epoch=1.ckpt"}
+    record.write(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    file = tmp_path / "checkpoints" / "epoch=1.ckpt"
+    digest = write_checkpoint({"state_dict": {"x": torch.zeros(1)}}, file)
+    Manifest(file.parent).add(Entry(file.name, digest, 1, 1, {}))
+    slim(tmp_path, "weights")
+    with pytest.raises(CheckpointError, match="not of a resnet34"):  # so they have been read
+        ResNet34Finetune(n_classes=2, weights=str(tmp_path)).load_pretrained()
 
 
 def trainable(model: ResNet34Finetune) -> dict[str, int]:
