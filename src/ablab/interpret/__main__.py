@@ -97,8 +97,8 @@ def _read_settings(kind: str, target: str, arguments: list[str]) -> tuple[Path, 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, or a folder of runs")
-    defaults, types = defaults_of(target), signature_of(target).types
-    options = {name: of for name, of in types.items() if name not in HANDED_TO_INTERPRETATIONS}
+    defaults, takes = defaults_of(target), signature_of(target)
+    options = {n: of for n, of in takes.types.items() if n not in HANDED_TO_INTERPRETATIONS}
     for name, of in options.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}",
@@ -106,7 +106,8 @@ def _read_settings(kind: str, target: str, arguments: list[str]) -> tuple[Path, 
             metavar=name.upper(),
             default=argparse.SUPPRESS,
             nargs="+" if _is_list(of) else None,
-            help=f"default: {defaults[name]}",
+            required=name in takes.required,
+            help=f"default: {defaults[name]}" if name in defaults else None,
         )
     given = vars(parser.parse_args(arguments))
     run = given.pop("run")

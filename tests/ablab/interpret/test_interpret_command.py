@@ -12,6 +12,7 @@ import ablab
 from ablab.interpret.__main__ import KINDS, main
 from ablab.runs.record import RunRecord
 from tests.launch import TINY, launch
+from toy.interpretations import KINDS as OWN_KINDS
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,12 @@ def test_settings_are_read_from_the_command_line(runs: Path) -> None:
     assert main(["errors", str(runs / "older"), *settings]) == 0
     users = pl.read_csv(runs / "older" / "interpret" / "errors.csv")["user"]
     assert set(users) == {3, 7}
+
+
+def test_settings_need_not_be_keyword_only(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OWN_KINDS, "own", {"item_biases": "toy.interpret.item_biases"})
+    assert main(["item_biases", str(runs / "older"), "--top", "2"]) == 0
+    assert len(pl.read_csv(runs / "older" / "interpret" / "item_biases.csv")) == 2
 
 
 def test_the_newest_run_of_a_folder_is_taken(

@@ -85,14 +85,19 @@ def docstring_of(target: str) -> str:
 
 
 def defaults_of(target: str) -> dict[str, str]:
-    """Return the defaults of a function's keyword-only parameters, as they are written.
+    """Return the defaults of a function's parameters, as they are written.
 
     Raises:
         TargetNotFoundError: there is no such module, or nothing of that name in it.
     """
     module_name, _, name = target.rpartition(".")
     arguments = definition_of(module_name, name)[1].args  # type: ignore[union-attr]
-    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    positional = [*arguments.posonlyargs, *arguments.args]
+    with_default = positional[len(positional) - len(arguments.defaults) :]
+    pairs = [
+        *zip(with_default, arguments.defaults, strict=True),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]
     return {argument.arg: ast.unparse(default) for argument, default in pairs if default}
 
 
