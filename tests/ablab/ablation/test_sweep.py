@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
-from ablab.ablation.plan.folder import JobFolder
+from ablab.ablation.plan.compose import Job
+from ablab.ablation.plan.folder import JobFolder, PlanFolder
+from ablab.runs.record import RunRecord
 from tests.ablab.report import plan_folders
+from tests.checks import checked
 from tests.forked import Process
 from tests.launch import TINY, start, train, wait_for
 from tests.permissions import permissions_that_hold
@@ -103,6 +106,21 @@ def test_a_finished_plan_is_done_and_a_new_variant_alone_is_run(tmp_path: Path) 
     folder = tmp_path / "runs" / "ablation" / "tiny"
     for kind in ("md", "csv", "tex", "html"):
         assert "decoupled" in (folder / f"report.{kind}").read_text()
+
+
+def test_jobs_whose_hashes_begin_alike_have_folders_of_their_own(tmp_path: Path) -> None:
+    config = checked([])
+    one, other = (
+        Job(variant, {}, 0, config, f"01234567{end * 56}", [])
+        for variant, end in (("none", "a"), ("l2", "b"))
+    )
+    record = RunRecord.planned(config.model_dump(mode="json"), [])
+    record.config_hash = one.config_hash
+    (tmp_path / "before_it_was_renamed_seed0_01234567").mkdir()
+    record.write(tmp_path / "before_it_was_renamed_seed0_01234567")
+    found = PlanFolder(tmp_path, "p", found_again=True).job_folders([one, other])
+    names = ["before_it_was_renamed_seed0_01234567", "l2_seed0_01234567"]
+    assert [folder.path.name for folder in found] == names
 
 
 def test_a_plan_goes_past_failing_jobs_and_tries_again_when_asked(tmp_path: Path) -> None:

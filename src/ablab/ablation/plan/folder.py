@@ -91,14 +91,17 @@ class PlanFolder:
 
     def job_folders(self, jobs: list[Job]) -> list[JobFolder]:
         """Find folders by what jobs compute, so that a renamed variant keeps its runs."""
-        there = {
-            path.parent.name.rpartition("_")[2]: path.parent
-            for path in self.path.glob(f"*/{FILE_NAME}")
-        }
-        return [
-            JobFolder(job, there.get(job.config_hash[:8], self.path / job.folder_name))
-            for job in jobs
-        ]
+        there: dict[str, list[Path]] = {}
+        for path in self.path.glob(f"*/{FILE_NAME}"):
+            there.setdefault(path.parent.name.rpartition("_")[2], []).append(path.parent)
+        return [JobFolder(job, self._place_of(job, there)) for job in jobs]
+
+    def _place_of(self, job: Job, there: dict[str, list[Path]]) -> Path:
+        own, others = self.path / job.folder_name, there.get(job.config_hash[:8], [])
+        if own in others:
+            return own
+        # A name holds 8 digits of a hash, which two of many jobs may have in common.
+        return next((path for path in others if _may_be_of(job, path)), own)
 
     def make(self) -> None:
         """Create the folder; raise RunFolderError if that fails."""
@@ -146,6 +149,13 @@ class PlanFolder:
             if found := PlanFile.read(self.path).report_id:
                 return found
         return uuid.uuid4().hex[:8]
+
+
+def _may_be_of(job: Job, folder: Path) -> bool:
+    try:
+        return RunRecord.read(folder).config_hash == job.config_hash
+    except RunFolderError:  # it cannot be read, and is left alone
+        return True
 
 
 def _command() -> str:
