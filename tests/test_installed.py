@@ -15,7 +15,7 @@ from tests.lesson5.pages import blocks_of, script_of
 LESSON = [
     *("src/lesson5", "tests/lesson5", "docs/lesson5", "notebooks"),
     *(f"conf/{group}" for group in ("data", "model", "experiment", "ablation", "interpret")),
-    "conf/objective",
+    *("conf/objective", "conf/hydra"),
 ]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

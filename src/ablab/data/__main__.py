@@ -1,7 +1,7 @@
 """``ablab data list|fetch``: list the project's data sets, or fetch them ahead of a run.
 
 A package of the project names its data sets in a module ``datasets`` of its own:
-``DATASETS = {"movielens": Dataset(…)}``.
+``DATASETS = {"photos": Dataset(…)}``.
 """
 
 import argparse

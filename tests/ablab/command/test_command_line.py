@@ -1,6 +1,7 @@
 """The command line as a user meets it: real processes, exit statuses, one-line errors."""
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -81,6 +82,12 @@ def test_a_file_that_hydra_cannot_read_is_told_with_its_line(tmp_path: Path) -> 
     done = train("--config-dir", "own", "-m", "ablation=mine", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == f"error: {file}, line 3: the key null is no name; write it in quotes\n"
+
+
+def test_the_help_of_the_engine_names_nothing_of_a_project(tmp_path: Path) -> None:
+    examples = train("--help", cwd=tmp_path).stdout.partition("Groups (")[0]
+    named = re.findall(r"(?:experiment=|ablation=|data=|model=|runs/)(\w+)", examples)
+    assert set(named) == {"NAME"}
 
 
 @pytest.mark.slow
