@@ -388,6 +388,19 @@ def test_a_larger_batch_or_less_memory_leaves_room_for_fewer(
     assert most(10, 16) == 1
 
 
+def test_a_limit_of_a_group_within_a_group_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the limit of a job of SLURM, which is no limit of the machine."""
+    for group, most in ((tmp_path, "max"), (tmp_path / "job", 3 * 10**6)):
+        group.mkdir(exist_ok=True)
+        (group / "memory.max").write_text(f"{most}\n")
+        (group / "memory.current").write_text("2000000\n")
+        (group / "memory.stat").write_text("anon 1\ninactive_file 500000\n")
+    monkeypatch.setattr(memory, "memory_groups", lambda: [tmp_path / "job", tmp_path])
+    assert memory._free(torch.device("cpu")) == 1_500_000
+
+
 def test_a_dry_run_says_what_is_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [values(), values("model.n_hidden=4"), *(values(f"seed={n}") for n in range(1, 5))]
     due = dict(enumerate(jobs, 2))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ablab.data.memory import memory_groups
 from ablab.errors import DataError
 from ablab.safety.atomic_files import atomic_write
 
@@ -188,9 +189,7 @@ def _available_memory() -> int:
     """Bytes: a third of what this process may have, since the parts of a split are copies."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     limits += [limit for limit in resource.getrlimit(resource.RLIMIT_AS)[:1] if limit > 0]
-    with suppress(OSError):  # of a container, or of a job of SLURM
-        group = Path("/proc/self/cgroup").read_text().rpartition("::/")[2].strip()
-        for folder in (Path("/sys/fs/cgroup", group), *Path("/sys/fs/cgroup", group).parents):
-            with suppress(OSError, ValueError):  # the last where it says "max"
-                limits.append(int((folder / "memory.max").read_text()))
+    for group in memory_groups():
+        with suppress(OSError, ValueError):  # the last where it says "max"
+            limits.append(int((group / "memory.max").read_text()))
     return min(limits) // 3

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ablab.config.schema import Config
+from ablab.data.memory import memory_groups
 from ablab.training.module import SupervisedModule
 
 _SHARE = 0.5  # of the free memory that a stack may take: other jobs and torch take some too
@@ -54,11 +55,11 @@ def _free(device: torch.device) -> int | None:
     with suppress(OSError, ValueError):  # Linux
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    with suppress(OSError, ValueError, KeyError):  # of a container, where one has a limit
-        group = Path("/sys/fs/cgroup")
-        most = int((group / "memory.max").read_text())
-        taken = int((group / "memory.current").read_text())
-        lines = (group / "memory.stat").read_text().splitlines()
-        cached = dict(line.split() for line in lines)["inactive_file"]  # given up when needed
-        free.append(most - taken + int(cached))
+    for group in memory_groups():
+        with suppress(OSError, ValueError, KeyError):  # it has no limit
+            most = int((group / "memory.max").read_text())
+            taken = int((group / "memory.current").read_text())
+            lines = (group / "memory.stat").read_text().splitlines()
+            cached = dict(line.split() for line in lines)["inactive_file"]  # given up when needed
+            free.append(most - taken + int(cached))
     return min(free, default=None)
