@@ -1,13 +1,15 @@
-"""Settings that the class of the model rules out: it has its own steps, or its own optimisers."""
+"""Settings that classes rule out: a model with its own steps or optimisers, data with loaders."""
 
 from collections.abc import Iterable, Iterator
 
 from ablab.config.combinations import FULLY_SHARDED
 from ablab.config.models import ModelClass, model_class
+from ablab.config.nodes import NODES
 from ablab.config.schema import Config
+from ablab.config.targets import component_signature
 from ablab.errors import ConfigError
 
-_OF_OPTIMIZERS = ("optim", "schedule")
+_RUN_DATA = "ablab.data.contract.RunDataModule"
 
 
 def model_faults(config: Config) -> list[str]:
@@ -96,14 +98,25 @@ def _phase_faults(config: Config, model: ModelClass) -> Iterator[str]:
 
 
 def refuse_unused(config: Config, keys: Iterable[str]) -> None:
-    """Raise ConfigError if one of ``keys``, which the user has set, sets optimisers that are not
-    used, since the model's class configures its own."""
+    """Raise ConfigError if one of ``keys``, which the user has set, sets what is not used.
+
+    These are optimisers of a model that configures its own, and ``loading`` of data with loaders
+    of their own.
+    """
+    reasons: dict[str, str] = {}
     model = model_class(config.model)
-    if model is None or not model.has_own_optimizers:
-        return
-    unused = [key for key in dict.fromkeys(keys) if key.partition(".")[0] in _OF_OPTIMIZERS]
+    if model is not None and model.has_own_optimizers:
+        reasons |= dict.fromkeys(("optim", "schedule"), _unused(model))
+    target = config.data.get("_target_", "")
+    bases = component_signature(target).bases if target else frozenset()
+    if NODES["data"] in bases and _RUN_DATA not in bases:
+        reasons["loading"] = (
+            f"is not used, since {target.rpartition('.')[2]} has loaders of its own; set an "
+            f"argument of the data instead (data.NAME=…)"
+        )
+    unused = [key for key in dict.fromkeys(keys) if key.partition(".")[0] in reasons]
     if unused:
-        raise ConfigError("\n".join(f"{key}: {_unused(model)}" for key in unused))
+        raise ConfigError("\n".join(f"{key}: {reasons[key.partition('.')[0]]}" for key in unused))
 
 
 def _unused(model: ModelClass) -> str:

@@ -1,5 +1,6 @@
 """Any LightningDataModule as data of a run."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader
 from ablab.data.adapted import EpochLoader, as_run_data
 from ablab.errors import ConfigError
 from tests.checks import checked
+from tests.launch import launch
 from toy.samples import NoisyPoints, OwnLoaders, StatefulLoader, UnsizedLoader, point
 
 
@@ -100,3 +102,9 @@ def test_how_data_are_read_is_no_part_of_the_identity_of_a_run() -> None:
         for more in ([], ["loading.workers=3", "loading.pin_memory=true"], ["loading.batch_size=8"])
     )
     assert one == other != third
+
+
+def test_loading_is_refused_for_data_with_loaders_of_their_own(tmp_path: Path) -> None:
+    words = ["data=own_loaders", "model=net", "objective=classification", "loading.batch_size=3"]
+    with pytest.raises(ConfigError, match=r"loading\.batch_size: is not used, since OwnLoaders"):
+        launch(words, tmp_path)

@@ -27,6 +27,7 @@ SAMPLES = [
     *("model=net", "model.dropout=0.2", "objective=classification", "loading.batch_size=16"),
     *("optim.lr=1e-2", "trainer.max_epochs=8"),
 ]
+LOADED = [word for word in SAMPLES if not word.startswith("loading.")]  # by loaders of their own
 RUNS = {
     "ratings": ["data.n_ratings=700", "trainer.max_epochs=8", "steps_per_execution=2"],
     "linear": [
@@ -46,9 +47,9 @@ RUNS = {
         *("data=samples", "data.train._target_=toy.samples.UnsizedStream", *SAMPLES),
         *("trainer.max_epochs=null", "trainer.max_steps=152", "steps_per_execution=2"),
     ],
-    "own loaders": ["data=own_loaders", *SAMPLES, "data.n_rows=300"],
+    "own loaders": ["data=own_loaders", *LOADED, "data.n_rows=300"],
     "own loaders without a length": [
-        *("data=own_loaders", "data._target_=toy.samples.UnsizedLoaders", *SAMPLES),
+        *("data=own_loaders", "data._target_=toy.samples.UnsizedLoaders", *LOADED),
         *("data.n_rows=300", "trainer.max_epochs=null", "trainer.max_steps=152"),
     ],
     "muon and adamw": [
