@@ -14,7 +14,7 @@ class SlurmLauncher(Launcher):
     """Its settings are described in ``slurm.yaml``."""
 
     def __init__(self, **settings: Any) -> None:
-        from ablab.ablation.launch.slurm_queue import SlurmSettings
+        from ablab.ablation.launch.slurm_settings import SlurmSettings
         from ablab.config.schema.values import read_plugin_settings
 
         values: Any = OmegaConf.to_container(OmegaConf.create(settings))

@@ -22,7 +22,10 @@ for flags in *.flags; do
   fi
 done
 """,
-    "scontrol": """echo "JobId=$3 JobState=FAILED Restarts=0 ExitCode=$(cat $3.ended):0"\n""",
+    "scontrol": """\
+if [ -e $3.ended ]; then state=FAILED code=$(cat $3.ended); else state=RUNNING code=0; fi
+echo "JobId=$3 JobState=$state Restarts=0 ExitCode=$code:0"
+""",
 }
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def test_slurm_batch_script_and_jobs(slurm: Path, tmp_path: Path) -> None:
     """Two ranks a job, under the environment that a batch script has."""
     options = [
         *("hydra.launcher.partition=long", "hydra.launcher.timeout_min=90", "name=mine"),
-        *("hydra.launcher.setup=[module load cuda]", "hydra.launcher.mem_gb=1.5"),
+        *("hydra.launcher.setup=['set -eu; export MINE=1']", "hydra.launcher.mem_gb=1.5"),
         "hydra.launcher.additional_parameters={exclude: n1}",
     ]
     done = train(*FAILING, *DDP, *SLURM, *options, cwd=tmp_path, timeout=200)
@@ -77,16 +78,27 @@ def test_slurm_batch_script_and_jobs(slurm: Path, tmp_path: Path) -> None:
         *("--job-name=mine", "--partition=long", "--signal=B:USR1@120", "--time=90", "--requeue"),
     }
     assert not any("gpus" in flag for flag in flags)  # the job is for CPUs
-    assert "\nmodule load cuda\n" in (slurm / "1.script").read_text()
 
 
 @WARM
 @pytest.mark.slow
-def test_a_slurm_job_that_cannot_begin_is_told(slurm: Path, tmp_path: Path) -> None:
-    done = train("-m", *TINY, "seed=0,1", *SLURM, "hydra.launcher.setup=[exit 3]", cwd=tmp_path)
+def test_a_line_of_setup_that_fails_ends_the_slurm_job(slurm: Path, tmp_path: Path) -> None:
+    setup = "hydra.launcher.setup=['export A=3','(exit $A)','true']"
+    done = train("-m", *TINY, "seed=0,1", *SLURM, setup, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "seed=1  failed as seed=0 did" in done.stdout
     assert "ended without a result (FAILED with exit code 3:0)" in done.stdout
+    log = Path(re.findall(r"log: (\S+)", done.stdout)[0])
+    assert "(exit $A)" in (tmp_path / log).read_text()
+
+
+@WARM
+@pytest.mark.slow
+def test_a_slurm_job_that_squeue_does_not_show_is_waited_for(slurm: Path, tmp_path: Path) -> None:
+    (slurm / "squeue").write_text("#!/bin/sh\n")
+    done = train("-m", *TINY, *SLURM, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert len(list(slurm.glob("*.flags"))) == 1
 
 
 def test_slurm_settings_are_checked_before_a_job_is_composed(tmp_path: Path) -> None:

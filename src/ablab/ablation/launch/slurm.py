@@ -15,12 +15,8 @@ from ablab.ablation.launch.devices import needs_of
 from ablab.ablation.launch.job_lines import JobLines
 from ablab.ablation.launch.launch import JobKilled
 from ablab.ablation.launch.live_table import LiveTable
-from ablab.ablation.launch.slurm_queue import (
-    SlurmError,
-    SlurmJob,
-    SlurmQueue,
-    SlurmSettings,
-)
+from ablab.ablation.launch.slurm_queue import SlurmError, SlurmJob, SlurmQueue
+from ablab.ablation.launch.slurm_settings import SlurmSettings
 from ablab.errors import ConfigError
 from ablab.runs.record import RunRecord
 
@@ -123,6 +119,9 @@ class _Wait:
     def _end(self, folder: Path, number: str) -> None:
         status = RunRecord.read(folder).status
         how = None if status in _FINAL else self.queue.ended(number)
+        if how is not None and how.is_there:
+            self._numbers[folder] = number
+            return
         times = self._again.get(folder, 0) + (how.restarts if how is not None else 0)
         if how is not None and how.goes_on and times < self.settings.max_num_timeout:
             self._again[folder] = times + 1

@@ -9,12 +9,10 @@ import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from ablab.ablation.launch.launch import job_command
-from ablab.config.schema.values import Count, Integer, Positive, Section, Text
+from ablab.ablation.launch.slurm_settings import SlurmSettings
 from ablab.errors import ConfigError, UserError
 from ablab.runs.record import RunRecord
 from ablab.training.launched import RANK_VARIABLES
@@ -23,12 +21,14 @@ from ablab.training.launched import RANK_VARIABLES
 # run without a checkpoint. A run that has no handlers yet dies of it, with the same exit status; a
 # process that the shell has just forked would lose it, so the shell waits for a second.
 # SIGTERM comes to every process: the shell has to outlive the run, or SLURM would kill that.
+# A line of setup may have set options of the shell, with which the rest could end too early.
 _SCRIPT = """\
 #!/bin/bash
 trap 'sleep 1; kill -USR1 ${{job:-none}} 2> /dev/null || early=1' USR1
 trap : TERM
 export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{threads}}}
 {setup}
+set +eu
 {command} &
 job=$!
 if [ "$early" ]; then sleep 1; kill -USR1 $job; fi
@@ -40,31 +40,21 @@ if [ $status -eq 138 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {restarts} ]; then
 fi
 exit $status
 """
+_SETUP_LINE = """\
+eval {line} || {{
+  status=$?
+  echo "hydra.launcher.setup: exit status $status of:" {line}
+  exit $status
+}}
+"""
+_QUEUED = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD")
+# Variables with which sbatch would not queue one job here; those of squeue would hide jobs.
+_DROPPED = (*RANK_VARIABLES, "SBATCH_CLUSTERS", "SBATCH_ARRAY_INX", "SBATCH_WAIT")
 _PATIENCE = 60.0  # seconds for one of SLURM's commands to answer
 
 
 class SlurmError(UserError):
     """SLURM did not do what it was asked, with its own words."""
-
-
-class SlurmSettings(Section):
-    """The settings of ``hydra.launcher``."""
-
-    name: Text
-    jobs_at_a_time: Count
-    timeout_min: Count
-    signal_delay_s: Count
-    max_num_timeout: Annotated[Integer, Field(ge=0)]
-    gpus_per_node: Literal["auto"] | Annotated[Integer, Field(ge=0)] | None
-    cpus_per_task: Count
-    mem_gb: Positive | None
-    partition: Text | None
-    qos: Text | None
-    account: Text | None
-    constraint: Text | None
-    setup: tuple[Text, ...] | None
-    additional_parameters: dict[str, Any] | None
-    poll_seconds: Positive
 
 
 @dataclass(frozen=True)
@@ -78,11 +68,16 @@ class SlurmJob:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job that has left the queue ended; SLURM remembers that for some minutes."""
+    """How a job that squeue does not show ended; SLURM remembers that for some minutes."""
 
     state: str
     exit_code: str
     restarts: int
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the job has not ended, whatever squeue shows."""
+        return self.state in _QUEUED
 
     @property
     def goes_on(self) -> bool:
@@ -108,30 +103,30 @@ class SlurmQueue:
             restarts: how often the job may queue itself again.
         """
         trainer = RunRecord.read(folder).config["trainer"]
-        return _call(
-            "sbatch",
-            "--parsable",
-            *self._flags(folder, trainer),
-            script=self._script(folder, trainer, restarts),
-        ).partition(";")[0]
+        script = self._script(folder, trainer, restarts)
+        told = _call("sbatch", "--parsable", *self._flags(folder, trainer), script=script)
+        if (number := re.search(r"^(\d+)(;|$)", told, re.MULTILINE)) is None:
+            raise SlurmError(f"sbatch: it has printed no job number, but {told!r}")
+        return number[1]
 
     def jobs(self) -> dict[Path, SlurmJob]:
         """Return this user's jobs by their run folders; raise SlurmError if SLURM is silent."""
-        lines = _call("squeue", "--me", "--noheader", "--format=%A|%T|%r|%k").splitlines()
-        found = [line.split("|", 3) for line in lines]
+        shown = _call("squeue", "--me", "--all", "--noheader", "--format=%A|%T|%r|%k")
+        lines = (line.split("|", 3) for line in shown.split("\n"))
+        found = (line for line in lines if len(line) == 4)  # others are banners, or of other jobs
         return {Path(comment): SlurmJob(*about) for *about, comment in found}
 
     def ended(self, number: str) -> Ended | None:
         """Return how a job ended, or None if SLURM has forgotten it."""
         try:
-            told = _call("scontrol", "show", "job", number, "--oneliner")
-        except SlurmError:
+            told = _call("scontrol", "show", "job", number, "--oneliner", "--all")
+            values = dict(re.findall(r"\b(JobState|ExitCode|Restarts)=(\S+)", told))
+            return Ended(values["JobState"], values["ExitCode"], int(values["Restarts"]))
+        except (SlurmError, KeyError):
             return None
-        values = dict(re.findall(r"\b(JobState|ExitCode|Restarts)=(\S+)", told))
-        return Ended(values["JobState"], values["ExitCode"], int(values["Restarts"]))
 
     def _flags(self, folder: Path, trainer: dict[str, Any]) -> list[str]:
-        own, extra = self.settings, self.settings.additional_parameters or {}
+        own = self.settings
         flags: dict[str, Any] = {
             "job-name": own.name,
             "output": str(folder.absolute() / "run.log").replace("%", "%%"),
@@ -140,7 +135,7 @@ class SlurmQueue:
             "ntasks": 1,
             "cpus-per-task": own.cpus_per_task,
             "gpus-per-node": _gpus(trainer) if own.gpus_per_node == "auto" else own.gpus_per_node,
-            "mem": own.mem_gb and f"{round(own.mem_gb * 1024)}M",
+            "mem": own.mem_gb and f"{max(1, round(own.mem_gb * 1024))}M",  # 0 is the whole node
             "time": own.timeout_min,
             "signal": f"B:USR1@{own.signal_delay_s}",
             "requeue": True,
@@ -148,7 +143,7 @@ class SlurmQueue:
             "qos": own.qos,
             "account": own.account,
             "constraint": own.constraint,
-            **{key.replace("_", "-"): value for key, value in extra.items()},
+            **(own.additional_parameters or {}),
             "comment": folder.absolute(),
         }
         if flags["gpus-per-node"] == 0:
@@ -161,7 +156,9 @@ class SlurmQueue:
     def _script(self, folder: Path, trainer: dict[str, Any], restarts: int) -> str:
         return _SCRIPT.format(
             threads=max(1, self.settings.cpus_per_task // _processes(trainer)),
-            setup="\n".join(self.settings.setup or ()),
+            setup="".join(
+                _SETUP_LINE.format(line=shlex.quote(line)) for line in self.settings.setup or ()
+            ),
             command=shlex.join(job_command(folder)),
             restarts=restarts,
         )
@@ -178,15 +175,16 @@ def _gpus(trainer: dict[str, Any]) -> int:
 
 def _call(*command: str, script: str | None = None) -> str:
     """Run one of SLURM's commands, and return what it prints; raise SlurmError if it fails."""
-    inherited = {k: v for k, v in os.environ.items() if k not in RANK_VARIABLES}
+    kept = {k: v for k, v in os.environ.items() if k not in _DROPPED and k[:7] != "SQUEUE_"}
     try:
         done = subprocess.run(
             command,
             input=script,
             capture_output=True,
             text=True,
+            errors="surrogateescape",  # as in paths, which comments are
             timeout=_PATIENCE,
-            env=inherited,
+            env=kept,
             start_new_session=True,  # Ctrl-C is for the sweep
         )
     except FileNotFoundError:
