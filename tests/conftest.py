@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # so that sums are the same on any machine
 # readline leaves the first two to the workers of pytest-xdist; the third hides faults of flushing.
 for name in ("COLUMNS", "LINES", "PYTHONUNBUFFERED"):
     os.environ.pop(name, None)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs behind
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # A run waits for the disk at sixteen writes that must last, and no test cuts the power.
 MEMORY = Path("/dev/shm")
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 8 * 2**30:

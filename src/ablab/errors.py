@@ -36,6 +36,10 @@ class PlanError(UserError):
     exit_status = 1
 
 
+# What ends one job of a plan and no other one; the code of a job may call sys.exit.
+FAULTS_OF_A_JOB = (Exception, SystemExit)
+
+
 class RankVariableError(UserError):
     """A variable that tells a process its rank is missing or wrong; every process says so."""
 

@@ -39,7 +39,14 @@ from ablab.config.loggers import refuse_missing_packages
 from ablab.config.model_faults import refuse_unused
 from ablab.config.schema import Config
 from ablab.config.yaml_files import check_yaml
-from ablab.errors import ConfigError, RankError, RunFolderError, TrainingError, UserError
+from ablab.errors import (
+    FAULTS_OF_A_JOB,
+    ConfigError,
+    RankError,
+    RunFolderError,
+    TrainingError,
+    UserError,
+)
 from ablab.runs import clock
 from ablab.runs.record import RunRecord
 from ablab.safety.folder_lock import refuse_links
@@ -126,7 +133,7 @@ def execute(cfg: DictConfig) -> float | None:
             from ablab.training.tasks import run_task
 
         return run_task(config, _relative(folder), list(hydra_config.overrides.task))
-    except Exception as error:
+    except FAULTS_OF_A_JOB as error:
         if hydra_config.mode == RunMode.RUN:
             raise JobFailed from error
         raise  # the sweep goes on with its next job

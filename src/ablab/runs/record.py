@@ -154,8 +154,8 @@ class RunRecord:
             kind, message = as_raised(error)
             self.error = {
                 "type": kind,
-                "message": redacted(message),
-                "traceback": redacted("".join(traceback.format_exception(error))),
+                "message": printable(redacted(message)),
+                "traceback": printable(redacted("".join(traceback.format_exception(error)))),
             }
 
 

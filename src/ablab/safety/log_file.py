@@ -3,6 +3,14 @@
 import contextlib
 import logging
 import sys
+from pathlib import Path
+from typing import TextIO
+
+
+def open_log(folder: Path) -> TextIO:
+    """Open the log of the run in ``folder`` for further lines, of any text: also names of files."""
+    path = folder / "run.log"
+    return path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
 
 
 class LogFile(logging.FileHandler):

@@ -22,6 +22,7 @@ from ablab.safety.signals import Interruption
 from ablab.trackers import LoggerTracker, Tracker, build_tracker
 from ablab.training.averaged_weights import AveragedWeights
 from ablab.training.checkpointing import RunCheckpoints
+from ablab.training.data_end import guard_steps
 from ablab.training.logged import OnRunAxis, Position
 from ablab.training.metrics import build_metric, sizes_for_metrics
 from ablab.training.module import SupervisedModule
@@ -178,6 +179,7 @@ def build_trainer(
         TypeError,
     ) as error:
         raise ConfigError(f"trainer: {first_line(error)}") from error
+    guard_steps(trainer)
     position.trainer = trainer
     if not isinstance(trainer.profiler, Profiler):  # pyright: ignore[reportAttributeAccessIssue]
         raise ConfigError(

@@ -14,6 +14,7 @@ from ablab.runs.checkpoints import Entry, Progress, retained_of
 from ablab.runs.plain_values import leave_out_arguments
 from ablab.safety.atomic_files import remove_leftovers
 from ablab.safety.signals import Interruption
+from ablab.training.data_end import refuse_empty_epoch
 from ablab.training.logged import write_logged
 from ablab.training.module import SupervisedModule
 
@@ -114,6 +115,7 @@ class RunCheckpoints(Checkpoint):
         self.interruption.raise_if_requested()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        refuse_empty_epoch(trainer)
         metrics = self._epoch_metrics.read(trainer)
         if self.monitor not in metrics and self._expects_monitor(trainer, pl_module):
             raise ConfigError(

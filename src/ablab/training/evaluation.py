@@ -25,6 +25,7 @@ from ablab.runs.resume import refuse_other_data
 from ablab.safety.atomic_files import atomic_write
 from ablab.training import terminal_tables
 from ablab.training.build import build_data, build_model
+from ablab.training.data_end import guard_steps
 from ablab.training.module import SupervisedModule
 from ablab.training.predictions import columns_of
 from ablab.training.randomness import reseed_all
@@ -138,7 +139,7 @@ def evaluator_for(config: Config) -> Trainer:
     """Return a Trainer on one device; several would repeat rows to get equal shares."""
     # Lightning warns if it finds srun, though this process may well be alone on SLURM.
     warnings.filterwarnings("ignore", message="The `srun` command is available")
-    return Trainer(
+    trainer = Trainer(
         accelerator=config.trainer.get("accelerator", "auto"),
         devices=1,
         precision=config.trainer.get("precision"),
@@ -148,3 +149,5 @@ def evaluator_for(config: Config) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    guard_steps(trainer)
+    return trainer

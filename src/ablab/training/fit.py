@@ -21,6 +21,7 @@ from ablab.runs.checkpoints import Entry, Manifest, Progress
 from ablab.runs.find import chosen_checkpoint
 from ablab.training import terminal_tables
 from ablab.training.build import build_model, build_trainer
+from ablab.training.data_end import refuse_no_batches
 from ablab.training.epoch_table import epoch_lines
 from ablab.training.evaluation import load_weights, test_metrics, train_metrics
 from ablab.training.interpretations import Step, build_steps, interpret
@@ -182,6 +183,7 @@ def _train_phase(
         try:
             with watched_fit(run, trainer):
                 trainer.fit(model, datamodule=data, ckpt_path=path)
+                refuse_no_batches(trainer)
         except MisconfigurationException as error:
             raise ConfigError(f"{type(model).__name__}: {first_line(error)}") from error
         except BaseException as error:

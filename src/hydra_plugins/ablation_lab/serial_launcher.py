@@ -82,16 +82,20 @@ class SerialLauncher(Launcher):
         """Run a job as Hydra's ``run_job`` does, without its copies of configs: they take longer
         than the fit of a small model."""
         from ablab.command.main import execute_run
+        from ablab.errors import FAULTS_OF_A_JOB
+        from ablab.safety.log_file import open_log
+        from ablab.safety.process_state import kept_state
         from ablab.safety.redaction import redacted
 
         config = self._job_config(folder, overrides, number)
         job, callbacks = config.hydra.job, self.hydra_context.callbacks
         ended = JobReturn(overrides=overrides, task_name=job.name, working_dir=str(folder))
         with (
-            (folder / "run.log").open("a", buffering=1, encoding="utf-8") as log,
+            open_log(folder) as log,
             contextlib.redirect_stdout(log),
             contextlib.redirect_stderr(log),
-            contextlib.chdir(folder) if job.chdir else contextlib.nullcontext(),
+            kept_state(),
+            contextlib.chdir(folder if job.chdir else "."),  # and back, if the job goes elsewhere
             env_override(job.env_set),
         ):
             configure_log(config.hydra.job_logging, config.hydra.verbose)
@@ -101,7 +105,7 @@ class SerialLauncher(Launcher):
             try:
                 ended.return_value = execute_run(config)
                 ended.status = JobStatus.COMPLETED
-            except Exception as error:
+            except FAULTS_OF_A_JOB as error:
                 ended.return_value, ended.status = error, JobStatus.FAILED
                 log.write(redacted("".join(traceback.format_exception(error))))
             callbacks.on_job_end(config=config, job_return=ended)

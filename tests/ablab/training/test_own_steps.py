@@ -1,17 +1,21 @@
 """LightningModules that are no SupervisedModule run as they are, and are recorded as they are."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch.utils.data import DataLoader
 
 import ablab
-from ablab.errors import CheckpointError, ConfigError, TrainingError
+from ablab.errors import CheckpointError, ConfigError, DataError, TrainingError
 from ablab.runs.history import read_history
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import RunInterrupted
 from tests.checks import assert_same_run, checked
-from tests.launch import launch
+from tests.launch import TINY, launch
 from toy.own_steps import GAN
+from toy.samples import OwnLoaders
 
 POINTS = ["data=points", "data.n_rows=400", "trainer.accelerator=cpu", "logger=csv", "threads=1"]
 OF_GAN = [
@@ -42,6 +46,51 @@ def test_the_record_names_what_the_module_has_configured_and_logged(gan: Path) -
     assert record.steps == STEPS
     assert record.metrics["last"].keys() == {"train/critic", "val/distance"}
     assert record.metrics["test"].keys() == record.directions.keys() == {"distance"}
+
+
+def stops(*_: Any) -> None:
+    next(iter([]))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "step"),
+    [
+        (OF_CLASSIFIER, "toy.own_steps.Classifier.training_step"),
+        (OF_CLASSIFIER, "toy.own_steps.Classifier.validation_step"),
+        (OF_GAN, "toy.own_steps.GAN.training_step"),
+        (TINY, "toy.models.Factors.training_step"),
+        (TINY, "toy.models.Factors.test_step"),
+    ],
+)
+def test_an_iterator_that_ends_within_a_step_does_not_pass_for_the_end_of_the_data(
+    recipe: list[str], step: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(step, stops)
+    with pytest.raises(RuntimeError, match=f"{step.split('.')[-1]} raised StopIteration"):
+        launch(recipe, tmp_path)
+    assert RunRecord.read(tmp_path).status == "failed"
+
+
+def generated(self: OwnLoaders) -> Iterator[Any]:
+    yield from DataLoader(self.train, 8)
+
+
+def none_of_them(self: OwnLoaders) -> DataLoader[Any]:
+    return DataLoader(self.train, 1000, drop_last=True)
+
+
+@pytest.mark.filterwarnings("ignore:Total length of")  # Lightning's, of the second
+@pytest.mark.parametrize(
+    ("loader", "told"),
+    [(generated, "there is no batch in epoch 2"), (none_of_them, "loader has no batch: it has")],
+)
+def test_an_epoch_without_a_batch_is_an_error(
+    loader: Any, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(OwnLoaders, "train_dataloader", loader)
+    own = ["data=own_loaders", "model=net", "objective=classification", "trainer.accelerator=cpu"]
+    with pytest.raises(DataError, match=told):
+        launch([*own, "trainer.max_epochs=null", "trainer.max_steps=20"], tmp_path)
 
 
 def test_what_it_logs_is_on_the_axis_of_optimiser_steps(gan: Path) -> None:

@@ -4,11 +4,13 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 
@@ -59,6 +61,27 @@ def _is_due(flag: str | None) -> bool:
     due = not Path(flag).exists()
     Path(flag).touch()
     return due
+
+
+class Reckless(Callback):
+    """At the end of training, do what disturbs other runs of this process.
+
+    Args:
+        how: leave (sys.exit), fail (with a name that is not UTF-8), change (defaults of the
+            process), or anything else for nothing.
+    """
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.how == "leave":
+            sys.exit(0)
+        if self.how == "fail":
+            raise ValueError("no file M\udcfcnchen.png")
+        if self.how == "change":
+            torch.set_default_dtype(torch.float64)
+            torch.set_num_threads(3)
 
 
 class ShellAt(Callback):

@@ -17,7 +17,7 @@ from ablab.ablation.launch.stacked.refusals import (
 from ablab.ablation.launch.stacked.trust import refuse_other_results
 from ablab.config.schema import Config
 from ablab.data.module import PartsDataModule
-from ablab.errors import first_line
+from ablab.errors import FAULTS_OF_A_JOB, first_line
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import Interruption
 from ablab.training.build import build_data, build_model, build_trackers
@@ -47,7 +47,7 @@ def build_members(
         facts = facts_of(data)
     except NotStackable as reason:
         return dict.fromkeys(folders, str(reason)), None, []
-    except Exception as error:  # The runs themselves will fail with it.
+    except FAULTS_OF_A_JOB as error:  # The runs themselves will fail with it.
         return dict.fromkeys(folders, f"the data cannot be had: {first_line(error)}"), None, []
     most = len(folders)
     for folder in folders:
@@ -59,7 +59,7 @@ def build_members(
             member = Member(folder, interruption, clock, data, facts, tensors)
         except NotStackable as reason:
             alone[folder] = str(reason)
-        except Exception as error:  # The run itself will fail with it.
+        except FAULTS_OF_A_JOB as error:  # The run itself will fail with it.
             alone[folder] = f"it cannot be built: {first_line(error)}"
         else:
             members.append(member)
@@ -116,7 +116,7 @@ def _room_for(
     try:
         try_out(config, model, data)
         most = most_members(config, model, tensors)
-    except Exception as error:  # The runs themselves will fail with it.
+    except FAULTS_OF_A_JOB as error:  # The runs themselves will fail with it.
         return 0, f"model, objective and data do not fit: {first_line(error)}"
     return most, "" if most > 1 else "there is no memory for two of them"
 

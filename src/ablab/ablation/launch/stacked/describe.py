@@ -7,7 +7,7 @@ from ablab.ablation.launch.stacked.partition import partition
 from ablab.ablation.launch.stacked.stacks import reasons_of
 from ablab.command.import_torchmetrics import import_torchmetrics
 from ablab.config.schema import Config
-from ablab.errors import first_line
+from ablab.errors import FAULTS_OF_A_JOB, first_line
 
 
 def describe(configs: Mapping[int, Mapping[str, Any]], largest: int | None) -> list[str]:
@@ -27,7 +27,7 @@ def describe(configs: Mapping[int, Mapping[str, Any]], largest: int | None) -> l
             from ablab.ablation.launch.stacked.build import room_for  # imports torch
 
             most, reason = room_for(Config.model_validate(configs[numbers[jobs[0]]]))
-        except Exception as error:
+        except FAULTS_OF_A_JOB as error:
             unknown[f"memory may split stacks, which is not known: {first_line(error)}"] = None
         if reason:
             alone += [reason] * len(jobs)

@@ -19,11 +19,13 @@ from ablab.ablation.launch.stacked.stack import Learner
 from ablab.config.schema import Config, Optim
 from ablab.config.schema.schedule import Schedule
 from ablab.data.contract import RunDataModule
+from ablab.errors import FAULTS_OF_A_JOB
 from ablab.runs.checkpoints import Manifest, Progress, load_checkpoint
 from ablab.runs.record import RunRecord
 from ablab.runs.resume import refuse_changes
 from ablab.safety.atomic_files import remove_leftovers
 from ablab.safety.folder_lock import locked
+from ablab.safety.log_file import open_log
 from ablab.safety.redaction import redacted
 from ablab.safety.signals import Interruption
 from ablab.training.build import build_model
@@ -169,7 +171,7 @@ class Member:
         """If the block fails, the run has failed; the other members go on."""
         try:
             yield
-        except Exception as error:
+        except FAULTS_OF_A_JOB as error:
             self.end(error)
 
     def release(self) -> None:
@@ -211,9 +213,9 @@ class Member:
         except BaseException as raised:
             error = error or raised
         failed = error is not None
-        if isinstance(error, Exception):
+        if isinstance(error, FAULTS_OF_A_JOB):
             told = redacted("".join(traceback.format_exception(error)))
-            with (self.folder / "run.log").open("a", encoding="utf-8") as log:
+            with open_log(self.folder) as log:
                 log.write(told)
         status = JobStatus.FAILED if failed else JobStatus.COMPLETED
         self.ended = JobReturn(status=status, _return_value=error if failed else value)
@@ -224,7 +226,7 @@ class Member:
         root = logging.getLogger()
         handlers = root.handlers
         with (
-            (self.folder / "run.log").open("a", encoding="utf-8") as log,
+            open_log(self.folder) as log,
             contextlib.redirect_stdout(log),
             contextlib.redirect_stderr(log),
         ):

@@ -18,6 +18,7 @@ from ablab.data.batches import TensorLoader
 from ablab.optim.optimizers import build_optimizer
 from ablab.optim.scheduler import PlateauScheduler, build_scheduler
 from ablab.runs.checkpoint_files import load_state
+from ablab.safety.log_file import open_log
 from ablab.training.module import SupervisedModule, pace_of
 from ablab.training.nonfinite import (
     NonFiniteLossError,
@@ -180,7 +181,7 @@ class PhaseFit:
         done = epoch - self.before.epochs
         if self.stopped and done < self.epochs:
             line += f"{name}: stopped early, after epoch {done}\n"
-        with (self.member.folder / "run.log").open("a", encoding="utf-8") as log:
+        with open_log(self.member.folder) as log:
             log.write(line)
 
 

@@ -20,7 +20,7 @@ from ablab.ablation.launch.stacked.members import Member, SharedClock
 from ablab.ablation.launch.stacked.snapshots import Loops, state_of
 from ablab.ablation.launch.stacked.stack import Stack
 from ablab.data.module import PartsDataModule
-from ablab.errors import first_line
+from ablab.errors import FAULTS_OF_A_JOB, first_line
 from ablab.safety.signals import Interruption
 from ablab.training.tasks import quieten_libraries
 
@@ -71,7 +71,7 @@ def train_stack(
                 assert data is not None  # the members have been built with them
                 try:
                     stack = _Training(same, data, tensors, interruption, clock, write_every, watch)
-                except Exception as error:  # memory for the validation part, say
+                except FAULTS_OF_A_JOB as error:  # memory for the validation part, say
                     reason = f"the stack cannot begin: {first_line(error)}"
                     alone |= {member.folder: reason for member in same}
                     continue  # they are released below
@@ -129,7 +129,7 @@ class _Training:
             self._conclude(self.alive)
         except BaseException as error:
             self._stop(error)
-            if not isinstance(error, Exception):
+            if not isinstance(error, FAULTS_OF_A_JOB):
                 raise
 
     @contextlib.contextmanager
