@@ -111,6 +111,12 @@ def test_a_claim_holds_fails_or_is_undecided(
     assert {found.outcome} == of_all
 
 
+def test_a_claim_about_a_metric_that_no_run_has_logged(tmp_path: Path) -> None:
+    part = {"better": "l2", "than": "none", "metric": "test/rms"}
+    (verdict,) = concluded(plan(tmp_path / "p", {"none": 0.95, "l2": 0.9}, [part])).verdicts
+    assert verdict.reason == "no run has logged 'test/rms'; did you mean 'test/rmse'?"
+
+
 def test_the_best_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:
     levels = {"none": 0.95, "l2": 0.9, "decoupled": 0.901}
     (standing,) = concluded(plan(tmp_path / "p", levels, [])).standings

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ablab.config.suggestions import suggestion
 from ablab.report.table.baseline import rows_having
-from ablab.report.table.comparison import NAMES, as_shown, shown_value
+from ablab.report.table.comparison import NAMES, as_shown, measured, shown_value
 from ablab.report.table.contest import Against, best_of, paired
 from ablab.report.table.holm import corrected
 from ablab.report.table.plan_file import Expectation
@@ -67,6 +68,10 @@ def _verdict(part: Expectation, against: Against, sign: int) -> Verdict:
 
 def _sides(table: ReportTable, part: Expectation) -> tuple[int, int] | str:
     """Return the rows that a part of the claim compares, or why there are none."""
+    records = [job.record for job in table.comparison.jobs if job.record is not None]
+    logged = sorted({metric for record in records for metric in measured(record)})
+    if part.metric not in logged:
+        return f"no run has logged '{part.metric}'{suggestion(part.metric, logged)}"
     if part.metric not in table.directions:
         return (
             f"it is not known whether {part.metric} should be low or high: set "
