@@ -79,10 +79,17 @@ def tell_frozen(file: Path) -> None:
 RECKLESS = [*TINY, "trainer.max_epochs=1", "callbacks.own._target_=toy.callbacks.Reckless"]
 
 
-@pytest.mark.parametrize("launcher", ["serial", "stacked"])
+@pytest.mark.parametrize(
+    "launcher", ["serial", "stacked", pytest.param("local", marks=pytest.mark.slow)]
+)
+@pytest.mark.usefixtures("warm_starts")
 def test_a_reckless_job_disturbs_no_later_one(launcher: str, tmp_path: Path) -> None:
     launch([*RECKLESS, "callbacks.own.how=nothing"], tmp_path / "alone")
-    jobs = [*RECKLESS, "callbacks.own.how=leave,fail,change,nothing", f"hydra/launcher={launcher}"]
+    jobs = [
+        *RECKLESS,
+        "callbacks.own.how=leave,fail,remove,change,nothing",
+        f"hydra/launcher={launcher}",
+    ]
     done = train("-m", *jobs, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stdout + done.stderr

@@ -13,6 +13,7 @@ from typing import Any
 from rich.text import Text
 
 from ablab.ablation.plan.listing import describe, outcome
+from ablab.errors import RunFolderError
 from ablab.report.write import console
 from ablab.runs.record import RunRecord
 from ablab.safety.printable import printable
@@ -89,8 +90,13 @@ class JobLines:
         self._failed_first: dict[str, str] = {}  # of jobs that end alike: the label of the first
 
     def begin(self, folder: Path, gpus: Sequence[str] = (), stack: str = "") -> None:
-        record, now = RunRecord.read(folder), time.monotonic()
-        self.running[folder] = RunningJob(describe(record), record.config, gpus, now, stack)
+        try:
+            record = RunRecord.read(folder)
+        except RunFolderError:  # The job will fail with it.
+            label, config = folder.name, {"phases": {}, "trainer": {}}
+        else:
+            label, config = describe(record), record.config
+        self.running[folder] = RunningJob(label, config, gpus, time.monotonic(), stack)
 
     def reach(self, folder: Path, reached: Reached) -> None:
         """Note how far a job of a stack is, whose checkpoints reach the disk later."""
@@ -104,16 +110,21 @@ class JobLines:
 
     def end(self, folder: Path, error: BaseException | None = None) -> None:
         """Print how a job ended; ``error`` is why its record could not be written, or None."""
-        record = RunRecord.read(folder)
-        self.done += record.status == "done"
-        self.failed += record.status != "done"
+        try:
+            record = RunRecord.read(folder)
+        except RunFolderError as lost:  # Somebody has removed or damaged it.
+            done, how, label = False, f"failed: {lost}", folder.name
+        else:
+            done, how = record.status == "done", outcome(record, error)
+            label = describe(record)
+        self.done += done
+        self.failed += not done
         if (job := self.running.pop(folder, None)) is not None:  # it was seen while it ran
             self._seconds.append(time.monotonic() - job.begun)
         left = None if self.is_live else self.seconds_left()
         told = f"  ({about(left)} left)" if left and left >= 1 else ""
         width = len(str(self.total))
         count = f"[{self.done + self.failed:>{width}}/{self.total}] " if self.total > 1 else ""
-        how, label = outcome(record, error), describe(record)
         first = self._failed_first.setdefault(re.sub(r"\d+", "0", how), label)
         if how.startswith("failed") and first != label:
             how = f"failed as {first} did"

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from ablab import project
 from ablab.config.written import assignment
-from ablab.errors import ConfigError
+from ablab.errors import ConfigError, RunFolderError
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import STOP_SIGNALS, end_with_parent
 from ablab.training.launched import RANK_VARIABLES
@@ -46,7 +46,10 @@ def folder_of(overrides: Sequence[str]) -> Path:
 
 def needs_own_processes(folder: Path) -> bool:
     """Return whether a job's trainer asks for more than one device."""
-    trainer = RunRecord.read(folder).config["trainer"]
+    try:
+        trainer = RunRecord.read(folder).config["trainer"]
+    except RunFolderError:  # The job will fail with it.
+        return False
     return trainer.get("devices", "auto") not in (1, "1") or trainer.get("num_nodes", 1) != 1
 
 

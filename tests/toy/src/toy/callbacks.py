@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,8 +68,8 @@ class Reckless(Callback):
     """At the end of training, do what disturbs other runs of this process.
 
     Args:
-        how: leave (sys.exit), fail (with a name that is not UTF-8), change (defaults of the
-            process), or anything else for nothing.
+        how: leave (sys.exit), fail (with a name that is not UTF-8), remove (the run's folder),
+            change (defaults of the process), or anything else for nothing.
     """
 
     def __init__(self, how: str) -> None:
@@ -79,6 +80,8 @@ class Reckless(Callback):
             sys.exit(0)
         if self.how == "fail":
             raise ValueError("no file M\udcfcnchen.png")
+        if self.how == "remove":
+            shutil.rmtree(trainer.default_root_dir)
         if self.how == "change":
             torch.set_default_dtype(torch.float64)
             torch.set_num_threads(3)
