@@ -15,11 +15,11 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Data could not be had, or is not what it should be."""
+    """Data are missing, cannot be read, or have the wrong content."""
 
 
 class TrainingError(UserError):
-    """Training has gone where no step leads back from, such as to a loss that is not a number."""
+    """Training diverged, for example to a loss that is not a number."""
 
 
 class CheckpointError(UserError):

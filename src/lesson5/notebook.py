@@ -1,4 +1,4 @@
-"""What the notebooks share: a clean start, commands in cells, and results as DataFrames."""
+"""Parts that the notebooks share: a clean start, commands in cells, results as DataFrames."""
 
 import os
 import shutil

@@ -28,12 +28,12 @@ SYNTHETIC = ["data=synthetic_ratings", "logger=csv"]
 OF_A_TABLE = ["model=entity_embedding", "objective=regression", "logger=csv"]
 OWN_TABLE = ["data=table", "model=entity_embedding", "logger=csv", "data.path=table.csv"]
 _INDEXED = ",a,y\n" + "".join(f"{i},{i % 7}.5,{i}\n" for i in range(40))
-INTRODUCTION = """# Wrong configs and inputs, and what is said of them
+INTRODUCTION = """# Wrong configs and inputs, and their error messages
 
 Each is a real run of `python train.py`, cut off from the network; exit status 2, nothing lost.
-Made by `python -m tests.lesson5.bad_input`; `make test-slow` compares every row with what is said.
+Made by `python -m tests.lesson5.bad_input`; `make test-slow` compares every row with the output.
 
-| what is wrong | `python train.py` | what it says |
+| what is wrong | `python train.py` | what it prints |
 |---|---|---|
 """
 PAGE = ROOT / "docs" / "errors.md"
@@ -138,11 +138,11 @@ def _file_named(name: str) -> Callable[[Path], None]:
 CASES = [
     Case("a misspelt key", ["sed=1"]),
     Case("a key at the wrong depth", ["lr=1e-3"]),
-    Case("a setting said as an option", ["--max_epochs", "3"]),
+    Case("a setting written as an option", ["--max_epochs", "3"]),
     Case("a key without a value", ["model.n_factors"]),
     Case("characters that need quotes", ["data.root=münchen (1)"]),
     Case("several values without -m", [*SYNTHETIC, "seed=0,1,2"]),
-    Case("the seeds of a plan, said of a run", ["seeds=2"]),
+    Case("the seeds of a plan, set for a run", ["seeds=2"]),
     Case("a file that is not UTF-8", ["--config-dir", ".", "experiment=mine"], _experiment("ü")),
     Case(
         "a name that YAML reads as none",
@@ -164,8 +164,8 @@ CASES = [
     Case("a negative learning rate", ["optim.lr=-1"]),
     Case("a word where a number belongs", ["optim.lr=fast"]),
     Case("not a number", ["optim.lr=nan"]),
-    Case("half a factor", ["model.n_factors=2.5"]),
-    Case("nothing where something must be", ["optim.lr=???"]),
+    Case("a fraction where a whole number belongs", ["model.n_factors=2.5"]),
+    Case("a required value that is missing", ["optim.lr=???"]),
     Case("a fold that does not exist", ["data.split=u6"]),
     Case("more than all rows for validation", ["data.validation_fraction=1.5"]),
     Case("a split that leaves no training rows", [*SYNTHETIC, "data.n_ratings=1"]),
@@ -175,16 +175,16 @@ CASES = [
         "runs compared by several numbers",
         [*SYNTHETIC, "objective.metrics.mae.num_outputs=3", "objective.metric=mae"],
     ),
-    Case("a time limit that is none", [*SYNTHETIC, "trainer.max_time=1.5"]),
+    Case("a time limit in the wrong form", [*SYNTHETIC, "trainer.max_time=1.5"]),
     Case("a test of some of the rows", [*SYNTHETIC, "trainer.limit_test_batches=2"]),
     Case("processes that are copies of one", [*SYNTHETIC, "trainer.strategy=ddp_spawn"]),
     Case("batch norm of one row", ["data=synthetic_table", *OF_A_TABLE, "loading.batch_size=1"]),
-    Case("a profiler that is none", [*SYNTHETIC, "trainer.profiler=1"]),
+    Case("a profiler that does not exist", [*SYNTHETIC, "trainer.profiler=1"]),
     Case("a model for other rows", ["data=synthetic_table", *OF_A_TABLE, "model.n_continuous=23"]),
     Case("more rows than memory", [*SYNTHETIC, "data.n_ratings=1000000000000000"]),
     Case("a larger model than memory", [*SYNTHETIC, "model.n_factors=100000000000"]),
     Case("a monitor that nothing measures", ["experiment=collab", "callbacks=early_stopping"]),
-    Case("an accelerator that is none", [*SYNTHETIC, "trainer.accelerator=gpux"]),
+    Case("an accelerator that does not exist", [*SYNTHETIC, "trainer.accelerator=gpux"]),
     Case("machines that cannot meet", [*SYNTHETIC, "trainer.num_nodes=2"]),
     Case("a callback without a class", ["callbacks.stop.patience=3"]),
     Case("a class that may not be built", ["logger.tb._target_=os.system"]),

@@ -123,9 +123,8 @@ def execute(cfg: DictConfig) -> float | None:
     folder = Path(hydra_config.runtime.output_dir)
     try:
         config = _checked_in(folder, cfg, hydra_config.overrides.task)
-        from ablab.terminal import (
-            doing,
-        )  # imports rich, which a config that is refused does not need
+        # This imports rich, which a config that is refused does not need.
+        from ablab.terminal import doing
 
         shows = hydra_config.mode == RunMode.RUN and rank_of_environment() == 0
         with doing("importing torch") if shows else contextlib.nullcontext():
@@ -221,7 +220,7 @@ def run_with_clear_errors(main: Callable[[], None]) -> None:
             shown = printable(redacted("".join(traceback.format_exception(error))))
             print(shown, file=sys.stderr)  # noqa: T201
             sys.exit(1 if told is None else told.exit_status)
-        # what all ranks meet, and what another has met, is rank 0's to tell
+        # Every rank raises these errors; only rank 0 prints them.
         if not (rank_of_environment() and isinstance(told, _OF_ALL_RANKS)):
             _print_error(told)
         sys.exit(told.exit_status)

@@ -69,11 +69,11 @@ def only_shows(arguments: list[str]) -> bool:
 
 
 def config_of_run(cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """Return the config of the run that ``cfg.run`` names, with what may be said beside its folder.
+    """Return the config of the run ``cfg.run``, with the settings that are allowed beside ``run=``.
 
-    A test and a prediction may be told where the data lie now: ``paths.data`` moves all places
-    below it. A fit may be told ``trainer.max_epochs``: ``cfg`` itself is returned for it, since
-    whether the run may be that long shows when its record is continued.
+    For a test or a prediction these are the places of the data; ``paths.data`` moves all places
+    below it. For a fit it is ``trainer.max_epochs``; ``cfg`` itself is returned then, since whether
+    the run can be that long is checked when it is continued.
 
     Raises:
         ConfigError: another setting is given that differs from the run's.

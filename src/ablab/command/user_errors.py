@@ -44,7 +44,7 @@ def as_user_error(error: BaseException) -> UserError | None:
             )
         if isinstance(cause, RuntimeError) and str(cause).startswith("DataLoader worker (pid"):
             return UserError(
-                f"loading.workers: {first_line(cause)}; it may have had too little memory, or room "
+                f"loading.workers: {first_line(cause)}; it may lack memory, or room "
                 f"in /dev/shm: take fewer, or none (0), and its error shows"
             )
         if isinstance(cause, ValueError) and "more than 1 value per channel" in str(cause):
@@ -58,7 +58,7 @@ def as_user_error(error: BaseException) -> UserError | None:
     if isinstance(error, MarkedYAMLError):
         where = error.problem_mark or error.context_mark
         at = f"{where.name}, line {where.line + 1}" if where else "a config file"
-        return ConfigError(f"{at}: is no YAML ({error.problem or error.context})")
+        return ConfigError(f"{at}: is not valid YAML ({error.problem or error.context})")
     if isinstance(error, OverrideParseException):
         return ConfigError(_unreadable_override(error))
     if isinstance(error, InstantiationException):
@@ -96,7 +96,7 @@ def as_user_error(error: BaseException) -> UserError | None:
         if unknown[1].startswith("hydra."):
             told += _suggestion_of_hydra(unknown[1])
         else:
-            told += "; nothing of that name is there to be null"
+            told += "; there is no such key, so it cannot be set to null"
     return ConfigError(told)
 
 

@@ -55,7 +55,7 @@ _NOT_OF_THE_TRAINER = {
     "overfit_batches": "it would not see the same batches again; use trainer.limit_train_batches",
     "limit_test_batches": "the test is of all rows, as its baselines are; test=false leaves it out",
     "limit_predict_batches": "predictions are of all test rows",
-    "reload_dataloaders_every_n_epochs": "the data are in memory, and drawn anew in each epoch",
+    "reload_dataloaders_every_n_epochs": "the engine makes the training loader once for each phase",
 }
 
 
@@ -103,7 +103,7 @@ def _plateau_faults(config: Config) -> list[str]:
         if not measured:
             faults.append(
                 f"{path}: plateau follows a metric of the validation part, and there is none; set "
-                f"data.validation_fraction=0.1, say"
+                f"data.validation_fraction=0.1, for example"
             )
         elif schedule.monitor is not None and schedule.monitor not in measured:
             close = suggestion(schedule.monitor, measured)
@@ -139,7 +139,8 @@ def _metric_faults(config: Config) -> list[str]:
         if monitor.startswith("val/") and not config.has_validation:
             faults.append(
                 f"callbacks.{name}.monitor: '{monitor}' is never measured, since "
-                f"data.validation_fraction=0 leaves no validation part; set it to 0.1, say"
+                f"data.validation_fraction=0 leaves no validation part; set it to 0.1, for "
+                f"example"
             )
         else:
             faults.append(
@@ -156,9 +157,8 @@ def _trainer_faults(config: Config) -> list[str]:
         if isinstance(limit, float) and limit != 1.0:
             faults.append(f"trainer.{key}: should be a number of batches, not a share")
     duration = trainer.get("max_time")
-    if not isinstance(
-        duration, str | dict | None
-    ):  # Its annotation is a class, which is not checked.
+    # The schema does not check max_time, since its annotation is a class.
+    if not isinstance(duration, str | dict | None):
         faults.append(
             f"trainer.max_time: should be 'DD:HH:MM:SS', or {{hours: 2}} (it is {duration!r})"
         )
@@ -177,7 +177,7 @@ def _trainer_faults(config: Config) -> list[str]:
     if trainer.get("gradient_clip_algorithm") and not trainer.get("gradient_clip_val"):
         faults.append(
             "trainer.gradient_clip_algorithm: does nothing without trainer.gradient_clip_val; "
-            "set it to 1.0, say"
+            "set it to 1.0, for example"
         )
     interval = trainer.get("val_check_interval")
     if isinstance(interval, bool | str | dict) or (interval is not None and interval <= 0):

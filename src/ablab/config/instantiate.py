@@ -18,7 +18,8 @@ def instantiate(node: Mapping[str, Any], **given: Any) -> Any:
 
     Raises:
         InstantiationException: the target cannot be built.
-        TargetNotFoundError: a config may not name it.
+        TargetNotFoundError: a config may not name the target. This checks it for plain nodes alone;
+            the check of the config has looked at all targets.
     """
     values = {key: value for key, value in node.items() if key != "_target_"}
     build = None if any(key.startswith("_") for key in values) else _class_of(node)

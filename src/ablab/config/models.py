@@ -1,4 +1,4 @@
-"""What a model's class brings, read from its source: its own steps, its own optimisers.
+"""Read from the source of a model's class what it brings: its own steps, its own optimisers.
 
 A ``SupervisedModule`` leaves steps, objective and optimisers to the engine. Any other
 LightningModule computes its loss and logs its metrics itself.
@@ -29,7 +29,7 @@ class ModelClass:
 
     @property
     def is_manual(self) -> bool:
-        """Whether its training step takes the optimiser steps."""
+        """Return whether its training step takes the optimiser steps."""
         return not self.is_supervised and "automatic_optimization" in self.methods
 
     @property

@@ -97,7 +97,7 @@ def check_node(
         return [f"{path}._target_: '{target}' {reason}"]
     if kinds and signature.bases.isdisjoint(kinds):
         names = " or ".join(sorted(kind.rpartition(".")[2] for kind in kinds))
-        return [f"{path}._target_: '{target}' is no {names}, which is what may stand here"]
+        return [f"{path}._target_: '{target}' is no {names}, which is required here"]
     faults = []
     for key, value in node.items():
         if key == "_target_" or value == "???":

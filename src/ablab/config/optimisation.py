@@ -18,11 +18,11 @@ OURS = ("lr", "lr_spread", "weight_decay", "rules")  # keys of ``optim`` for eve
 SHRINKING = ("decoupled", "independent", "corrected", "cautious")  # modes that change the weights
 _TAKEN = {  # arguments that the engine gives, and what to do instead
     "params": "the model's parameters go there",
-    "lr": "is a factor of optim.lr here, and stands beside optimizer: rules.N.lr",
-    "weight_decay": "is a mode and a value here, and stands beside optimizer: rules.N.weight_decay",
-    "decoupled_weight_decay": "what weight decay means is weight_decay.mode",
-    "weight_decouple": "what weight decay means is weight_decay.mode",
-    "fixed_decay": "what weight decay means is weight_decay.mode",
+    "lr": "is a factor of optim.lr here; set it beside optimizer: rules.N.lr",
+    "weight_decay": "is a mode and a value here; set it beside optimizer: rules.N.weight_decay",
+    "decoupled_weight_decay": "optim.weight_decay.mode says what weight decay means",
+    "weight_decouple": "optim.weight_decay.mode says what weight decay means",
+    "fixed_decay": "optim.weight_decay.mode says what weight decay means",
 }
 _SCHEDULE, _SPREAD = ("step", "total_steps"), ("lr", "names")
 
@@ -93,12 +93,12 @@ def _optimizer_faults(
     if step is not None and step.required:
         faults.append(
             f"{path}._target_: '{target}' computes the loss again within its step (a closure), "
-            f"and a step here is of gradients that are computed; take another optimiser"
+            f"but gradients are computed before a step here; take another optimiser"
         )
     if all(method_signature(target, name) for name in ("train", "eval")):
         faults += [
-            f"optim.weight_decay.mode: {mode} changes the weights, of which '{target}' keeps an "
-            f"average that it would not reach; take l2, l2_loss or none"
+            f"optim.weight_decay.mode: {mode} changes the weights alone, but '{target}' keeps an "
+            f"average of them too; take l2, l2_loss or none"
             for mode in dict.fromkeys(modes)
             if mode in SHRINKING
         ]

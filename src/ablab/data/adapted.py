@@ -33,7 +33,7 @@ def as_run_data(data: Any) -> RunDataModule:
 
 
 class AdaptedDataModule(RunDataModule):
-    """What a run needs to know of ``own``, a data module with loaders of its own.
+    """The data of a run from ``own``, a data module with loaders of its own.
 
     It may have ``sizes`` (a dict), and the methods ``summary``, ``baselines``, ``test_table``,
     ``class_names``, ``prediction_columns`` and ``fingerprints`` of a ``RunDataModule``. Its batch

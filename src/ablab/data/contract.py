@@ -85,17 +85,17 @@ class RunDataModule(LightningDataModule):
 
     @property
     def has_validation(self) -> bool:
-        """Whether there is a validation part."""
+        """Return whether there is a validation part."""
         return True
 
     @property
     def has_test(self) -> bool:
-        """Whether there is a test part."""
+        """Return whether there is a test part."""
         return True
 
     @property
     def resumes(self) -> Resumes:
-        """Where a killed run goes on; in mid-epoch only if no batch is repeated or left out."""
+        """Return where a killed run continues; mid-epoch only if no batch is lost or repeated."""
         return "from the epoch's start"
 
     def fingerprints(self) -> dict[str, dict[str, Any]]:
@@ -182,7 +182,7 @@ class RunDataModule(LightningDataModule):
             self._position = state_dict
         elif sized_len(self._training_loader) is None:
             raise CheckpointError(
-                "a sharded run cannot go on with training data without a length; give them one"
+                "a sharded run cannot be continued on training data without a length; give them one"
             )
         else:  # Lightning restores a sharded fit only after its loader has been made
             self._training_loader.load_state_dict(state_dict)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
 from ablab.data.module import PartsDataModule
-from ablab.data.reading import told_in_a_line
+from ablab.data.reading import raise_as_data_error
 from ablab.errors import DataError
 
 
@@ -65,7 +65,7 @@ class DatasetModule(PartsDataModule):
 
 def _refuse_no_rows(name: str, part: Dataset[Any]) -> None:
     kind = type(part).__name__
-    with told_in_a_line(f"data.{name}: {kind} has no length"):
+    with raise_as_data_error(f"data.{name}: {kind} has no length"):
         rows = sized_len(part)
     if rows is None and not isinstance(part, IterableDataset):
         raise DataError(f"data.{name}: {kind} has no __len__; add one, or make it IterableDataset")

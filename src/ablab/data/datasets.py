@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from ablab.data.batches import Augment, RowLoader
 from ablab.data.randomness import key_of, seed_generators
-from ablab.data.reading import Reading, begun, told_in_a_line
+from ablab.data.reading import Reading, raise_as_data_error, start_iterating
 from ablab.errors import UserError
 
 
@@ -50,7 +50,7 @@ class DatasetLoader(RowLoader):
 
     def __iter__(self) -> Iterator[Any]:
         self.begin_epoch()
-        for number, batch in enumerate(begun(self._loader), self.position):
+        for number, batch in enumerate(start_iterating(self._loader), self.position):
             if isinstance(batch, UserError):
                 raise batch
             self.position = number + 1
@@ -110,7 +110,7 @@ class Samples(Dataset[Any]):
         samples = []
         for key, row in keys:
             seed_generators(key)
-            with told_in_a_line(f"{type(self.dataset).__name__}[{row}]"):
+            with raise_as_data_error(f"{type(self.dataset).__name__}[{row}]"):
                 samples.append(self.dataset[row])
         return self.reading.batch(samples)
 

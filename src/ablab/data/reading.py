@@ -1,4 +1,4 @@
-"""How samples are read: by this process or by workers, with their faults told in a line."""
+"""Read samples, in this process or by workers, and make their errors one line."""
 
 import atexit
 import multiprocessing
@@ -20,7 +20,7 @@ from ablab.errors import DataError, UserError, first_line
 
 @dataclass(frozen=True)
 class Reading:
-    """How samples are read: ``loading`` of the config.
+    """The way in which samples are read: ``loading`` of the config.
 
     Attributes:
         workers: processes that read; 0 reads in this process.
@@ -40,7 +40,7 @@ class Reading:
             dataset,
             num_workers=workers,
             pin_memory=self.pin_memory,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             worker_init_fn=_begin_worker if workers else None,
             generator=torch.Generator(),  # its own draws would come from torch's global one
             **options,
@@ -49,7 +49,7 @@ class Reading:
     def batch(self, samples: list[Any]) -> Any:
         """Return the samples as a batch. Raises DataError if they make none."""
         name = getattr(self.collate, "__name__", type(self.collate).__name__)
-        with told_in_a_line(f"{name}: cannot make a batch of {len(samples)} samples"):
+        with raise_as_data_error(f"{name}: cannot make a batch of {len(samples)} samples"):
             batch = self.collate(samples)
         if batch is None:
             raise DataError(f"{name}: returned None for a batch of {len(samples)} samples")
@@ -57,7 +57,7 @@ class Reading:
 
 
 @contextmanager
-def told_in_a_line(what: str) -> Iterator[None]:
+def raise_as_data_error(what: str) -> Iterator[None]:
     """Raise a DataError that begins with ``what`` for any error of the user's code in the block.
 
     It names the place, since a worker cannot hand its traceback on.
@@ -72,17 +72,17 @@ def told_in_a_line(what: str) -> Iterator[None]:
         raise DataError(f"{what}: {type(error).__name__}: {first_line(error)}{place}") from error
 
 
-def begun(batches: Iterable[Any]) -> Iterator[Any]:
+def start_iterating(batches: Iterable[Any]) -> Iterator[Any]:
     """Return an iterator over ``batches``, whose workers are started.
 
     Raises:
         DataError: a data set cannot be sent to them, as where they are no forks (macOS).
     """
-    with told_in_a_line("loading.workers: cannot be started (0 does without)"):
+    with raise_as_data_error("loading.workers: cannot be started (0 does without)"):
         return iter(batches)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 

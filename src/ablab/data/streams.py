@@ -10,7 +10,7 @@ from torch.utils.data import IterableDataset
 
 from ablab.data.batches import refuse_another_order
 from ablab.data.randomness import key_of, seed_generators
-from ablab.data.reading import Reading, begun, told_in_a_line
+from ablab.data.reading import Reading, raise_as_data_error, start_iterating
 from ablab.errors import DataError, UserError
 
 _PLAIN = (type(None), bool, int, float, str, bytes, Tensor)
@@ -71,7 +71,7 @@ class StreamLoader:
             source = self.reading.loader(source, 1, batch_size=None)
         length = sized_len(self)
         left = None if self.limit is None else self.limit - self.position
-        for batch, state in islice(begun(source), left):
+        for batch, state in islice(start_iterating(source), left):
             if isinstance(batch, UserError):
                 raise batch
             self.position, self.state = self.position + 1, state
@@ -139,7 +139,7 @@ class _Batches(IterableDataset[Any]):
         dataset: Any = self.dataset
         name = type(dataset).__name__
         seed_generators(key_of(self.seed, self.epoch))
-        with told_in_a_line(name):
+        with raise_as_data_error(name):
             if hasattr(dataset, "set_epoch"):
                 dataset.set_epoch(self.epoch)
             if self.state is not None:
@@ -149,7 +149,7 @@ class _Batches(IterableDataset[Any]):
         index = 0
         for index in count(self.position * self.batch_size * self.world_size):
             seed_generators(key_of(self.seed, self.epoch, index))
-            with told_in_a_line(f"{name}, sample {index}"):
+            with raise_as_data_error(f"{name}, sample {index}"):
                 sample = next(source, _END)
             if sample is _END:
                 break

@@ -144,8 +144,8 @@ def _interpret(kind: str, targets: dict[str, str], given: Path, settings: dict[s
     from hydra.utils import get_method  # imports torch with the function that it finds
 
     from ablab.findings import FOLDER
-    from ablab.runs.find import clear_write_errors, newest_run
-    from ablab.runs.record import RunRecord
+    from ablab.runs.find import newest_run
+    from ablab.runs.record import COPY_THE_RUN, RunRecord, clear_write_errors
     from ablab.safety.folder_lock import refuse_links
     from ablab.training.evaluation import load
     from ablab.training.interpretations import reason_against, run_step
@@ -166,7 +166,7 @@ def _interpret(kind: str, targets: dict[str, str], given: Path, settings: dict[s
         raise UserError(f"{kind}: {reason}; kinds for it are {', '.join(fitting)}")
     findings = run_step(functools.partial(step, **settings), model, data, run)
     findings.show()
-    with clear_write_errors(run / FOLDER):
+    with clear_write_errors(run / FOLDER, COPY_THE_RUN):
         written = findings.write(run / FOLDER)
     for path in written:
         print(printable(str(path)))  # noqa: T201

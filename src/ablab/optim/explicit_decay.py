@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from ablab.errors import CheckpointError, ConfigError, first_line
 from ablab.optim.decay import l2_coefficient, shrink_factor
 
-# What an optimiser that refuses its parameters or its arguments is answered with.
+# The advice in errors about parameters or arguments that an optimiser refuses.
 REMEDY = (
     "change its arguments, give it only parameters that it takes with a rule (as optim=muon does), "
     "or take another optimiser"

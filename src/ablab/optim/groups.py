@@ -42,7 +42,7 @@ class BiasEmbedding(nn.Embedding):
 
 @dataclass(frozen=True)
 class ParameterPlan:
-    """How a parameter is optimised.
+    """The treatment of a parameter by its optimiser.
 
     ``lr`` is the peak rate of its group; ``weight_decay`` is 0.0 if the parameter does not decay.
     ``rule`` is the number of the rule that claims it, None if no rule does.

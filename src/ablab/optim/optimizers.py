@@ -18,7 +18,7 @@ from ablab.optim.explicit_decay import (
     with_explicit_decay,
 )
 from ablab.optim.groups import ParameterPlan, clean_name, plan_parameters
-from ablab.optim.own import built, imported
+from ablab.optim.own import build, import_target
 
 _Place = tuple[int, str, int | None]  # the optimiser, the layer group, and the rule of a parameter
 
@@ -48,7 +48,7 @@ def _optimizer_of(
     own: OwnOptimizer | None, groups: list[dict[str, Any]], optim: Optim
 ) -> ExplicitDecay:
     source = own or optim
-    cls, label = imported(source.target), own.label if own else optim.name
+    cls, label = import_target(source.target), own.label if own else optim.name
     if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
         raise ConfigError(f"optim: {label} is no torch.optim.Optimizer")
     arguments = {key: _as_tuple(value) for key, value in source.arguments.items()}
@@ -56,7 +56,7 @@ def _optimizer_of(
         arguments["weight_decay"] = 0.0
     try:
         with_decay = with_explicit_decay(cls)
-        optimizer = built(with_decay, f"optim: {label}", groups, lr=optim.lr, **arguments)
+        optimizer = build(with_decay, f"optim: {label}", groups, lr=optim.lr, **arguments)
     except ConfigError as error:
         told = " ".join(str(error).split()).removesuffix(".")
         raise ConfigError(f"{told}; {REMEDY}") from error

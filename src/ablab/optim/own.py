@@ -12,7 +12,7 @@ from ablab.config.schema import Own
 from ablab.errors import ConfigError, first_line
 
 
-def imported(target: str | Callable[..., Any]) -> Any:
+def import_target(target: str | Callable[..., Any]) -> Any:
     """Return the class or function that ``target`` names, or is.
 
     Raises:
@@ -33,13 +33,13 @@ def call_of(own: Own) -> Callable[..., Any]:
     Raises:
         ConfigError: the class refuses its arguments.
     """
-    found = imported(own.target)
+    found = import_target(own.target)
     if not isinstance(found, type):
         return partial(found, **own.arguments)
-    return built(found, own.label, **own.arguments)
+    return build(found, own.label, **own.arguments)
 
 
-def built(cls: type, label: str, *positional: Any, **arguments: Any) -> Any:
+def build(cls: type, label: str, *positional: Any, **arguments: Any) -> Any:
     """Return an object of ``cls``. Raises ConfigError, for ``label``, if it refuses to be built."""
     try:
         return cls(*positional, **arguments)

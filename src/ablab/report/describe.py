@@ -1,6 +1,5 @@
 """Make the documents of a table, of two runs, or of the jobs of a plan."""
 
-import math
 from collections import Counter
 from pathlib import Path
 
@@ -147,10 +146,9 @@ def _difference(against: Against) -> Difference:
 
 
 def _across(found: tasks.AcrossTasks) -> AcrossTasks:
-    nothing = tasks.Estimate(math.nan, math.nan, math.nan)
     rows = []
     for index, iqm in found.iqm.items():
-        better = found.better.get(index, nothing)
+        better = found.better.get(index, tasks.NO_ESTIMATE)
         ends = (iqm.low, iqm.high), (better.low, better.high)
         rows.append(OfTasks(index, iqm.value, ends[0], better.value, ends[1]))
     return AcrossTasks(found.metric, found.tasks, found.runs, found.relative, tuple(rows))

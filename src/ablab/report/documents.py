@@ -75,7 +75,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class ByMetric:
-    """How the rows stand by a metric; rows are indices, ``contestants`` has the best first."""
+    """The order of the rows by a metric; rows are indices, ``contestants`` has the best first."""
 
     metric: str
     direction: str

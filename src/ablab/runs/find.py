@@ -1,7 +1,6 @@
 """Find runs on disk, their configs and their chosen checkpoints."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -63,16 +62,4 @@ def saved_config(folder: Path) -> Config:
     except RecursionError as error:
         raise RunFolderError(
             f"{folder / FILE_NAME}: is not a run record (its config is nested too deeply)"
-        ) from error
-
-
-@contextmanager
-def clear_write_errors(path: Path) -> Iterator[None]:
-    """Raise RunFolderError for an OSError in the block, which adds ``path`` to a run's folder."""
-    try:
-        yield
-    except OSError as error:
-        raise RunFolderError(
-            f"{path}: cannot be written ({error.strerror}); copy the run "
-            f"folder to a place where you can write, and use the copy"
         ) from error

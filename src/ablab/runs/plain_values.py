@@ -1,4 +1,4 @@
-"""Which values a checkpoint may hold: tensors and plain values, which run no code when read."""
+"""The values that a checkpoint may hold: tensors and plain ones, which run no code when read."""
 
 import logging
 from collections import Counter, OrderedDict

@@ -38,6 +38,8 @@ SCHEMA_VERSION = 1
 Status = Literal["planned", "running", "done", "failed", "interrupted"]
 
 _NAME = re.compile(NAME)
+_MAKE_ROOM = "make room or choose another folder with paths.runs=…"
+COPY_THE_RUN = "copy the run folder to a place where you can write, and use the copy"
 _NO_ERROR = {"type": "", "message": ""}
 _PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "wandb")
 
@@ -139,7 +141,7 @@ class RunRecord:
 
     def write(self, folder: Path) -> None:
         """Write ``run.json``. Raises RunFolderError if it cannot be written."""
-        with _clear_errors(folder / FILE_NAME):
+        with clear_write_errors(folder / FILE_NAME):
             # asdict would copy all that is within, which takes longer than writing it.
             write_json(folder / FILE_NAME, {f.name: getattr(self, f.name) for f in fields(self)})
 
@@ -198,14 +200,12 @@ def _first_fault(error: ValidationError) -> str:
 
 
 @contextlib.contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
+def clear_write_errors(path: Path, remedy: str = _MAKE_ROOM) -> Iterator[None]:
+    """Raise RunFolderError for an OSError in the block, which writes ``path``."""
     try:
         yield
     except OSError as error:
-        raise RunFolderError(
-            f"{path}: cannot be written ({error.strerror}); make room or choose another folder "
-            f"with paths.runs=…"
-        ) from error
+        raise RunFolderError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
@@ -214,7 +214,7 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     Raises:
         RunFolderError: the file cannot be written.
     """
-    with _clear_errors(folder / CONFIG_FILE):
+    with clear_write_errors(folder / CONFIG_FILE):
         write_yaml(folder / CONFIG_FILE, config)
 
 
@@ -227,7 +227,7 @@ def replace_record(folder: Path, record: RunRecord) -> None:
     Raises:
         RunFolderError: one of them cannot be written.
     """
-    with _clear_errors(folder / CONFIG_FILE):
+    with clear_write_errors(folder / CONFIG_FILE):
         (folder / CONFIG_FILE).unlink(missing_ok=True)
     record.write(folder)
     write_config(folder, record.config)

@@ -25,7 +25,7 @@ from ablab.runs.identity import config_hash, identity
 from ablab.runs.record import CONFIG_FILE, FILE_NAME, RunRecord, is_section
 from ablab.safety.atomic_files import read_file
 
-_REMEDY = "remove it, and the run goes on by its run.json"
+_REMEDY = "remove it, and the run continues from its run.json"
 DataParts = dict[str, dict[str, Any]]
 
 
@@ -41,12 +41,12 @@ def refuse_changes(folder: Path, record: RunRecord) -> None:
             f"{k}: {ours.get(k)!r} in {FILE_NAME}, {theirs.get(k)!r} in {CONFIG_FILE}" for k in keys
         ]
     elif config_hash(record.config) != record.config_hash:
-        lines = [f"config: {FILE_NAME} holds another than the one its config_hash was taken of"]
+        lines = [f"config: the config in {FILE_NAME} does not match its config_hash"]
     else:
         return
     told = "\n".join(lines)
     raise RunFolderError(
-        f"{folder}: a run goes on as it began, but its config was changed\n{told}\n"
+        f"{folder}: a run keeps its config, but this one was changed\n{told}\n"
         f"put it back, or begin a new run"
     )
 
@@ -83,7 +83,7 @@ def refuse_other_data(before: DataParts, now: DataParts) -> None:
     if before and lines:
         told = "\n".join(lines)
         raise RunFolderError(
-            f"data: a run continues with the rows it began with, and these are others\n{told}\n"
+            f"data: a run continues with the rows it began with, and these differ\n{told}\n"
             f"put the data back, or begin a new run"
         )
 
@@ -137,7 +137,7 @@ def checkpoint_to_lengthen(
             record,
             epochs,
             f"schedule {schedule.name} is a function of the run's length; over {epochs} "
-            f"epochs the learning rates would be others from {since} on, which is before every "
+            f"epochs the learning rates would differ from {since} on, which is before every "
             f"checkpoint, so the run cannot be continued to there (with schedule=constant it "
             f"could)",
         )
@@ -174,7 +174,7 @@ def _reason_against(record: RunRecord, config: Config, epochs: int) -> str | Non
     if record.plan:
         return "a job of a plan is as long as its plan says; change that"
     if now is None or now < 0 or config.trainer.get("max_steps", -1) != -1:
-        return "it is not what ends this run"
+        return "another setting ends this run"
     if epochs < now:
         return f"the run has {now} epochs; it can be continued to more, not to {epochs}"
     if record.status == "done" and (record.epochs or 0) < now:

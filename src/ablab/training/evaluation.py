@@ -2,7 +2,6 @@
 
 import csv
 import io
-import warnings
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from ablab.data.contract import RunDataModule
 from ablab.errors import CheckpointError, ConfigError
 from ablab.runs.checkpoint_files import load_state
 from ablab.runs.checkpoints import Entry, load_checkpoint
-from ablab.runs.find import chosen_checkpoint, clear_write_errors, newest_run, saved_config
-from ablab.runs.record import RunRecord
+from ablab.runs.find import chosen_checkpoint, newest_run, saved_config
+from ablab.runs.record import COPY_THE_RUN, RunRecord, clear_write_errors
 from ablab.runs.resume import refuse_other_data
 from ablab.safety.atomic_files import atomic_write
 from ablab.training import terminal_tables
@@ -114,7 +113,7 @@ def predict(config: Config, folder: Path) -> None:
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     path = folder / ("predictions.csv" if new is None else f"predictions_{Path(new).stem}.csv")
-    with clear_write_errors(path), atomic_write(path) as file:
+    with clear_write_errors(path, COPY_THE_RUN), atomic_write(path) as file:
         file.write(text.getvalue().encode())
     terminal.say(f"{len(next(iter(predicted.values())))} predictions: {path}", whole=True)
 
@@ -137,8 +136,6 @@ def train_metrics(config: Config, model: LightningModule, data: RunDataModule) -
 
 def evaluator_for(config: Config) -> Trainer:
     """Return a Trainer on one device; several would repeat rows to get equal shares."""
-    # Lightning warns if it finds srun, though this process may well be alone on SLURM.
-    warnings.filterwarnings("ignore", message="The `srun` command is available")
     trainer = Trainer(
         accelerator=config.trainer.get("accelerator", "auto"),
         devices=1,

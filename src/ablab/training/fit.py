@@ -37,7 +37,7 @@ from ablab.training.phases import PhasePlan, plan_phases
 from ablab.training.ranks import is_main_process, leave_group, raise_cause
 from ablab.training.run import Run
 from ablab.training.sharding import is_sharded
-from ablab.training.trial import try_out
+from ablab.training.trial import check_on_two_rows
 from ablab.training.waiting import watched_fit
 
 
@@ -62,7 +62,7 @@ def fit(run: Run, data: RunDataModule, resume: Entry | None) -> float | None:
             record.directions = model.metric_directions
             if resume is None:
                 model.load_pretrained()
-            try_out(config, model, data)
+            check_on_two_rows(config, model, data)
         else:
             metric = without_stage(config.objective.metric)
             record.directions = {metric: config.objective.mode}

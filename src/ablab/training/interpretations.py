@@ -117,9 +117,7 @@ def reason_against(step: Step, model: LightningModule, data: RunDataModule) -> s
 
 def run_step(step: Step, model: LightningModule, data: RunDataModule, folder: Path) -> Findings:
     """Return the findings of ``step``; it gets the arguments that it has parameters for."""
-    if (
-        model.dtype != torch.float32
-    ):  # with trainer.precision=64-true, say, while the data have 32 bits
+    if model.dtype != torch.float32:  # The data have 32 bits, also with trainer.precision=64-true.
         model.float()
     handed = {"model": model, "data": data.own, "folder": folder}
     wanted = inspect.signature(step).parameters

@@ -21,9 +21,8 @@ RANK_VARIABLES = (
     *("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_LOCAL_RANK"),
     "ABLAB_MAIN_PROCESS",
 )
-MAIN_PROCESS = (
-    "ABLAB_MAIN_PROCESS"  # the id of the process that starts a run's others through Lightning
-)
+# The id of the process that starts a run's others through Lightning.
+MAIN_PROCESS = "ABLAB_MAIN_PROCESS"
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # in Lightning's order
 _PORTS = range(1, 2**16)
 _UNSET = "unset the variables of ranks to have the processes of this run started here"
@@ -163,9 +162,8 @@ def _variables_of_a_machine(devices: int, nodes: int) -> tuple[str, ...]:
         )
     where = "in a run on several machines"
     _require("MASTER_PORT", _PORTS, where)
-    os.environ["RANK"] = str(
-        _node(nodes, where) * devices
-    )  # Lightning would take each for the first
+    # Without it Lightning would take each for the first.
+    os.environ["RANK"] = str(_node(nodes, where) * devices)
     return ("RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 

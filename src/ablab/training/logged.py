@@ -1,4 +1,4 @@
-"""What a module logs with ``self.log``: on the run's own axis, and whole after a continuation.
+"""Keep what a module logs with ``self.log`` on the run's own axis, and whole when it continues.
 
 Lightning counts batches, anew in each fit, and writes what a step or an epoch has logged after the
 checkpoint of that step or epoch. A run that is killed in between would lose it.
@@ -19,7 +19,7 @@ from ablab.training.ranks import gather_objects
 
 @dataclass
 class Position:
-    """Where a run is, counted from the start of its first phase; ``trainer`` is of this phase."""
+    """The position of a run, from the start of its first phase; ``trainer`` is of this phase."""
 
     before: Progress
     trainer: Trainer | None = None

@@ -1,4 +1,4 @@
-"""What the engine adds to a LightningModule that has its own steps, around them.
+"""The engine's additions to a LightningModule with its own steps, around these.
 
 Its random numbers are functions of the position in the run, its losses, gradients and state are
 checked for being finite, and it gets the optimiser of the config if it configures none itself.
@@ -28,10 +28,7 @@ from ablab.training.phases import PhasePlan
 from ablab.training.randomness import reseed_all
 from ablab.training.running_loss import RunningLoss
 
-RESUME = (
-    "exact if it keeps its state in parameters, buffers, metrics and on_save_checkpoint (other "
-    "attributes begin anew)"
-)
+RESUME = "exact if all state of the module is in parameters, buffers, metrics or on_save_checkpoint"
 _VALIDATION = -1  # stands for the batch in the seed of a validation
 
 
@@ -217,15 +214,15 @@ def describe_model(module: LightningModule, config: Config) -> dict[str, Any]:
         refuse_manual(config)
     groups: Any = getattr(module, "layer_groups", None)
     own = config.optim is None
-    optimizers = "its own, so optim and schedule are not used" if own else "of optim and schedule"
+    optimizers = "its own; optim and schedule are not used" if own else "those of the config"
     layers: list[Any] = [*groups()] if callable(groups) else ["all"]  # type: ignore[misc]
     terminal.say(
-        f"{type(module).__name__} has its own steps: its metrics are those that it logs, its "
-        f"optimisers are {optimizers}{'' if callable(groups) else ', its layers are one group'}; a "
-        f"continued run is {RESUME}."
+        f"{type(module).__name__} has its own training step. Metrics: those that it logs. "
+        f"Optimisers: {optimizers}.{'' if callable(groups) else ' Layers: one group.'} A continued "
+        f"run is {RESUME}."
     )
     return {
-        "class": f"{type(module).__module__}.{type(module).__qualname__}",
+        "class": _name_of(module),
         "steps": "its own",
         "optimization": "automatic" if module.automatic_optimization else "manual",
         "optimizers": optimizers,

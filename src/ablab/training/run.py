@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What the record of a run holds of its data."""
+    """The facts about the data that the record of a run holds."""
 
     summary: str
     parts: dict[str, dict[str, Any]]
@@ -86,7 +86,7 @@ class Run:
         if self.config.checkpoints.every_n_steps and data.resumes != "exact in mid-epoch":
             terminal.say(
                 f"Checkpoints are written at epoch ends only: {type(data.own).__name__} cannot "
-                f"go on within an epoch."
+                f"be continued within an epoch."
             )
         return data
 

@@ -116,13 +116,13 @@ class _Direct:
 
 
 def without_communication(strategy: Strategy) -> AbstractContextManager[Any]:
-    """Gradients that more is added to are exchanged between processes with the last addition."""
+    """Return a context without exchange of gradients, for all batches of a step but the last."""
     block = getattr(strategy, "block_backward_sync", None)  # where there are several processes
     return nullcontext() if block is None else block()
 
 
 def without_autocast(device_type: str) -> AbstractContextManager[Any]:
-    """Gradients are computed in the precision of the forward pass, which autocast has chosen."""
+    """Return a context without autocast: the backward pass keeps the forward pass's precision."""
     if torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()

@@ -164,7 +164,7 @@ def quieten_libraries() -> None:
     """Leave out what Lightning and torch say that is no news in a run of this engine."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # our own tables say what a run is
-    # between lightning 2.6 and torch 2.14; harmless, and nothing a user can mend
+    # Lightning 2.6 causes it with torch 2.14; it is harmless, and no user can fix it.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
     # reports go by optimiser steps over the whole run, so short epochs lose none
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")

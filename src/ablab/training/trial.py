@@ -58,7 +58,7 @@ def check_fits(config: Config, sizes: dict[str, Any]) -> None:
         )
 
 
-def try_out(config: Config, model: SupervisedModule, data: RunDataModule) -> None:
+def check_on_two_rows(config: Config, model: SupervisedModule, data: RunDataModule) -> None:
     """Try model, loss and metrics on two training rows, and leave the model as it was.
 
     Raises:
@@ -105,17 +105,17 @@ def try_out(config: Config, model: SupervisedModule, data: RunDataModule) -> Non
             f"{_described(target)} ({first_line(error)}); choose another with objective=…"
         ) from error
     else:
-        _look_at_metrics(model, output, target)
+        _set_metric_shapes(model, output, target)
         _refuse_several_numbers(config.objective, loss, model.several)
     finally:
         model.evaluation_metrics.reset()
         model.train()
     targets = data.training_targets()
     if targets is not None:
-        _look_at_targets(model, targets)
+        _check_targets(model, targets)
 
 
-def _look_at_metrics(model: SupervisedModule, output: Tensor, target: Tensor) -> None:
+def _set_metric_shapes(model: SupervisedModule, output: Tensor, target: Tensor) -> None:
     """Tell the model which metrics are of several numbers.
 
     Raises:
@@ -144,7 +144,7 @@ def _look_at_metrics(model: SupervisedModule, output: Tensor, target: Tensor) ->
 
 
 def _refuse_several_numbers(objective: Objective, loss: Any, several: Collection[str]) -> None:
-    """Raise ConfigError if the loss, or the metric that compares runs, is of several numbers."""
+    """Raise ConfigError if the loss, or the metric that compares runs, gives several numbers."""
     if isinstance(loss, Tensor) and loss.numel() != 1:
         raise ConfigError(
             f"objective.loss: returns {loss.numel()} numbers for two rows, but must return one; "
@@ -152,8 +152,8 @@ def _refuse_several_numbers(objective: Objective, loss: Any, several: Collection
         )
     if objective.metric in several:
         raise ConfigError(
-            f"objective.metric: '{objective.metric}' is of several numbers, and runs are compared "
-            f"by one; add a metric with average: macro, say"
+            f"objective.metric: '{objective.metric}' gives several numbers, and runs are compared "
+            f"by one; add a metric with average: macro, for example"
         )
 
 
@@ -162,7 +162,7 @@ def _described(tensor: torch.Tensor) -> str:
     return f"of {kind}" + (f" for {tensor.shape[1]} classes" if tensor.dim() > 1 else ", one a row")
 
 
-def _look_at_targets(model: SupervisedModule, targets: Tensor) -> None:
+def _check_targets(model: SupervisedModule, targets: Tensor) -> None:
     """Say if no prediction can reach some of the targets, or if most of its range is not needed.
 
     Raises:

@@ -23,7 +23,7 @@ from ablab.training.launched import MAIN_PROCESS
 from ablab.training.ranks import is_main_process, launched_by
 from ablab.training.run import Run, say_how_to_continue
 
-NOTICE = 10.0  # seconds after which it is said what is waited for
+NOTICE = 10.0  # seconds before the log says what the run is waiting for
 PATIENCE = 20.0  # seconds for a rank to end by itself after a signal; torchrun kills after 30
 AT_ONCE = 1.0  # the same after a second signal, and where no rank has done anything yet
 
@@ -31,7 +31,7 @@ AT_ONCE = 1.0  # the same after a second signal, and where no rank has done anyt
 def watched_fit(run: Run, trainer: Trainer) -> AbstractContextManager[None]:
     """Return a context that watches over a fit of several processes, which may wait for each other.
 
-    If they have not met after some seconds it says so, and a signal ends a process that waits.
+    A line says so if they have not met after some seconds; a signal ends a process that waits.
     """
     if trainer.world_size == 1:
         return nullcontext()

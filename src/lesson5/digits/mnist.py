@@ -29,8 +29,8 @@ FOLDS = 5
 class DigitsDataModule(PictureDataModule):
     """Batches are ``(pixels (B, 784) float32 from 0 to 1, label (B,) int64)``.
 
-    A subclass gives the digits and the split. After ``setup``, ``images`` and ``labels`` hold all
-    digits as they were read, and ``rows`` the row numbers of each part in them.
+    A subclass gives the digits and the split. After ``setup``, ``images`` and ``digit_labels``
+    hold all digits as they were read, and ``rows`` the row numbers of each part in them.
     """
 
     def load_digits(self) -> tuple[Digits, str]:

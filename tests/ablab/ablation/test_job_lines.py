@@ -174,7 +174,7 @@ def test_equal_failures_are_listed_once_with_what_they_share(
     show_failures(jobs, statuses, {}, tmp_path)
     damaged, *others = capsys.readouterr().out.splitlines()
     assert "run.json: is not a run record" in damaged
-    assert f"remove {os.path.relpath(tmp_path / '4')} to run that job anew" in damaged
+    assert f"remove {os.path.relpath(tmp_path / '4')} to run that job again" in damaged
     assert [line.strip() for line in others] == [
         "3 failed: ValueError: loss is nan at step 0 (optim.lr=1e+38)",
         "first log: 0/run.log",

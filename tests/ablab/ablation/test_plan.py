@@ -64,7 +64,7 @@ def claiming(**part: Any) -> dict[str, Any]:
         ({"grid": {"optim.lr": []}}, "ablation.grid.optim.lr"),
         ({"grid": {"optim.lr": 0.1}}, "ablation.grid.optim.lr"),
         ({"zip": {"a": [1], "b": [1, 2]}}, "lists should be of one length (a has 1, b has 2)"),
-        ({"grid": {"a": [1]}, "zip": {"a": [1]}}, "a stands in grid as well"),
+        ({"grid": {"a": [1]}, "zip": {"a": [1]}}, "a is in grid as well"),
         ({"grid": {"seed": [1]}}, "list seeds under seeds"),
         ({"grid": {"a": [1]}, "baseline": {"a": 2}}, "ablation.baseline: a is never 2"),
         ({"variants": {"none": {}}, "exclude": [{"variant": "nne"}]}, "exclude: no variant 'nne'"),

@@ -51,8 +51,8 @@ FAULTS = [
     (["optim=glob(*)"], "optim: list the choices"),
     (["optim.lr=1,2", "optim.lr=3"], "optim.lr: is given twice"),
     (["seed=0,1"], "seed: the best of a search over seeds is luck"),
-    (["test=true,false"], "test: a search reads the test part in all"),
-    (["optim.lr=1,2", "ablation.dry_run=true"], "ablation.dry_run: is of a plan"),
+    (["test=true,false"], "test: it holds for all trials"),
+    (["optim.lr=1,2", "ablation.dry_run=true"], "ablation.dry_run: is a setting of a plan"),
 ]
 
 

@@ -226,7 +226,7 @@ def test_a_damaged_record_is_told_with_what_to_do_and_stops_no_other_job(tmp_pat
     again = run_plan(tmp_path, [*plan[:-1], "ablation.seeds=2"])
     assert again.returncode == 1
     assert again.stderr == "error: tiny: 5 done, 1 unreadable\n"
-    assert f"remove runs/ablation/tiny/{folder.name} to run that job anew" in again.stdout
+    assert f"remove runs/ablation/tiny/{folder.name} to run that job again" in again.stdout
     assert (folder / "run.json").read_text() == "{"
 
 

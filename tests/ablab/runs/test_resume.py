@@ -212,7 +212,7 @@ def test_a_config_that_was_changed_in_the_folder_is_told(unfinished: Path) -> No
     with pytest.raises(RunFolderError, match=r"weight_decay\.mode: 'l2' in run\.json, 'decoupled'"):
         go_on(unfinished)
     file.unlink()
-    with pytest.raises(RunFolderError, match="another than the one its config_hash"):
+    with pytest.raises(RunFolderError, match="does not match its config_hash"):
         go_on(unfinished)
 
 
@@ -280,7 +280,7 @@ def test_other_rows_are_refused(unfinished: Path, monkeypatch: pytest.MonkeyPatc
 
         with monkeypatch.context() as changed:
             changed.setattr(Ratings, "setup", setup)
-            with pytest.raises(RunFolderError, match="these are others\n") as told:
+            with pytest.raises(RunFolderError, match="these differ\n") as told:
                 go_on(unfinished)
         assert any(
             " rows (crc32 " in line and " when the run began, " in line

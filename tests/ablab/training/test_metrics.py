@@ -14,7 +14,7 @@ from ablab.runs.history import read_history
 from ablab.runs.record import RunRecord
 from ablab.training.build import build_data, build_model
 from ablab.training.metrics import named_values
-from ablab.training.trial import try_out
+from ablab.training.trial import check_on_two_rows
 from tests.checks import checked
 from tests.launch import launch
 
@@ -122,7 +122,7 @@ def test_what_is_not_asked_for_leaves_the_identity_of_a_config() -> None:
     [
         (
             [metric("recall", "Recall", average="none"), "objective.metric=recall"],
-            "objective.metric: 'recall' is of several numbers",
+            "objective.metric: 'recall' gives several numbers",
         ),
         (["objective.loss.reduction=none"], "objective.loss: returns 2 numbers for two rows"),
         ([metric("labels", "classification.MultilabelAccuracy")], "metrics.labels: .*num_labels"),
@@ -132,7 +132,7 @@ def test_what_cannot_be_compared_is_refused(overrides: list[str], told: str) -> 
     config = checked([*POINTS, *overrides])
     data = build_data(config)
     with pytest.raises(ConfigError, match=told):
-        try_out(config, build_model(config, data), data)
+        check_on_two_rows(config, build_model(config, data), data)
 
 
 def test_a_metric_of_each_row_is_refused() -> None:
@@ -141,4 +141,4 @@ def test_a_metric_of_each_row_is_refused() -> None:
     model = build_model(config, data)
     model.set_objective(model.loss_function, {"each": EachRow()})
     with pytest.raises(ConfigError, match=r"metrics\.each: gives a number for each row"):
-        try_out(config, model, data)
+        check_on_two_rows(config, model, data)

@@ -7,7 +7,7 @@ import torch
 
 from ablab.errors import DataError
 from ablab.training.build import build_data, build_model
-from ablab.training.trial import try_out
+from ablab.training.trial import check_on_two_rows
 from tests.checks import checked
 from tests.launch import TINY
 
@@ -27,7 +27,7 @@ def test_an_output_range_that_is_not_that_of_the_targets_is_printed(
 ) -> None:
     config = checked([*TINY, f"model.y_range={y_range}"])
     data = build_data(config)
-    try_out(config, build_model(config, data), data)
+    check_on_two_rows(config, build_model(config, data), data)
     shown = capsys.readouterr().out
     assert re.search(printed, shown) if printed else shown == ""
 
@@ -37,4 +37,4 @@ def test_training_targets_that_are_all_equal_are_refused() -> None:
     data = build_data(config)
     data.parts["train"] = (*data.parts["train"][:2], torch.full_like(data.parts["train"][2], 3.0))
     with pytest.raises(DataError, match="training targets are 3; there is nothing to learn"):
-        try_out(config, build_model(config, data), data)
+        check_on_two_rows(config, build_model(config, data), data)

@@ -13,7 +13,7 @@ from ablab.optim.groups import classify
 from ablab.runs.record import RunRecord
 from ablab.training.build import build_data, build_model
 from ablab.training.losses import activation_of
-from ablab.training.trial import try_out
+from ablab.training.trial import check_on_two_rows
 from lesson5.tables.entity_embedding import EntityEmbedding, embedding_size
 from lesson5.tables.objective import RootMeanSquaredLogError, SquaredLogError
 from tests.checks import checked
@@ -176,7 +176,7 @@ def test_the_range_of_logs_is_compared_with_the_targets(
 ) -> None:
     config = checked([*TABLE, "model.y_range=[0,1]"])
     data = build_data(config)
-    try_out(config, build_model(config, data), data)
+    check_on_two_rows(config, build_model(config, data), data)
     assert "from 0 to 1.71828, but" in capsys.readouterr().out  # e - 1
 
 

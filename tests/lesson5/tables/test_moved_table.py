@@ -24,5 +24,5 @@ def test_moved_data_may_be_named_and_are_compared(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"leave out data\.target=area"):
         launch(["task=test", f"run={run}", f"data.path={moved}", "data.target=area"], run)
     moved.write_text(moved.read_text().replace("0.5", "0.7", 1))
-    with pytest.raises(RunFolderError, match="these are others"):
+    with pytest.raises(RunFolderError, match="these differ"):
         launch(["task=test", f"run={run}", f"data.path={moved}"], run)

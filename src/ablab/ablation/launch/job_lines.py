@@ -23,7 +23,7 @@ from ablab.terminal import about
 
 @dataclass(frozen=True)
 class Reached:
-    """How many epochs of a job are done, of how many if that is known."""
+    """The epochs of a job that are done, and their number if that is known."""
 
     epochs: int
     of: int | None

@@ -1,4 +1,4 @@
-"""Notice that the head of a Ray cluster is lost, which Ray itself tells a minute later."""
+"""Notice that the head of a Ray cluster is lost, which Ray itself reports a minute later."""
 
 import contextlib
 import socket
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 _POLL = 5.0  # seconds
-_FAILURES = 2  # attempts to reach the head that fail before it is said
+_FAILURES = 2  # failed attempts to reach the head before a warning
 
 
 @contextlib.contextmanager

@@ -68,7 +68,7 @@ class SlurmJob:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job that squeue does not show ended; SLURM remembers that for some minutes."""
+    """The end of a job that squeue does not show; SLURM remembers it for some minutes."""
 
     state: str
     exit_code: str
@@ -81,7 +81,7 @@ class Ended:
 
     @property
     def goes_on(self) -> bool:
-        """Whether it was SLURM that stopped the job, which has not been queued again."""
+        """Return whether SLURM stopped the job and has not queued it again."""
         was_signalled = self.exit_code in ("0:10", "138:0")  # by SIGUSR1, perhaps while starting
         return was_signalled or self.state in ("TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
 

@@ -38,9 +38,9 @@ class CommandLine:
                     raise ConfigError("ablation: one plan at a time")
                 continue
             if key in _NOT_SWEPT and (override.is_sweep_override() or key == "run"):
-                raise ConfigError(f"{key}: is of a single run; leave out -m")
+                raise ConfigError(f"{key}: is for a single run; leave out -m")
             if key == "task" and override.value() != "fit":
-                raise ConfigError(f"task: {override.value()} is of a single run; leave out -m")
+                raise ConfigError(f"task: {override.value()} is for a single run; leave out -m")
             if not override.is_sweep_override():
                 plain.append(override)
             elif override.is_discrete_sweep():
@@ -66,7 +66,7 @@ class CommandLine:
         if same := [axis for axis in (*grid, *zipped) if axis.partition(".")[0] in NOT_IDENTITY]:
             raise ConfigError(
                 "\n".join(
-                    f"{axis}: is no axis, since runs that differ in it are the same"
+                    f"{axis}: cannot be an axis, since it does not change what a run computes"
                     for axis in same
                 )
             )
@@ -93,7 +93,7 @@ def _is_of_a_plan(override: Override) -> bool:
 def _of_a_plan(override: Override) -> str:
     key, _, value = str(override.input_line).lstrip("+").partition("=")
     value = f"[{value}]" if override.is_sweep_override() and "(" not in value else value
-    return f"{key}: is of a plan, not of its jobs; did you mean ablation.{key}={value}?"
+    return f"{key}: is a setting of a plan, not of its jobs; did you mean ablation.{key}={value}?"
 
 
 def parse_value(key: str, text: str) -> Any:

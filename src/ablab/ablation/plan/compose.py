@@ -85,8 +85,10 @@ def compose_jobs(plan: Plan, command_line: CommandLine, compose: Compose) -> lis
         if any(_agrees(values, entry) for entry in plan.exclude):
             continue
         job = _job(point, config, command_line)
-        own_metrics = config.objective.loss is None  # which only its runs show
-        unmeasured -= unmeasured if own_metrics else _measured(config)
+        if config.objective.loss is None:  # Only its runs show what its module logs.
+            unmeasured.clear()
+        else:
+            unmeasured -= _measured(config)
         first = jobs.setdefault(job.config_hash, job)
         name = str(point.variant) if point.settings == first.settings else point.label
         if name not in (str(first.variant), *first.same_as) and point.seed in (None, first.seed):

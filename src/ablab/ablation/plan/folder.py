@@ -6,7 +6,6 @@ import platform
 import shlex
 import sys
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Literal
 from ablab.ablation.plan.compose import Job
 from ablab.ablation.plan.plan import Plan
 from ablab.errors import RunFolderError
+from ablab.project import git_state
 from ablab.report.table.plan_file import PlanFile, PlannedJob
-from ablab.runs.record import FILE_NAME, RunRecord, Status, git_state
+from ablab.runs.record import FILE_NAME, RunRecord, Status, clear_write_errors
 from ablab.safety.atomic_files import is_there, remove_leftovers
 from ablab.safety.folder_lock import is_locked, refuse_links
 from ablab.safety.printable import printable
@@ -105,12 +105,12 @@ class PlanFolder:
 
     def make(self) -> None:
         """Create the folder; raise RunFolderError if that fails."""
-        with _clear_errors(self.path):
+        with clear_write_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 
     def write(self, plan: Plan, folders: list[JobFolder]) -> None:
         """Write ``plan.json`` and prepare all jobs; raise RunFolderError if that fails."""
-        with _clear_errors(self.path):
+        with clear_write_errors(self.path):
             remove_leftovers(self.path)
             self._plan_file(plan, folders).write(self.path)
             for folder in folders:
@@ -161,14 +161,3 @@ def _may_be_of(job: Job, folder: Path) -> bool:
 def _command() -> str:
     command = shlex.join(["python", *(argument.removeprefix("++") for argument in sys.argv)])
     return printable(redacted(command))
-
-
-@contextlib.contextmanager
-def _clear_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunFolderError(
-            f"{error.filename or folder}: cannot be written ({error.strerror}); make room or "
-            f"choose another folder with paths.runs=…"
-        ) from error

@@ -120,7 +120,7 @@ def show_failures(
         try:
             record = job.record()
         except RunFolderError as error:
-            remedy = f"remove {os.path.relpath(job.path)} to run that job anew"
+            remedy = f"remove {os.path.relpath(job.path)} to run that job again"
             if isinstance(error.__cause__, PermissionError):
                 remedy = "make it readable for this user"
             out.print(Text(printable(f"  {error}; {remedy}")), soft_wrap=True)

@@ -38,7 +38,7 @@ class Expected(Section):
 
 
 class Claim(Section):
-    """What a plan is to show: a sentence, and what has to hold for it to be true."""
+    """The claim of a plan: a sentence, and the conditions under which it is true."""
 
     text: Text = ""
     expect: list[Expected] = Field(default=[])
@@ -129,7 +129,7 @@ class Plan(Section):
             if part.sides[0] == part.sides[1]:
                 raise ValueError(f"claim.expect.{number}: better and than are the same")
         if both := self.grid.keys() & self.zip.keys():
-            raise ValueError(f"zip: {', '.join(both)} stands in grid as well")
+            raise ValueError(f"zip: {', '.join(both)} is in grid as well")
         for key in dict.fromkeys(key for part in self._parts() for key in part):
             if key in _NOT_OF_A_JOB or key.partition("/")[0] == "hydra":
                 raise ValueError(f"base: {key} is for the command line, not for a job of a plan")
@@ -178,9 +178,8 @@ def read_plan(values: Mapping[str, Any]) -> Plan:
     try:
         return Plan.model_validate(values)
     except ValidationError as error:
-        faults = dict.fromkeys(
-            _fault(e) for e in error.errors()
-        )  # a union reports one for each member
+        # A union reports a fault once for each member.
+        faults = dict.fromkeys(_fault(e) for e in error.errors())
         raise ConfigError("\n".join(faults)) from error
 
 

@@ -130,7 +130,7 @@ def wait_while_running(jobs: Sequence[JobFolder], seconds: float) -> dict[Path, 
     held = [job for job in jobs if states[job.path] == "running"]
     if held:
         console().print(
-            f"waiting for {len(held)} jobs that still run, with no sweep to wait for them"
+            f"waiting for {len(held)} jobs of an earlier sweep, which are still running"
         )
     deadline = time.monotonic() + seconds
     while held and time.monotonic() < deadline:

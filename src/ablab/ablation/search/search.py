@@ -144,14 +144,14 @@ class Search:
             raise PlanError(f"{self._folder.name}: {missing}")
 
     def _due(self) -> list[FrozenTrial]:
-        def begun() -> list[FrozenTrial]:
+        def unfinished() -> list[FrozenTrial]:
             return [trial for trial in self._study.running() if trial.number not in self._stopped]
 
         while (count := len(self._study.trials)) < self.settings.trials:
-            if begun() and count % self.settings.batch == 0:
+            if unfinished() and count % self.settings.batch == 0:
                 break
             self._draw()
-        return begun()
+        return unfinished()
 
     def _draw(self) -> None:
         drawn = self._study.draw(self.settings.sampler, self.settings.seed)

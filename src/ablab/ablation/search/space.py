@@ -19,10 +19,10 @@ from ablab.errors import ConfigError
 
 _NOT_SEARCHED = {
     "seed": "the best of a search over seeds is luck; run the settings it finds with several",
-    "test": "a search reads the test part in all of its trials, or better in none",
+    "test": "it holds for all trials; leave it out, so that they leave the test part unread",
     "name": "it says what the runs are called, not what they compute",
-    "run": "is of a single run; leave out -m",
-    "task": "is of a single run; leave out -m",
+    "run": "is for a single run; leave out -m",
+    "task": "is for a single run; leave out -m",
 }
 
 
@@ -59,11 +59,8 @@ class Parameter:
         assert isinstance(d, FloatDistribution | IntDistribution)
         if d.step is not None:
             return [d.low, d.high]
-        return [
-            d.low,
-            d.low + (d.high - d.low) / math.pi,
-            d.high,
-        ]  # the middle one is not a whole number
+        not_whole = d.low + (d.high - d.low) / math.pi
+        return [d.low, not_whole, d.high]
 
     def __str__(self) -> str:
         if self.choices:
@@ -86,7 +83,7 @@ def split_space(arguments: list[str]) -> tuple[list[Parameter], list[str]]:
         key = override.key_or_group
         given.append(key)
         if key.partition(".")[0] == "ablation":
-            faults.append(f"{key}: is of a plan, and a search has none; leave out one of them")
+            faults.append(f"{key}: is a setting of a plan, and a search has none; leave it out")
         elif not override.is_sweep_override():
             rest.append(str(override.input_line))
         elif key in _NOT_SEARCHED:

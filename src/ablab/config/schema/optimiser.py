@@ -116,7 +116,7 @@ def _pattern(text: str) -> str:
 
 
 class Match(Section):
-    """Which parameters a rule is about; what is not stated matches all.
+    """The parameters that a rule is for; a key that is left out matches all.
 
     ``group`` is the name or the index of a layer group (-1: the last), ``name`` a regular
     expression that is searched in the parameter's name.

@@ -94,14 +94,14 @@ class WarmupStableDecay(Section):
 
 
 class InverseSqrt(Section):
-    """A linear warm-up to ``lr``, then ``lr * sqrt(warmup / step)``, whatever the run's length."""
+    """A linear warm-up to ``lr``, then ``lr * sqrt((warmup + 1) / (step + 1))``."""
 
     name: Literal["inverse_sqrt"]
     warmup: Length = 0.05
 
 
 class Plateau(Section):
-    """``lr``, times ``gamma`` whenever ``monitor`` has not improved for ``patience`` validations.
+    """``lr``, times ``gamma`` when ``monitor`` has not improved for over ``patience`` validations.
 
     None takes the metric and the mode of the objective. An improvement is one by more than
     ``threshold`` times the best value.

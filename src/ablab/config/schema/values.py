@@ -1,7 +1,7 @@
 """The types of values, and what every section of a config is built from."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -93,7 +93,6 @@ class Own(Section):
     """
 
     model_config = ConfigDict(extra="allow", serialize_by_alias=True, validate_by_name=True)
-    tag: ClassVar[str] = OWN
     target: Annotated[Any, AfterValidator(_class_or_path), Field(alias="_target_")]
 
     @property

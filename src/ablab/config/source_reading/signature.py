@@ -1,4 +1,4 @@
-"""What a class or function takes, as its source text tells."""
+"""The arguments of a class or function, read from its source text."""
 
 import ast
 import sys

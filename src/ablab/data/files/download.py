@@ -88,9 +88,8 @@ def zip_members(archive: Path, names: list[str], *, max_bytes: int = MAX_UNPACKE
     """
     try:
         with zipfile.ZipFile(archive) as file:
-            unpacked = sum(
-                file.getinfo(name).file_size for name in names
-            )  # zipfile reads no more than it states
+            # zipfile reads no more than the size that the archive states.
+            unpacked = sum(file.getinfo(name).file_size for name in names)
             if unpacked > max_bytes:
                 raise DataError(f"{archive.name} unpacks to more than {max_bytes:,} bytes")
             return [file.read(name) for name in names]

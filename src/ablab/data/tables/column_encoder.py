@@ -124,7 +124,8 @@ def _numbers(table: pl.DataFrame, name: str) -> NDArray[np.float64]:
     if len(infinite):
         raise DataError(
             f"column '{name}': {len(infinite)} of {len(values)} values are infinite, the first in "
-            f"row {infinite[0] + 1}; mend them or leave it out with data.exclude=[{name}]"
+            f"row {infinite[0] + 1}; correct them, or leave the column out with "
+            f"data.exclude=[{name}]"
         )
     return values
 

@@ -41,7 +41,7 @@ class TableDataModule(TensorDataModule):
         return [self.target] if isinstance(self.target, str) else self.target
 
     def is_class(self, target: pl.Series) -> bool:
-        """Whether the target is a class."""
+        """Return whether the target is a class."""
         return not target.dtype.is_numeric()
 
     def load_table(self) -> tuple[pl.DataFrame, str]:
@@ -182,7 +182,7 @@ def target_values(table: pl.DataFrame, name: str) -> NDArray[np.float32]:
     if len(bad):
         raise DataError(
             f"column '{name}': the target of row {bad[0] + 1} is {values[bad[0]]}; {len(bad)} of "
-            f"{len(values)} are missing or not finite; remove or mend these rows"
+            f"{len(values)} are missing or not finite; remove or correct these rows"
         )
     return values.copy()
 

@@ -76,7 +76,7 @@ class Table(TableDataModule):
         if folds is not None and fold >= folds:
             raise ConfigError(f"data.fold: should be below data.folds={folds} (it is {fold})")
         if folds is None and fold:
-            raise ConfigError("data.fold: is of no use without data.folds; set data.folds=5, say")
+            raise ConfigError("data.fold: needs data.folds; for example data.folds=5")
         self.notes: list[str] = []
         self._new_rows: pl.DataFrame | None = None
 

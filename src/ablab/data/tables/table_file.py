@@ -13,7 +13,7 @@ from ablab.errors import DataError, first_line
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How a CSV file is written.
+    """The format of a CSV file.
 
     Attributes:
         separator: between the values.

@@ -33,7 +33,7 @@ def conclusion_lines(table: ReportTable, conclusion: Conclusion) -> list[Line]:
     if conclusion.standings:
         first, *others = conclusion.standings
         lines += [_best(table, first), *_near(table, first), *_each(table, first)]
-        lines += [*_edges(table, conclusion.standings), *_across_tasks(table, first)]
+        lines += [*_edges(table, first), *_across_tasks(table, first)]
         if others:
             told = "; ".join(f"by {s.metric}: {_name(table, s.best)}" for s in others)
             lines.append(Line("other metrics", told))
@@ -84,14 +84,12 @@ def _claim(table: ReportTable, conclusion: Conclusion) -> list[Line]:
 
 
 def _evidence(table: ReportTable, verdict: Verdict) -> str:
-    against, metric = verdict.against, verdict.expectation.metric
-    if against is None:
-        return f", {verdict.reason}"
-    told = f", {difference_text(table, metric, against)}"
-    if verdict.reason and not math.isnan(against.found.difference.mean):
-        told += f", {verdict.reason}"
-    elif verdict.reason:
-        return f", {verdict.reason}"
+    against, reason = verdict.against, verdict.reason
+    if against is None or (reason and math.isnan(against.found.difference.mean)):
+        return f", {reason}"
+    told = f", {difference_text(table, verdict.expectation.metric, against)}"
+    if reason:
+        told += f", {reason}"
     if verdict.outcome == "undecided":
         told += _seeds(against)
     sides = (verdict.expectation.better, verdict.expectation.than)
@@ -166,12 +164,12 @@ def _each(table: ReportTable, standing: Standing) -> list[Line]:
     return [Line("by variant", told, tuple(below))]
 
 
-def _edges(table: ReportTable, standings: tuple[Standing, ...]) -> list[Line]:
-    first = standings[0]
-    below = []
-    for edge in first.edges:
-        end = "largest" if edge.largest else "smallest"
-        below.append(f"{_name(table, edge.row)}: {edge.axis} {edge.value} is the {end} tried")
+def _edges(table: ReportTable, standing: Standing) -> list[Line]:
+    below = [
+        f"{_name(table, edge.row)}: {edge.axis} {edge.value} is the "
+        f"{'largest' if edge.largest else 'smallest'} tried"
+        for edge in standing.edges
+    ]
     if not below:
         return []
     return [Line("on the edge", "the best may lie beyond: extend the grid", tuple(below))]
@@ -224,8 +222,7 @@ def _estimate_text(found: Estimate, digits: int) -> str:
 
 def _jobs(table: ReportTable) -> list[Line]:
     jobs = table.comparison.jobs
-    counts = Counter(job.status for job in jobs)
-    unfinished = shown_statuses(counts)
+    unfinished = shown_statuses(Counter(job.status for job in jobs))
     if not unfinished:
         return []
     groups = failure_groups(jobs)
@@ -243,10 +240,8 @@ def _origin(table: ReportTable) -> list[Line]:
     parts = [f"{len(jobs)} jobs"] if jobs else []
     if ended:
         parts.append(f"the last ended {ended[:16].replace('T', ' ')} UTC")
-    if len(commits) == 1:
-        parts.append(f"commit {commits.pop()}")
-    elif commits:
-        parts.append(f"{len(commits)} commits")
+    if commits:
+        parts.append(f"commit {commits.pop()}" if len(commits) == 1 else f"{len(commits)} commits")
     below = (plan.command,) if plan and plan.command else ()
     return [Line("ran", ", ".join(parts), below)] if parts else []
 

@@ -34,7 +34,7 @@ _ESCAPED = {
 
 @dataclass(frozen=True)
 class Paper:
-    """How a table stands in a paper.
+    """The settings of a table for a paper.
 
     ``columns`` are titles, in their order; without them, all but costs that fit into the width of
     an article. ``digits`` are decimals; ``percent`` multiplies metrics by 100. With ``label`` the

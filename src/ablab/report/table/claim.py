@@ -18,7 +18,7 @@ Outcome = Literal["holds", "fails", "undecided"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out of a part of the claim; ``reason`` is why it could not be tested."""
+    """The result of a part of the claim; ``reason`` is why it could not be tested."""
 
     expectation: Expectation
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""What a table shows: the verdict on the claim, the best row, and what cannot be told apart.
+"""Conclude from a table: the verdict on the claim, the best row, and rows that are as good.
 
 It is computed once and shown by every form of a report. A variant of a grid counts by its best
 setting, since that is what a claim is about.
@@ -28,7 +28,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Standing:
-    """How the rows stand by one metric.
+    """The order of the rows by one metric.
 
     ``contestants`` are all rows, or the best row of each variant of a grid, the best first.
     ``reference`` is the baseline's, ``against`` holds the others' differences to it, ``to_best``

@@ -30,7 +30,7 @@ class Corrected:
 
     @cached_property  # A report of thousands of rows asks for a few of them.
     def seeds(self) -> int | None:
-        """How many seeds it takes for ``p <= ERROR`` at the effect and deviation seen.
+        """Return the number of seeds for ``p <= ERROR`` at the effect and deviation seen.
 
         None if it takes more than a thousand, or if the difference has no deviation.
         """

@@ -37,7 +37,7 @@ class Estimate:
     high: float
 
 
-_NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan)
+NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def across_tasks(table: ReportTable) -> list[AcrossTasks]:
             if (baseline := table.baselines[index]) in scores and baseline != index
         }
         pooled, relative = poolable(table, scores)
-        iqm = {i: interquartile_mean(pooled[i]) if i in pooled else _NO_ESTIMATE for i in scores}
+        iqm = {i: interquartile_mean(pooled[i]) if i in pooled else NO_ESTIMATE for i in scores}
         runs = max(len(own) for of_row in scores.values() for own in of_row)
         middle = medians(scores)
         found.append(AcrossTasks(metric, len(tasks), runs, middle, relative, iqm, better))

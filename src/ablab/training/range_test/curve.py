@@ -114,8 +114,8 @@ def find_lr(
             optimizer.step()
     if not losses:
         raise DataError(
-            "lr_find: the loss is not finite before the first step, so no learning rate mends it; "
-            "look for such values in the data, or for a loss that does not fit the model"
+            "lr_find: the loss is not finite before the first step, and no learning rate can fix "
+            "that; look for such values in the data, or for a loss that does not fit the model"
         )
     return LrCurve(lrs, losses, _smoothed(losses, steps / _WINDOW), steps, diverged, base_lr)
 

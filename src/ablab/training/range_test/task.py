@@ -15,7 +15,7 @@ from ablab.training.module import SupervisedModule
 from ablab.training.phases import plan_phases
 from ablab.training.range_test.curve import find_lr
 from ablab.training.range_test.report import report_curve
-from ablab.training.trial import try_out
+from ablab.training.trial import check_on_two_rows
 
 
 def run_range_test(config: Config, folder: Path) -> None:
@@ -32,7 +32,7 @@ def run_range_test(config: Config, folder: Path) -> None:
             f"its own; try several rates as a sweep, optim.lr=1e-4,1e-3,1e-2 with -m"
         )
     model.load_pretrained()
-    try_out(config, model, data)
+    check_on_two_rows(config, model, data)
     ladder = config.lr_find.model_dump()
     name = ladder.pop("phase")
     phase = next(p for p in plan_phases(config) if name in (None, p.name))

@@ -68,8 +68,8 @@ def embedding_features(
     """
     if "val" not in data.parts:
         raise DataError(
-            "embedding_features chooses settings on the validation rows, but there are none; set, "
-            "say, data.validation_fraction=0.1"
+            "embedding_features chooses settings on the validation rows, but there are none; set "
+            "data.validation_fraction=0.1, for example"
         )
     model.eval().cpu()
     parts = ("train", "val", "test") if test else ("train", "val")

@@ -23,7 +23,7 @@ from ablab.safety.signals import Interruption
 from ablab.training.build import build_data, build_model, build_trackers
 from ablab.training.module import SupervisedModule
 from ablab.training.run import facts_of
-from ablab.training.trial import try_out
+from ablab.training.trial import check_on_two_rows
 
 
 def build_members(
@@ -114,7 +114,7 @@ def _room_for(
 ) -> tuple[int, str]:
     """Return how many members like the first one there is room for, and what is against a stack."""
     try:
-        try_out(config, model, data)
+        check_on_two_rows(config, model, data)
         most = most_members(config, model, tensors)
     except FAULTS_OF_A_JOB as error:  # The runs themselves will fail with it.
         return 0, f"model, objective and data do not fit: {first_line(error)}"

@@ -222,7 +222,7 @@ class Member:
 
     @contextlib.contextmanager
     def logged(self) -> Iterator[None]:
-        """What the block prints and logs goes to the run's own log."""
+        """Send what the block prints and logs to the run's own log."""
         root = logging.getLogger()
         handlers = root.handlers
         with (

@@ -1,4 +1,4 @@
-"""How many members of a stack fit into memory."""
+"""Estimate how many members of a stack fit into memory."""
 
 from collections.abc import Sequence
 from contextlib import suppress

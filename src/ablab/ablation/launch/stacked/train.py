@@ -29,7 +29,7 @@ _HELD = 1000  # losses of a stack that stay on the device
 
 @dataclass(frozen=True)
 class Watch:
-    """What is told of the runs of a stack: how one has ended, and how far one is."""
+    """The callbacks of a stack: for a run that has ended, and for the progress of one."""
 
     ended: Callable[[Path, JobReturn], None]
     reached: Callable[[Path, Reached], None]

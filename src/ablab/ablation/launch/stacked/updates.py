@@ -21,7 +21,7 @@ from ablab.optim.scheduler import GroupScheduler, PlateauScheduler, build_schedu
 
 
 class Updated(Protocol):
-    """What has an optimiser and a schedule of its own."""
+    """An object with an optimiser and a schedule of its own."""
 
     optimizer: Optimizer
     scheduler: GroupScheduler

@@ -1,4 +1,4 @@
-"""The data: points on two spirals, drawn anew from the seed of the split."""
+"""The data: points on two spirals, drawn from the seed of the split."""
 
 import math
 
