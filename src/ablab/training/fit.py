@@ -1,5 +1,6 @@
 """The fit of a run: its phases, the test, and what was learned."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -94,7 +95,7 @@ def conclude(
 ) -> float | None:
     """Test the checkpoint that is chosen, by ``measure``, and interpret it; return its metric."""
     config, record = run.config, run.record
-    chosen = _choose_checkpoint(run)
+    chosen = _choose_checkpoint(run, data)
     load_weights(model, config, run.folder, chosen)
     if config.test and not is_overridden("test_step", model):
         terminal.say(f"{type(model).__name__} has no test_step, so nothing is tested.")
@@ -228,15 +229,21 @@ class _OptimizersRecorded(Callback):
             self.run.record.write(self.run.folder)  # a killed run goes on in a later phase
 
 
-def _choose_checkpoint(run: Run) -> Entry:
+def _choose_checkpoint(run: Run, data: RunDataModule) -> Entry:
     """Return the checkpoint that is tested and kept as the run's result."""
     chosen = chosen_checkpoint(run.config, run.folder)
     last = Manifest(run.folder / "checkpoints").entries()[-1]
     monitor = run.config.monitor
-    if monitor is not None and monitor not in last.metrics:
-        terminal.say(f"Step {last.step}, the last one, was not validated.")
-    if chosen != last:
-        terminal.say(f"Testing step {chosen.step} of {last.step}, the best by {monitor}.")
+    if monitor in chosen.metrics and not math.isfinite(chosen.metrics[monitor]):
+        terminal.say(f"{monitor} is finite at no checkpoint, so the last one is chosen.")
+    elif monitor is not None and monitor not in chosen.metrics and data.has_validation:
+        terminal.say(
+            f"{monitor} was measured at no checkpoint, so the last one is chosen; validate at the "
+            f"ends of epochs (trainer.check_val_every_n_epoch, trainer.val_check_interval)."
+        )
+    elif chosen.step != last.step:
+        late = "" if monitor in last.metrics else " (which was not validated)"
+        terminal.say(f"Testing step {chosen.step} of {last.step}{late}, the best by {monitor}.")
     run.record.checkpoints = {"chosen": chosen.file, "last": last.file}
     run.record.metrics["last"] = last.metrics
     run.record.metrics["chosen"] = chosen.metrics

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch.utils.data import DataLoader
 
 import ablab
@@ -46,6 +47,16 @@ def test_the_record_names_what_the_module_has_configured_and_logged(gan: Path) -
     assert record.steps == STEPS
     assert record.metrics["last"].keys() == {"train/critic", "val/distance"}
     assert record.metrics["test"].keys() == record.directions.keys() == {"distance"}
+
+
+def test_a_metric_that_is_no_number_is_not_called_the_best(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(GAN, "_distance", lambda *_: torch.tensor(torch.nan))
+    launch(OF_GAN, tmp_path)
+    told = capsys.readouterr().out
+    assert "val/distance is finite at no checkpoint" in told
+    assert "the best by" not in told
 
 
 def stops(*_: Any) -> None:

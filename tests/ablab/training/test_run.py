@@ -379,6 +379,13 @@ def test_what_was_not_validated_is_not_chosen_by_old_numbers(tmp_path: Path) -> 
     assert RunRecord.read(tmp_path / "run").checkpoints["chosen"] == first.file
 
 
+def test_it_is_said_that_no_epoch_ended_with_a_validation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch([*TINY, "trainer.check_val_every_n_epoch=5"], tmp_path / "run")
+    assert "val/rmse was measured at no checkpoint" in capsys.readouterr().out
+
+
 def test_accumulated_gradients_are_one_step(tmp_path: Path) -> None:
     every_step = ["trainer.accumulate_grad_batches=4", "trainer.log_every_n_steps=1"]
     launch([*TINY, *every_step], tmp_path / "run")
