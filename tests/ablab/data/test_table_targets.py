@@ -96,7 +96,7 @@ def test_a_fold_is_the_test_part(tmp_path: Path) -> None:
     assert "fold 4 of 5" in data.summary()
     with pytest.raises(ConfigError, match=r"data\.fold: should be below data\.folds=5"):
         read(tmp_path, table(), target="kind", folds=5, fold=5)
-    with pytest.raises(ConfigError, match=r"set data\.folds=5"):
+    with pytest.raises(ConfigError, match=r"needs data\.folds"):
         read(tmp_path, table(), target="kind", fold=2)
 
 
