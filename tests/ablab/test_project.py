@@ -1,11 +1,13 @@
 """The project: its commit, and what may be imported from it."""
 
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from ablab import project
+from ablab.command import new_project
 from tests.launch import ROOT
 
 AUTHOR = ("-c", "user.name=N", "-c", "user.email=n@example.org")
@@ -103,3 +105,12 @@ def test_asking_for_the_commit_leaves_the_index_alone() -> None:
     before = (ROOT / ".git" / "index").stat()
     assert project.git_state()["commit"]
     assert (ROOT / ".git" / "index").stat().st_ino == before.st_ino  # not replaced
+
+
+def test_the_words_of_a_new_project_can_be_pasted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "o'dd dir%"
+    new_project.main(["abd", "--folder", str(folder)])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  cd ")]
+    assert shlex.split(line) == ["cd", str(folder)]

@@ -3,6 +3,7 @@
 import argparse
 import keyword
 import re
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +14,7 @@ TEMPLATE = Path(__file__).parents[1] / "template"
 _PLACEHOLDER = "heron"  # the template is itself a project of this name
 _NEXT = """{folder} is a project: a model, data that it draws, an experiment, a plan.
 
-  cd {folder}
+  cd {quoted}
   make train                             one run, about ten seconds
   make test                              a few steps of every experiment
   python train.py -m ablation=width      a plan: 3 variants x 3 seeds, and its report
@@ -36,7 +37,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     folder = options.folder or Path(options.name)
     write_project(options.name, folder)
-    print(_NEXT.format(folder=folder, name=options.name), end="")  # noqa: T201
+    told = _NEXT.format(folder=folder, quoted=shlex.quote(str(folder)), name=options.name)
+    print(told, end="")  # noqa: T201
     return 0
 
 

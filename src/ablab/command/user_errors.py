@@ -47,6 +47,8 @@ def as_user_error(error: BaseException) -> UserError | None:
                 f"loading.workers: {first_line(cause)}; it may lack memory, or room "
                 f"in /dev/shm: take fewer, or none (0), and its error shows"
             )
+        if isinstance(cause, RuntimeError) and str(cause).startswith("Training with multiple opt"):
+            return ConfigError(f"model: {first_line(cause)}")
         if isinstance(cause, ValueError) and "more than 1 value per channel" in str(cause):
             return ConfigError(
                 "loading.batch_size: batch norm needs the variance within a batch, and a batch of "

@@ -156,12 +156,13 @@ def _trainer_faults(config: Config) -> list[str]:
         limit = trainer.get(key)
         if isinstance(limit, float) and limit != 1.0:
             faults.append(f"trainer.{key}: should be a number of batches, not a share")
-    duration = trainer.get("max_time")
-    # The schema does not check max_time, since its annotation is a class.
+    duration = trainer.get("max_time")  # Its annotation is a class, which is not checked.
     if not isinstance(duration, str | dict | None):
         faults.append(
             f"trainer.max_time: should be 'DD:HH:MM:SS', or {{hours: 2}} (it is {duration!r})"
         )
+    if trainer.get("barebones"):
+        faults.append("trainer.barebones: leaves out what a run logs and saves; set it to false")
     for key, least in _AT_LEAST.items():
         value = trainer.get(key)
         if value is not None and value < least and not (key in _ENDLESS and value == -1):

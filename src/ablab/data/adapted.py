@@ -98,7 +98,7 @@ class AdaptedDataModule(RunDataModule):
 
     def train_dataloader(self) -> Any:
         """Return the module's own loaders, a single one as ``Executions``."""
-        loaders = self._own.train_dataloader()
+        loaders = self._own_loader("train_dataloader")
         combined = loaders if isinstance(loaders, CombinedLoader) else CombinedLoader(loaders)
         limit = None if self.trainer is None else self.trainer.limit_train_batches
         limit = limit if isinstance(limit, int) else None
@@ -121,7 +121,16 @@ class AdaptedDataModule(RunDataModule):
 
     def train_loader(self) -> Any:
         """Return the training batches outside of a fit."""
-        return EpochLoader(self._own.train_dataloader(), self.order_seed, 0)
+        return EpochLoader(self._own_loader("train_dataloader"), self.order_seed, 0)
+
+    def _own_loader(self, method: str) -> Any:
+        """Return what a method of the user's returns. Raises ConfigError if that is None."""
+        if (loader := getattr(self._own, method)()) is None:
+            raise ConfigError(
+                f"data: {type(self._own).__name__}.{method} returns None; have it return a loader, "
+                f"or leave the method out if there is no such part"
+            )
+        return loader
 
     def _for_rank(self, loader: Any) -> Any:
         """Return ``loader`` with the rows of this rank, as Lightning would make it.
@@ -150,16 +159,16 @@ class AdaptedDataModule(RunDataModule):
         return shared
 
     def val_dataloader(self) -> Any:
-        return self._own.val_dataloader() if self.has_validation else []
+        return self._own_loader("val_dataloader") if self.has_validation else []
 
     def test_dataloader(self) -> Any:
-        return self._own.test_dataloader()
+        return self._own_loader("test_dataloader")
 
     def predict_dataloader(self) -> Any:
         """Return the module's own loader for predictions, or else the test part."""
         if is_overridden("predict_dataloader", self._own):
-            return self._own.predict_dataloader()
-        return self._own.test_dataloader()
+            return self._own_loader("predict_dataloader")
+        return self._own_loader("test_dataloader")
 
     def state_dict(self) -> dict[str, Any]:
         return {"own": self._own.state_dict(), "loader": super().state_dict()}

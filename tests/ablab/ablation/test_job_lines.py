@@ -232,3 +232,9 @@ def test_the_first_job_counts_only_while_it_is_the_only_one(clock: Clock, tmp_pa
 )
 def test_an_estimate_has_the_digits_of_one(seconds: float, text: str) -> None:
     assert about(seconds) == text
+
+
+def test_a_line_of_a_million_characters_is_cut(tmp_path: Path) -> None:
+    record = RunRecord.read(job(tmp_path / "one"))
+    record.end("failed", 1, ValueError("x" * 10**6))
+    assert len(outcome(record)) < 1000

@@ -105,6 +105,7 @@ REFUSED = {
     "paths.runs='~/x'": ["paths.runs", "nothing expands the ~", "/x"],
     "data.root='~'": ["data.root", "nothing expands the ~"],
     "++trainer.limit_train_batches=0": ["trainer.limit_train_batches", "1 or more"],
+    "trainer.barebones=true": ["trainer.barebones", "set it to false"],
     "trainer.check_val_every_n_epoch=0": ["trainer.check_val_every_n_epoch", "1 or more"],
     f"logger.csv.file_name={'a' * 300}.csv": ["logger.csv.file_name", "at most 100 characters"],
     "logger.csv.file_name=run.json": ["logger.csv.file_name", "match pattern"],

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import ablab
+from ablab.command.user_errors import as_user_error
 from ablab.errors import CheckpointError, ConfigError, DataError, TrainingError
 from ablab.runs.history import read_history
 from ablab.runs.record import RunRecord
@@ -102,6 +103,25 @@ def test_an_epoch_without_a_batch_is_an_error(
     own = ["data=own_loaders", "model=net", "objective=classification", "trainer.accelerator=cpu"]
     with pytest.raises(DataError, match=told):
         launch([*own, "trainer.max_epochs=null", "trainer.max_steps=20"], tmp_path)
+
+
+def test_a_loader_that_is_none_is_named_with_its_class(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(OwnLoaders, "val_dataloader", lambda _: None)
+    own = ["data=own_loaders", "model=net", "objective=classification", "trainer.accelerator=cpu"]
+    with pytest.raises(ConfigError, match=r"OwnLoaders\.val_dataloader returns None"):
+        launch([*own, "trainer.max_epochs=1"], tmp_path)
+
+
+def test_two_optimisers_that_the_module_does_not_step_itself_are_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    automatic = property(lambda _: True, lambda *_: None)
+    monkeypatch.setattr(GAN, "automatic_optimization", automatic)
+    with pytest.raises(RuntimeError) as error:
+        launch(OF_GAN, tmp_path)
+    assert str(as_user_error(error.value)).startswith("model: Training with multiple optimizers")
 
 
 def test_what_it_logs_is_on_the_axis_of_optimiser_steps(gan: Path) -> None:

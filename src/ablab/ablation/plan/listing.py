@@ -21,6 +21,7 @@ from ablab.safety.printable import as_cell, printable
 from ablab.terminal import about, duration
 
 _MOST_REASONS = 10
+_LONGEST_ERROR = 500  # characters; run.log has the rest
 _ACTIONS: dict[State, str] = {
     "planned": "run",
     "running": "is running",
@@ -99,6 +100,7 @@ def outcome(record: RunRecord, error: BaseException | None = None) -> str:
 
 def error_line(kind: str, message: str) -> str:
     first = message.strip().splitlines()[0] if message.strip() else ""
+    first = first if len(first) <= _LONGEST_ERROR else f"{first[:_LONGEST_ERROR]} …"
     return f"{kind}: {first}" if first else kind
 
 
