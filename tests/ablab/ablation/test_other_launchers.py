@@ -101,6 +101,16 @@ def test_a_slurm_job_that_squeue_does_not_show_is_waited_for(slurm: Path, tmp_pa
     assert len(list(slurm.glob("*.flags"))) == 1
 
 
+@WARM
+@pytest.mark.slow
+def test_a_run_folder_that_is_gone_stops_no_other_slurm_job(slurm: Path, tmp_path: Path) -> None:
+    remove = ["callbacks.own._target_=toy.callbacks.Reckless", "callbacks.own.how=remove,nothing"]
+    done = train("-m", *TINY, *remove, *SLURM, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "no run is there (no file run.json)" in done.stdout
+    assert [json.loads(p.read_text())["status"] for p in tmp_path.rglob("run.json")] == ["done"]
+
+
 def test_slurm_settings_are_checked_before_a_job_is_composed(tmp_path: Path) -> None:
     done = train("-m", *TINY, *SLURM, "hydra.launcher.timeout_min=1h", cwd=tmp_path)
     assert done.returncode == 2

@@ -32,7 +32,7 @@ from ablab.ablation.launch.launch import (
 from ablab.ablation.launch.live_table import LiveTable
 from ablab.ablation.launch.ray_head import watched_head
 from ablab.config.schema.values import Count, Integer, NotNegative, Section, Text
-from ablab.errors import ConfigError
+from ablab.errors import ConfigError, RunFolderError
 from ablab.runs.record import RunRecord
 from ablab.safety.folder_lock import is_locked
 
@@ -182,8 +182,9 @@ class _Wait:
         self._looked = time.monotonic()
         waiting = (t.folder for t in self._tasks.values() if t.folder not in self.lines.running)
         for folder in islice(waiting, self.lines.at_a_time):
-            if is_locked(folder) and RunRecord.read(folder).status == "running":
-                self.lines.begin(folder)
+            with contextlib.suppress(RunFolderError):  # Its task will end with it.
+                if is_locked(folder) and RunRecord.read(folder).status == "running":
+                    self.lines.begin(folder)
 
     def _take(self, reference: Any, task: _Task) -> None:
         ray, folder = _ray(), task.folder

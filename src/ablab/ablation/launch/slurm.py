@@ -17,7 +17,7 @@ from ablab.ablation.launch.launch import JobKilled
 from ablab.ablation.launch.live_table import LiveTable
 from ablab.ablation.launch.slurm_queue import SlurmError, SlurmJob, SlurmQueue
 from ablab.ablation.launch.slurm_settings import SlurmSettings
-from ablab.errors import ConfigError
+from ablab.errors import ConfigError, RunFolderError
 from ablab.runs.record import RunRecord
 
 _FINAL = ("done", "failed")
@@ -46,6 +46,14 @@ def _refuse_nodes(trainer: dict[str, Any]) -> None:
             f"trainer.num_nodes: {trainer['num_nodes']} machines are asked for, but a job of a "
             f"plan runs on one; run it alone, by srun in a batch script (docs/launchers.md)"
         )
+
+
+def _status(folder: Path) -> str | None:
+    """Return how far a run is by its record; None if somebody has removed or damaged that."""
+    try:
+        return RunRecord.read(folder).status
+    except RunFolderError:
+        return None
 
 
 def _forget_failure(folder: Path) -> None:
@@ -101,7 +109,7 @@ class _Wait:
             if job := jobs.get(folder):
                 self._missing.discard(folder)
                 self._note(folder, job)
-            elif RunRecord.read(folder).status in _FINAL or folder in self._missing:
+            elif _status(folder) in _FINAL or folder in self._missing:
                 self._missing.discard(folder)
                 del self._numbers[folder]
                 self._end(folder, number)
@@ -117,13 +125,14 @@ class _Wait:
                 self._say_once(f"SLURM job {job.number} waits: {job.reason}")
 
     def _end(self, folder: Path, number: str) -> None:
-        status = RunRecord.read(folder).status
+        status = _status(folder)
         how = None if status in _FINAL else self.queue.ended(number)
         if how is not None and how.is_there:
             self._numbers[folder] = number
             return
         times = self._again.get(folder, 0) + (how.restarts if how is not None else 0)
-        if how is not None and how.goes_on and times < self.settings.max_num_timeout:
+        goes_on = how is not None and how.goes_on and status is not None
+        if goes_on and times < self.settings.max_num_timeout:
             self._again[folder] = times + 1
             self._waiting.append(folder)
             self.lines.leave(folder)
@@ -146,10 +155,13 @@ class _Wait:
         for folder in [f for f in self._waiting if f not in jobs]:  # One may be ending still.
             if len(self._numbers) >= self.settings.jobs_at_a_time:
                 return
-            _forget_failure(folder)
             try:
+                _forget_failure(folder)
                 left = self.settings.max_num_timeout - self._again.get(folder, 0)
                 self._numbers[folder] = self.queue.submit(folder, left)
+            except RunFolderError as lost:
+                self.lines.end(folder, lost)
+                self._ended[folder] = JobReturn(_return_value=lost, status=JobStatus.FAILED)
             except SlurmError as error:
                 if not self._numbers and not self._ended:
                     raise

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ablab.ablation.plan.folder import JobFolder
 from ablab.config.instantiate import instantiate
+from ablab.errors import RunFolderError
 from ablab.report.table.plan_file import PlanFile
 from ablab.trackers import RunInfo, Tracker
 
@@ -27,7 +28,10 @@ def send_table(folder: Path, jobs: Sequence[JobFolder], *, complete: bool) -> No
         nodes = {node["_target_"].rpartition(".")[2]: node for node in reversed(loggers)}
         if nodes.keys() <= asked:  # as of most jobs, whose records need not be read
             continue
-        described = {} if job.status() == "unreadable" else job.record().trackers
+        try:
+            described = job.record().trackers
+        except RunFolderError:  # The plan's end has told of it.
+            described = {}
         for name, node in nodes.items():
             if name in asked or described.get(name, {"mode": "off"}).get("mode") == "off":
                 continue

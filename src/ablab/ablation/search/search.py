@@ -190,7 +190,11 @@ class Search:
             self._record_end(trial.number, folder, ends.get(folder.path))
 
     def _record_end(self, number: int, folder: JobFolder, ended: JobReturn | None) -> None:
-        status, record = folder.status(), folder.record()
+        try:
+            status, record = folder.status(), folder.record()
+        except RunFolderError as lost:  # Somebody has removed or damaged its folder.
+            self._study.tell_failed(number, str(lost))
+            return
         if status == "done":
             value = record.metrics.get("chosen", {}).get(self.metric)
             if value is not None and math.isfinite(value):
