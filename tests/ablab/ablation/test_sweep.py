@@ -158,6 +158,17 @@ def test_jobs_whose_hashes_begin_alike_have_folders_of_their_own(tmp_path: Path)
     assert [folder.path.name for folder in found] == names
 
 
+def test_a_file_that_a_running_job_is_writing_stays(tmp_path: Path) -> None:
+    """Its sweep was killed and is started again, while the job is on a cluster."""
+    folder = JobFolder(Job("none", {}, 0, checked([]), "0" * 64, []), tmp_path)
+    (tmp_path / ".run.json.1.part").touch()
+    folder.prepare("p")  # The first time, what a killed sweep has left goes.
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    (tmp_path / ".run.json.2.part").touch()
+    folder.prepare("p")
+    assert (tmp_path / ".run.json.2.part").exists()
+
+
 def test_a_plan_goes_past_failing_jobs_and_tries_again_when_asked(tmp_path: Path) -> None:
     """The first job to get to its tenth step fails, once."""
     plan = write_plan(tmp_path, epochs=1, crash_at=10, flag=str(tmp_path / "flag"))

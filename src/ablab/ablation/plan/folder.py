@@ -50,9 +50,9 @@ class JobFolder:
     def prepare(self, plan_name: str) -> None:
         """Write the record of a job that has not begun; leave one that has as it is."""
         self.path.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.path)
-        if is_there(self.path / FILE_NAME):
+        if is_there(self.path / FILE_NAME):  # The job may run, and be about to write a file.
             return
+        remove_leftovers(self.path)
         job = self.job
         about = {"name": plan_name, "variant": job.variant, "settings": job.settings}
         RunRecord.planned(job.config.model_dump(mode="json"), job.overrides, about).write(self.path)
