@@ -13,7 +13,7 @@ How a page marks what, by the word after the three backticks:
 ``LANGUAGE title="path"``
     A file that the reader makes, written over one that is there. The text above names its path.
 ``console``
-    Not run, for what needs GPUs, a cluster, an account or a long time; the text says why. That its
+    Not run, for what needs GPUs, a cluster, an account or a long time. That its
     ``python train.py …`` are valid configs is tested all the same.
 ``yaml``, ``text``
     Without a title: shown, not run.
