@@ -2,23 +2,33 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
 def kept_state() -> Iterator[None]:
     """Put back torch's defaults and the filters of warnings, as they were before the block."""
-    import torch
-
-    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
-    device, precision = torch.get_default_device(), torch.get_float32_matmul_precision()
-    detects_anomalies = torch.is_anomaly_enabled()
+    accessors = _accessors()
+    with warnings.catch_warnings(action="ignore"):  # torch 2.9 warns of a getter.
+        before = [get() for get, _ in accessors]
     try:
         with warnings.catch_warnings():
             yield
     finally:
-        torch.set_default_dtype(dtype)
-        torch.set_num_threads(threads)
-        torch.set_default_device(None if device == torch.device("cpu") else device)
-        torch.set_float32_matmul_precision(precision)
-        torch.autograd.set_detect_anomaly(detects_anomalies)
+        with warnings.catch_warnings(action="ignore"):
+            for (get, set_back), value in zip(accessors, before, strict=True):
+                if get() != value:
+                    set_back(value)
+
+
+def _accessors() -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
+    import torch
+
+    return [
+        (torch.get_default_dtype, torch.set_default_dtype),
+        (torch.get_default_device, torch.set_default_device),
+        (torch.get_num_threads, torch.set_num_threads),
+        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    ]
