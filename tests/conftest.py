@@ -25,7 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for w
 MEMORY = Path("/dev/shm")
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 8 * 2**30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
-SHARING = {  # files of slow tests
+SHARING = {  # files of slow tests; test_architecture looks whether they are there
     "tests/ablab/report/test_browser.py",
     "tests/ablab/safety/test_surroundings.py",
     "tests/ablab/trackers/test_online.py",

@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Self
@@ -53,8 +54,8 @@ class Process:
             file.close()
 
     def poll(self) -> int | None:
-        if self.returncode is None and select.select([self._server], [], [], 0)[0]:
-            self.returncode = client.status(self._server)
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:

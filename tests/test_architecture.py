@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ablab.project import ENGINE_CONF
+from tests.conftest import SHARING
+from tests.launch import ROOT
 
 SRC = ENGINE_CONF.parents[1]
 LEVELS = [  # a room imports from its own level and from those below it
@@ -129,6 +131,10 @@ def test_the_engine_names_no_argument_of_a_model() -> None:
         if isinstance(node, ast.Constant) and node.value in arguments
     }
     assert not named
+
+
+def test_the_files_whose_tests_stay_together_are_there() -> None:
+    assert [file for file in SHARING if not (ROOT / file).is_file()] == []
 
 
 def test_no_file_is_a_drawer() -> None:

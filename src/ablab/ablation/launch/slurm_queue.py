@@ -76,7 +76,7 @@ class Ended:
 
     @property
     def is_there(self) -> bool:
-        """Whether the job has not ended, whatever squeue shows."""
+        """Return whether the job has not ended, whatever squeue shows."""
         return self.state in _QUEUED
 
     @property

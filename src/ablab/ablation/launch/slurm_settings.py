@@ -7,13 +7,13 @@ from pydantic_core import PydanticCustomError
 
 from ablab.config.schema.values import Count, Integer, Positive, Section, Text
 
-_ONE_JOB = "not be set: a run folder is one job, which the sweep queues and looks for itself"
-_ONE_CLUSTER = "not be set: squeue would look for the jobs on this cluster; start the sweep there"
+_ONE_JOB = "a run folder is one job, which the sweep queues and looks for itself"
+_ONE_CLUSTER = "squeue would look for the jobs on this cluster; start the sweep there"
 _REFUSED = {  # flags of sbatch
     **dict.fromkeys(("comment", "array", "wrap", "parsable", "test-only", "wait"), _ONE_JOB),
     **dict.fromkeys(("clusters", "cluster"), _ONE_CLUSTER),
-    "time": "be set as hydra.launcher.timeout_min",
-    "signal": "be set as hydra.launcher.signal_delay_s",
+    "time": "set hydra.launcher.timeout_min instead",
+    "signal": "set hydra.launcher.signal_delay_s instead",
 }
 
 
@@ -55,7 +55,7 @@ class SlurmSettings(Section):
         flags = {key.replace("_", "-"): value for key, value in (given or {}).items()}
         for key, value in flags.items():
             if key in _REFUSED:
-                raise _should(f"not have {key!r}, which should {_REFUSED[key]}")
+                raise _should(f"not have {key!r}: {_REFUSED[key]}")
             values = value if isinstance(value, list) else [value]
             if any(isinstance(each, dict | list) for each in values):
                 raise _should(f"have a text, number or list for {key!r}, as sbatch --{key}= takes")
