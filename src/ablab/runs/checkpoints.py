@@ -138,6 +138,13 @@ class Manifest:
         for entry in entries:
             (self.folder / entry.file).unlink(missing_ok=True)
 
+    def remove_unlisted(self) -> None:
+        """Remove checkpoints that are not in the list."""
+        listed = {entry.file for entry in self.entries()}
+        for path in self.folder.glob("*.ckpt"):
+            if path.name not in listed:
+                path.unlink()
+
     def best(self, monitor: str, mode: Literal["min", "max"]) -> Entry | None:
         return best_of(self.entries(), monitor, mode)
 

@@ -69,11 +69,10 @@ def _slim_run(run: Path, record: RunRecord, keep: Kept) -> int:
     from ablab.runs.checkpoints import Manifest  # imported here, since it imports torch
 
     manifest = Manifest(run / "checkpoints")
-    before, checkpoints = _bytes_in(manifest.folder), dict(record.checkpoints)
+    before, chosen = _bytes_in(manifest.folder), record.checkpoints.get("chosen")
     if keep == "none":
         manifest.keep_none()
-    elif checkpoints.get("kept") is None:
-        chosen = checkpoints.get("chosen")
+    elif record.checkpoints.get("kept") is None:
         names = (chosen, f"weights_{chosen}")  # the latter where slimming was interrupted
         entry = next((e for e in manifest.entries() if e.file in names), None)
         if entry is None:
@@ -81,11 +80,11 @@ def _slim_run(run: Path, record: RunRecord, keep: Kept) -> int:
                 f"{manifest.path}: does not list {chosen}, the chosen checkpoint of the run; "
                 f"--keep none removes the others"
             )
-        interrupted = entry.file != chosen
-        checkpoints["chosen"] = entry.file if interrupted else manifest.keep_weights(entry)
+        chosen = manifest.keep_weights(entry) if entry.file == chosen else entry.file
     else:  # it was slimmed before
         return 0
-    record.checkpoints = {**checkpoints, "kept": keep}
+    manifest.remove_unlisted()  # Slimming may have been interrupted before it removed them.
+    record.checkpoints = {"chosen": chosen, "kept": keep}
     record.write(run)
     return before - _bytes_in(manifest.folder)
 

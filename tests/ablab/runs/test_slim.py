@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -81,6 +82,21 @@ def test_slimming_that_is_interrupted_can_be_repeated(
     checkpoints = RunRecord.read(runs / "a").checkpoints
     assert (entry.file, "weights") == (checkpoints["chosen"], checkpoints["kept"])
     ablab.load(runs / "a")
+
+
+@pytest.mark.parametrize("keep", ["weights", "none"])
+def test_an_interrupted_slimming_leaves_no_checkpoint_that_is_not_listed(
+    keep: Literal["weights", "none"], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            slim(runs / "a", keep)
+    slim(runs / "a", keep)
+    checkpoints = runs / "a" / "checkpoints"
+    listed = {entry.file for entry in Manifest(checkpoints).entries()}
+    assert {path.name for path in checkpoints.glob("*.ckpt")} == listed
+    assert "last" not in RunRecord.read(runs / "a").checkpoints
 
 
 def test_without_checkpoints_reports_stay_the_same(
