@@ -50,7 +50,7 @@ from ablab.errors import (
 from ablab.runs import clock
 from ablab.runs.record import RunRecord
 from ablab.safety.folder_lock import refuse_links
-from ablab.safety.printable import printable
+from ablab.safety.printable import printable, relative
 from ablab.safety.redaction import redacted, refuse_secrets
 from ablab.safety.signals import RunInterrupted
 from ablab.safety.streams import drop_output_errors, end_output, prepare_streams
@@ -131,7 +131,7 @@ def execute(cfg: DictConfig) -> float | None:
             import_torchmetrics()
             from ablab.training.tasks import run_task
 
-        return run_task(config, _relative(folder), list(hydra_config.overrides.task))
+        return run_task(config, relative(folder), list(hydra_config.overrides.task))
     except FAULTS_OF_A_JOB as error:
         if hydra_config.mode == RunMode.RUN:
             raise JobFailed from error
@@ -143,7 +143,7 @@ def execute_run(cfg: DictConfig) -> float | None:
     import_torchmetrics()
     from ablab.training.tasks import continue_run  # imports torch
 
-    return continue_run(_relative(Path(cfg.run)))
+    return continue_run(relative(Path(cfg.run)))
 
 
 def _checked_in(folder: Path, cfg: DictConfig, overrides: list[str]) -> Config:
@@ -172,11 +172,6 @@ def _checked(cfg: DictConfig, overrides: list[str]) -> Config:
     refuse_missing_packages(config)
     refuse_unused(config, keys_set_by(overrides, experiment))
     return config
-
-
-def _relative(folder: Path) -> Path:
-    """Return ``folder`` as the user would type it."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def main(train_file: str) -> None:

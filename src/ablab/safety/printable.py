@@ -1,6 +1,7 @@
 """Text from data and configs, made safe to show: a terminal obeys control characters."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ def printable(text: str) -> str:
 def in_a_line(text: str) -> str:
     """Return ``printable(text)`` with tabs and line ends written out too, for a table's cell."""
     return printable(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def relative(path: Path) -> Path:
+    """Return ``path`` as a user would type it: from the working folder, if it is below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def as_cell(text: str) -> "Text":

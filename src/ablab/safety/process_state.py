@@ -1,21 +1,24 @@
 """What code can set for a whole process, and what a later job in it must not find."""
 
 import contextlib
+import os
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 
 @contextlib.contextmanager
 def kept_state() -> Iterator[None]:
-    """Put back torch's defaults and the filters of warnings, as they were before the block."""
-    accessors = _accessors()
+    """Put back the working folder, torch's defaults and the filters of warnings after the block."""
+    accessors, folder = _accessors(), Path.cwd()
     with warnings.catch_warnings(action="ignore"):  # torch 2.9 warns of a getter.
         before = [get() for get, _ in accessors]
     try:
         with warnings.catch_warnings():
             yield
     finally:
+        os.chdir(folder)
         with warnings.catch_warnings(action="ignore"):
             for (get, set_back), value in zip(accessors, before, strict=True):
                 if get() != value:

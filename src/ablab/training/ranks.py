@@ -31,6 +31,7 @@ from ablab.errors import (
     first_line,
 )
 from ablab.runs.checkpoints import Manifest
+from ablab.safety.printable import relative
 from ablab.safety.signals import Interruption, end_with_parent
 from ablab.training.launched import MAIN_PROCESS
 
@@ -241,4 +242,4 @@ def _last_checkpoint(folder: Path) -> str:
     newest = Manifest(folder / "checkpoints").newest_that_verifies()
     if newest is None:
         return "there is no checkpoint yet"
-    return f"the last checkpoint is finite: {folder / 'checkpoints' / newest.file}"
+    return f"the last checkpoint is finite: {relative(folder / 'checkpoints' / newest.file)}"

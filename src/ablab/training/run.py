@@ -22,6 +22,7 @@ from ablab.report.refresh import refresh_tables
 from ablab.runs.clock import seconds_since_start
 from ablab.runs.record import FILE_NAME, RunRecord, replace_record
 from ablab.runs.resume import refuse_other_data
+from ablab.safety.printable import relative
 from ablab.safety.signals import Interruption, RunInterrupted
 from ablab.trackers import RunInfo, Tracker
 from ablab.training.build import build_data, build_trackers
@@ -48,7 +49,8 @@ def facts_of(data: RunDataModule) -> DataFacts:
 class Run:
     """A fit and everything that is kept of it; only rank 0 writes.
 
-    ``clock`` gives the seconds that the run is charged with.
+    ``folder`` is made absolute, since the user's code may change the working folder. ``clock``
+    gives the seconds that the run is charged with.
     """
 
     folder: Path
@@ -59,6 +61,7 @@ class Run:
     clock: Callable[[], float] = time.perf_counter
 
     def __post_init__(self) -> None:
+        self.folder = self.folder.absolute()
         self._starting = seconds_since_start()
         self._started = self.clock() - self._starting
 
@@ -153,8 +156,8 @@ class Run:
                 record.seconds["total"] = before + self.clock() - self._started
                 self._write(failed=exit_code != 0)
         if is_main_process():
-            seconds = record.seconds["total"]
-            terminal.say(f"\nrun folder: {self.folder}  ({seconds:.1f} s in all)", whole=True)
+            folder, seconds = relative(self.folder), record.seconds["total"]
+            terminal.say(f"\nrun folder: {folder}  ({seconds:.1f} s in all)", whole=True)
 
     def attach_trackers(self, from_step: int) -> None:
         """Open the trackers; what they logged after ``from_step`` will be logged again."""
@@ -206,5 +209,5 @@ def _warn_of_no_commit(error: str) -> None:
 
 def say_how_to_continue(stop: RunInterrupted, folder: Path) -> None:
     """Print the command that continues the run in ``folder``."""
-    command = f"python train.py task=fit {pasteable('run', str(folder))}"
+    command = f"python train.py task=fit {pasteable('run', str(relative(folder)))}"
     terminal.say(f"{stop}; continue with: {command}", whole=True)

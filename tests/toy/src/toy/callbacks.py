@@ -69,7 +69,7 @@ class Reckless(Callback):
 
     Args:
         how: leave (sys.exit), fail (with a name that is not UTF-8), remove (the run's folder),
-            change (defaults of the process), or anything else for nothing.
+            change (the process's defaults and working folder), or anything else for nothing.
     """
 
     def __init__(self, how: str) -> None:
@@ -85,6 +85,7 @@ class Reckless(Callback):
         if self.how == "change":
             torch.set_default_dtype(torch.float64)
             torch.set_num_threads(3)
+            os.chdir("/")
 
 
 class ShellAt(Callback):
