@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +26,6 @@ pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(1800),  # other work may slow them
 ]
-REAL = pytest.mark.usefixtures("real_starts")
 SWEEP = [
     *("-m", *TINY, "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1"),
     *("hydra.launcher.poll_seconds=1", "hydra.sweep.dir=runs/plan"),
@@ -91,15 +89,10 @@ def submitted(slurm: RealSlurm, folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def warm_jobs(warm_commands: Path) -> Iterator[None]:
-    """Start sweeps and their jobs in forks that have imported torch, unless a test says not to."""
+    """Start sweeps, their jobs and ranks in forks that have imported torch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(warm.PYTHON, str(warm_commands / "python"))
         yield
-
-
-@pytest.fixture
-def real_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(warm.PYTHON)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +150,6 @@ def test_a_cancelled_job_is_seen_within_seconds_and_continued_by_the_same_comman
     assert (len(record["continued"]), record["metrics"]) == (1, undisturbed)
 
 
-@REAL
 def test_a_signal_during_start_up_ends_in_another_start(slurm: RealSlurm, tmp_path: Path) -> None:
     """It kills a run that has no handlers yet, in the other job a shell that has none."""
     setup = f"if mkdir {tmp_path}/run 2> /dev/null; then kill -USR1 $$; "
@@ -204,7 +196,6 @@ def test_what_slurm_refuses_is_an_error_before_anything_runs(
     assert "invalid partition" in output
 
 
-@REAL
 def test_a_run_over_both_nodes_by_srun(slurm: RealSlurm, tmp_path: Path) -> None:
     """Two machines with two processes each, in an allocation as docs/launchers.md says."""
     ranks = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.num_nodes=2"]
@@ -223,13 +214,13 @@ def test_a_run_over_both_nodes_by_srun(slurm: RealSlurm, tmp_path: Path) -> None
 
 
 def test_the_script_for_one_run(
-    slurm: RealSlurm, tmp_path: Path, undisturbed: dict[str, Any]
+    slurm: RealSlurm, tmp_path: Path, undisturbed: dict[str, Any], warm_commands: Path
 ) -> None:
     """docs/slurm_job.sh as it stands, with the signal that SLURM sends before the time is up."""
     project = tmp_path / "project"
     shutil.copytree(TOY, project)
     script = TOY.parents[1] / "docs" / "slurm_job.sh"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{slurm.environment['PATH']}"
+    path = f"{warm_commands}{os.pathsep}{slurm.environment['PATH']}"
     number = subprocess.run(
         ["sbatch", "--parsable", "--time=5", script, *TINY, *SLOW],
         cwd=project,

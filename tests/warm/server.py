@@ -100,10 +100,10 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str], first: 
     """Do what ``python ARGUMENTS`` does, and end."""
     os.environ.clear()
     os.environ.update(environment)
-    if {"TORCHELASTIC_RUN_ID", MAIN_PROCESS} & environment.keys():
+    if {"TORCHELASTIC_RUN_ID", "SLURM_PROCID", MAIN_PROCESS} & environment.keys():
         # Both read it when they are imported.
         rank_zero.rank_zero_only.rank = rank_zero._get_rank()
-        prints.rank_zero_only.rank = int(environment["LOCAL_RANK"])
+        prints.rank_zero_only.rank = int(environment.get("LOCAL_RANK", 0))
     if MAIN_PROCESS in environment:  # A rank asks whether its parent is there.
         os.getppid = lambda: int(environment[MAIN_PROCESS])
     sys.executable = environment.get("WARM_PYTHON", sys.executable)

@@ -11,12 +11,12 @@ import pytest
 from ablab.report.table.collect import collect
 from tests.launch import start, train, wait_for
 
-KILLS = 5
+KILLS = 4
 PLAN = """
 base:
   data.n_ratings: 4000
   trainer.accelerator: cpu
-  trainer.max_epochs: 10
+  trainer.max_epochs: 8
   checkpoints.every_n_steps: 17
   logger: csv
 baseline: none
@@ -24,7 +24,7 @@ variants:
   none: {optim.weight_decay.mode: none}
   l2: {optim.weight_decay.mode: l2}
   sgd: {optim: momentum}
-seeds: 3
+seeds: 2
 """
 
 

@@ -17,7 +17,9 @@ WARM = pytest.mark.usefixtures("warm_starts")
 LOCAL = ["-m", *TINY, "hydra/launcher=local", "hydra.launcher.jobs_at_a_time=2"]
 AGAIN = "hydra.sweep.dir=runs/again"  # so that the same command comes to the same folder
 DDP = ["trainer=ddp", "trainer.accelerator=cpu"]
-LONG = ["trainer.max_epochs=60"]
+# Three epochs of 26 steps, in some 16 seconds until the file `go` is there.
+SLOW = ["checkpoints.every_n_steps=5", "callbacks.slow._target_=toy.callbacks.Slow"]
+SLOW = [*SLOW, "callbacks.slow.seconds=0.2", "callbacks.slow.until=go"]
 
 
 def records(runs: Path) -> list[dict[str, Any]]:
@@ -95,7 +97,7 @@ def test_ddp_in_a_sweep_beside_jobs_of_one_process(
 @pytest.mark.slow
 def test_a_sweep_told_to_stop_lets_its_jobs_write_checkpoints_and_goes_on(tmp_path: Path) -> None:
     """By SIGINT, which reaches the jobs as SIGTERM; test_sweep.py has both signals to a sweep."""
-    arguments = [*LOCAL, *LONG, "seed=0,1,2", AGAIN]
+    arguments = [*LOCAL, *SLOW, "seed=0,1,2", AGAIN]
     with start(*arguments, cwd=tmp_path) as process:
         wait_for(lambda: all_have_checkpoints(tmp_path, 2))
         process.send_signal(signal.SIGINT)
@@ -105,6 +107,7 @@ def test_a_sweep_told_to_stop_lets_its_jobs_write_checkpoints_and_goes_on(tmp_pa
     stopped = records(tmp_path)
     assert Counter(r["status"] for r in stopped) == {"interrupted": 2, "planned": 1}
     assert {r["exit_code"] for r in stopped} == {None, 128 + signal.SIGTERM}
+    (tmp_path / "go").touch()
     done = train(*arguments, cwd=tmp_path, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert Counter(len(r["continued"]) for r in records(tmp_path)) == {1: 2, 0: 1}
@@ -137,14 +140,14 @@ def test_told_twice_a_sweep_stops_at_once(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_killed_sweep_leaves_no_job_behind_and_is_continued(devices: int, tmp_path: Path) -> None:
-    arguments = [*LOCAL, *DDP, *LONG, f"trainer.devices={devices}", AGAIN]
+    arguments = [*LOCAL, *DDP, *SLOW, f"trainer.devices={devices}", AGAIN]
     seeds = "seed=0,1" if devices == 1 else "seed=0"
     with start(*arguments, seeds, cwd=tmp_path) as process:
         wait_for(lambda: all_have_checkpoints(tmp_path, seeds.count(",") + 1))
         process.kill()
-    done = train(
-        *arguments, seeds, cwd=tmp_path, timeout=200
-    )  # at once: the jobs may still be writing
+    (tmp_path / "go").touch()
+    # At once: the jobs may still be writing.
+    done = train(*arguments, seeds, cwd=tmp_path, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {r["status"] for r in records(tmp_path)} == {"done"}
     assert {len(r["continued"]) for r in records(tmp_path)} == {1}

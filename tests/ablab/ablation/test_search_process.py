@@ -50,7 +50,7 @@ def test_killed_again_and_again_it_is_the_undisturbed_search(tmp_path: Path) -> 
         "optim.weight_decay.value=range(0.0,0.35,0.1)",
         "hydra.sweeper.trials=5",
     ]
-    said += ["trainer.max_epochs=10", "checkpoints.every_n_steps=10"]
+    said += ["trainer.max_epochs=5", "checkpoints.every_n_steps=10"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()

@@ -206,7 +206,7 @@ def test_a_member_goes_on_alone(tmp_path: Path) -> None:
     """From a checkpoint of a stack, as from one of its own."""
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
-    longer = ["trainer.max_epochs=40", "seed=0,1"]
+    longer = ["trainer.max_epochs=20", "seed=0,1"]
     assert train(*PLAN, *longer, cwd=tmp_path / "whole").returncode == 0
     cut = tmp_path / "cut"
     with start(*STACKED, *longer, "hydra.launcher.write_every=0", cwd=cut) as process:

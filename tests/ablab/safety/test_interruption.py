@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +9,11 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError
 
-from ablab import project
 from ablab.runs.checkpoint_files import _Digest
 from ablab.runs.checkpoints import Manifest
 from ablab.runs.record import RunRecord
 from ablab.safety.signals import Interruption, RunInterrupted
-from tests.launch import ROOT, TINY, environment, launch, wait_for
+from tests.launch import TINY, launch
 
 
 @pytest.mark.parametrize(
@@ -181,47 +178,3 @@ def test_a_killed_run_that_is_stopped_before_it_goes_on_is_interrupted(
     assert (record.status, record.exit_code, record.continued) == ("interrupted", 143, [])
     told = f"interrupted by SIGTERM; continue with: python train.py task=fit run={tmp_path}"
     assert told in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_a_slurm_job_whose_time_is_up_is_requeued_and_goes_on(tmp_path: Path) -> None:
-    """The script of the docs, with stand-ins for SLURM's commands."""
-    commands = tmp_path / "commands"
-    commands.mkdir()
-    for name, does in {
-        "srun": 'exec "$@"',
-        "scontrol": f'echo "$@" >> {tmp_path}/told',
-        "python": f'shift; exec {sys.executable} {project.current().train_file} "$@"',
-    }.items():
-        (commands / name).write_text(f"#!/bin/sh\n{does}\n")
-        (commands / name).chmod(0o755)
-    path = f"{commands}{os.pathsep}{os.environ['PATH']}"
-    told = [str(ROOT / "docs" / "slurm_job.sh"), *TINY, "trainer.max_epochs=40"]
-    folder = tmp_path / "runs" / "slurm" / "17"
-
-    def submitted() -> subprocess.Popen[str]:
-        given = environment(PATH=path, SLURM_JOB_ID="17")
-        return subprocess.Popen(
-            told,
-            cwd=tmp_path,
-            env=given,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    with submitted() as job:
-        manifest = folder / "checkpoints" / "manifest.json"
-        wait_for(lambda: job.poll() is not None or manifest.exists())
-        assert job.poll() is None, job.communicate()[0]
-        os.kill(RunRecord.read(folder).process["pid"], signal.SIGUSR1)
-        output, _ = job.communicate(timeout=60)
-    assert job.returncode == 138, output
-    assert (tmp_path / "told").read_text() == "requeue 17\n"
-    assert RunRecord.read(folder).status == "interrupted"
-    with submitted() as job:
-        output, _ = job.communicate(timeout=90)
-    assert job.returncode == 0, output
-    assert f"continuing {folder.relative_to(tmp_path)} at step" in output
-    assert RunRecord.read(folder).status == "done"
-    assert (tmp_path / "told").read_text() == "requeue 17\n"

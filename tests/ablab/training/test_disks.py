@@ -1,17 +1,18 @@
 """Disks that are full or become read-only under a run: real ones, in a namespace of their own."""
 
 import re
-import shlex
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from ablab.runs.checkpoints import Manifest
 from ablab.runs.record import RunRecord
 from tests.checks import assert_same_run
-from tests.launch import TINY, command, environment, launch
+from tests.launch import TINY, enter_namespaces, launch, train
 
 _UNSHARE = ["unshare", "--user", "--map-root-user", "--mount"]
 pytestmark = [
@@ -25,24 +26,39 @@ pytestmark = [
 ]
 RECIPE = [*TINY, "checkpoints.every_n_steps=5", "steps_per_execution=5"]
 FAULTS = {
-    "full": ("head --bytes 100M /dev/zero > DISK/ballast", "rm DISK/ballast"),
+    "full": ("head --bytes 100M /dev/zero > DISK/ballast || true", "rm DISK/ballast"),
     "read_only": ("mount -o remount,ro DISK", "mount -o remount,rw DISK"),
 }
-SPACE = 4  # MiB
 
 
-def on_a_disk(disk: Path, *commands: str) -> subprocess.CompletedProcess[str]:
-    """Runs a script on a disk that is there for as long as it runs."""
-    disk.mkdir()
-    script = [f"mount -t tmpfs -o size={SPACE}m none DISK", *commands]
-    return subprocess.run(
-        [*_UNSHARE, "bash", "-c", "\n".join(script).replace("DISK", str(disk))],
-        cwd=disk.parent,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+class Disk:
+    """A disk of 4 MiB for a ``with``; only processes in its namespaces see it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+
+    def __enter__(self) -> Self:
+        script = f"mount -t tmpfs -o size=4m none {self.path} && echo mounted && exec cat"
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._keeper = subprocess.Popen([*_UNSHARE, "sh", "-c", script], **pipes, text=True)
+        assert self._keeper.stdout is not None
+        assert self._keeper.stdout.readline() == "mounted\n"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._keeper.communicate()  # It ends with its input, and the disk with it.
+
+    def shell(self, command: str) -> None:
+        there = ["nsenter", f"--target={self._keeper.pid}", "--user", "--mount"]
+        script = ["sh", "-c", command.replace("DISK", str(self.path))]
+        subprocess.run([*there, "--preserve-credentials", *script], check=True)
+
+    def train(self, *overrides: str) -> subprocess.CompletedProcess[str]:
+        cwd = self.path.parent
+        entering = partial(enter_namespaces, self._keeper.pid, cwd)
+        words = [word.replace("DISK", str(self.path)) for word in overrides]
+        return train(*words, cwd=cwd, first=entering)
 
 
 @pytest.fixture(scope="module")
@@ -58,30 +74,29 @@ def test_a_disk_that_fails_under_a_run(undisturbed: Path, tmp_path: Path, fault:
     breaks, mends = FAULTS[fault]
     callback = ["callbacks.fault._target_=toy.callbacks.ShellAt", "callbacks.fault.step=42"]
     callback += [f"callbacks.fault.command='[ -e once ] || (touch once; {breaks})'"]
-    first = [*RECIPE, *callback, "hydra.run.dir=DISK/run"]
-    made = on_a_disk(
-        tmp_path / "disk",
-        f"{shlex.join(command(*first))}; echo exit status $?",
-        mends,
-        "cp -r DISK/run found",
-        f"{shlex.join(command('task=fit', 'run=DISK/run'))} && cp -r DISK/run ended",
-    )
-    assert made.returncode == 0, made.stderr
-    assert "exit status 2" in made.stdout, made.stderr
-    assert "Traceback" not in made.stderr
-    assert re.search(r"run\.json: cannot be written \((No space|Read-only)", made.stdout)
-    assert "step=00000046.ckpt: the checkpoint cannot be written" in made.stderr.splitlines()[-1]
+    with Disk(tmp_path / "disk") as disk:
+        failed = disk.train(*RECIPE, *callback, "hydra.run.dir=DISK/run")
+        disk.shell(mends)
+        disk.shell(f"cp -r DISK/run {tmp_path}/found")
+        went_on = disk.train("task=fit", "run=DISK/run")
+        disk.shell(f"cp -r DISK/run {tmp_path}/ended")
+    assert failed.returncode == 2
+    assert "Traceback" not in failed.stderr
+    assert re.search(r"run\.json: cannot be written \((No space|Read-only)", failed.stdout)
+    assert "step=00000046.ckpt: the checkpoint cannot be written" in failed.stderr.splitlines()[-1]
     assert Manifest(tmp_path / "found" / "checkpoints").entries()[-1].step == 41  # not 46
     assert RunRecord.read(tmp_path / "found").status == "running"
+    assert went_on.returncode == 0, went_on.stderr
     assert_same_run(undisturbed, tmp_path / "ended")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_disk_that_is_so_from_the_start(tmp_path: Path, fault: str) -> None:
     """It is told before anything is trained."""
-    first = shlex.join(command(*RECIPE, "hydra.run.dir=DISK/run"))
-    made = on_a_disk(tmp_path / "disk", FAULTS[fault][0], f"{first}; echo exit status $?")
-    assert "exit status 2" in made.stdout, made.stderr
+    with Disk(tmp_path / "disk") as disk:
+        disk.shell(FAULTS[fault][0])
+        made = disk.train(*RECIPE, "hydra.run.dir=DISK/run")
+    assert made.returncode == 2
     assert made.stderr.splitlines()[-1].startswith("error: ")
     assert "paths.runs=…" in made.stderr
     assert "Traceback" not in made.stderr
