@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from ablab.command.import_torchmetrics import import_torchmetrics
 from ablab.training.launched import RANK_VARIABLES
 from tests import warm
 from tests.composed_once import composed_once
 
+import_torchmetrics()
 os.environ["OMP_NUM_THREADS"] = "1"  # so that sums are the same on any machine
 # readline leaves the first two to the workers of pytest-xdist; the third hides faults of flushing.
 for name in ("COLUMNS", "LINES", "PYTHONUNBUFFERED"):

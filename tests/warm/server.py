@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
-from lightning.fabric.utilities import rank_zero
-from torchmetrics.utilities import prints
+
+from ablab.command.import_torchmetrics import import_torchmetrics
 
 MAIN_PROCESS = "ABLAB_MAIN_PROCESS"
 PRELOADED = ["ablab.training.tasks", "ablab.report.forms.page", "tests.composed_ahead"]
@@ -31,6 +31,7 @@ def serve(address: str, until: int) -> None:
     This process itself ends as soon as clients can ask.
     """
     sys.path.insert(0, str(Path(__file__).parents[2]))
+    import_torchmetrics()
     for name in PRELOADED:
         import_module(name)
     del sys.path[0]
@@ -101,7 +102,10 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str], first: 
     os.environ.clear()
     os.environ.update(environment)
     if {"TORCHELASTIC_RUN_ID", "SLURM_PROCID", MAIN_PROCESS} & environment.keys():
-        # Both read it when they are imported.
+        from lightning.fabric.utilities import rank_zero
+        from torchmetrics.utilities import prints
+
+        # Both have read it when they were imported.
         rank_zero.rank_zero_only.rank = rank_zero._get_rank()
         prints.rank_zero_only.rank = int(environment.get("LOCAL_RANK", 0))
     if MAIN_PROCESS in environment:  # A rank asks whether its parent is there.

@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from sklearn.metrics import confusion_matrix as reference
 
 from ablab.errors import UserError
 from ablab.interpret.layers.pca import PCA
@@ -19,6 +18,8 @@ from tests.ablab.interpret.small_pictures import always, network, small_pictures
 
 
 def test_counts_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import confusion_matrix as reference  # as in test_pca
+
     random = np.random.default_rng(0)
     labels, predictions = random.integers(5, size=(2, 200))
     labels[labels == 3] = 0  # a class that no row has

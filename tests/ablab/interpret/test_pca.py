@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from sklearn import decomposition
 
 from ablab.interpret.layers.pca import PCA
 
@@ -12,6 +11,8 @@ ROWS = ROWS @ torch.diag(torch.tensor([5.0, 1, 3, 0.1, 2, 1], dtype=torch.float6
 
 
 def test_components_are_those_of_scikit_learn() -> None:
+    from sklearn import decomposition  # Not at the top: each worker of pytest would wait for it.
+
     theirs = decomposition.PCA(3).fit(ROWS.numpy())
     ours = PCA.fit(ROWS, 3)
     signs = np.sign((ours.components.numpy() * theirs.components_).sum(axis=1))

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from sklearn.neighbors import NearestNeighbors
 
 from ablab.errors import UserError
 from ablab.interpret.layers.activations import activations
@@ -17,6 +16,8 @@ def test_neighbours_are_those_of_brute_force() -> None:
     torch.manual_seed(0)
     queries, rows = torch.randn(1100, 5), torch.randn(40, 5)  # over one block of queries
     distances, neighbours = nearest(queries, rows, 7)
+    from sklearn.neighbors import NearestNeighbors  # as in test_pca
+
     reference = NearestNeighbors(n_neighbors=7, algorithm="brute").fit(rows.numpy())
     expected_distances, expected = reference.kneighbors(queries.numpy())
     assert neighbours.tolist() == expected.tolist()
