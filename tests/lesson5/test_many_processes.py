@@ -26,7 +26,7 @@ def alone() -> dict[str, dict[str, torch.Tensor]]:
 def test_two_processes_learn_what_one_does_with_their_batches_together(
     alone: dict[str, dict[str, torch.Tensor]], tmp_path: Path, strategy: str
 ) -> None:
-    """Every model, every mode, in float64: sums in another order are all that differs."""
+    """In float64, where sums in another order are all that differs."""
     made = subprocess.run(
         torchrun("-m", "tests.lesson5.few_steps", strategy, str(tmp_path)),
         cwd=ROOT,

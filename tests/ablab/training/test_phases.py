@@ -180,6 +180,7 @@ def test_a_misspelt_phase_is_no_new_phase(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_starts")
 def test_two_processes_fit_all_phases(tmp_path: Path) -> None:
     """Real DDP on two CPU processes: one folder, every step once, the test on one device."""
     made = train(*PHASES, "trainer=ddp", "trainer.devices=2", "threads=1", cwd=tmp_path)

@@ -158,6 +158,7 @@ def test_interrupted_and_continued(tmp_path: Path, step: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_starts")
 def test_two_processes(tmp_path: Path) -> None:
     """Gradients are averaged at every step, and not at the first of an execution alone: one process
     with batches of twice the rows learns the same."""
