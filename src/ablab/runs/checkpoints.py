@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from ablab.errors import CheckpointError
 from ablab.runs.checkpoint_files import read_tensors, verify, write_checkpoint
 from ablab.safety.atomic_files import read_file, write_json
+from ablab.safety.printable import relative
 
 log = logging.getLogger(__name__)
 
@@ -177,8 +178,8 @@ class Manifest:
             write_json(self.path, {"checkpoints": [asdict(e) for e in entries]})
         except OSError as error:
             raise CheckpointError(
-                f"{self.path}: cannot be written ({error.strerror}); it is unchanged. Make room, "
-                f"or make the disk writable, then continue this run"
+                f"{relative(self.path)}: cannot be written ({error.strerror}); it is unchanged. Make "
+                f"room, or make the disk writable, then continue this run"
             ) from error
 
 
@@ -223,6 +224,6 @@ def checkpoint_write_errors(path: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:  # torch wraps a failing write in a RuntimeError
         raise CheckpointError(
-            f"{path}: the checkpoint cannot be written ({error}); earlier ones are untouched. "
-            f"Make room or choose another folder (paths.runs=…), then continue this run"
+            f"{relative(path)}: the checkpoint cannot be written ({error}); earlier ones are "
+            f"untouched. Make room or choose another folder (paths.runs=…), then continue this run"
         ) from error

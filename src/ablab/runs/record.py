@@ -28,7 +28,7 @@ from ablab.project import git_state
 from ablab.runs.clock import peak_memory
 from ablab.runs.identity import config_hash
 from ablab.safety.atomic_files import read_file, write_json, write_yaml
-from ablab.safety.printable import printable
+from ablab.safety.printable import printable, relative
 from ablab.safety.redaction import redacted
 
 FILE_NAME = "run.json"
@@ -205,7 +205,8 @@ def clear_write_errors(path: Path, remedy: str = _MAKE_ROOM) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunFolderError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
+        told = f"{relative(path)}: cannot be written ({error.strerror}); {remedy}"
+        raise RunFolderError(told) from error
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:

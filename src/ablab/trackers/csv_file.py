@@ -13,6 +13,7 @@ from ablab.config.written import pasteable
 from ablab.errors import ConfigError, RunFolderError
 from ablab.runs.history import FILE_NAME, read_history
 from ablab.safety.atomic_files import atomic_write
+from ablab.safety.printable import relative
 from ablab.trackers.base import RunInfo, Tracker
 
 
@@ -37,7 +38,7 @@ class CSVTracker(Tracker):
 
     @rank_zero_only
     def attach(self, info: RunInfo) -> None:
-        self.path = info.folder / self.file_name
+        self.path = (info.folder / self.file_name).absolute()
         self._columns, rows = read_history(self.path)
         self._rewrite([row for row in rows if int(row["step"]) <= info.from_step])
 
@@ -84,6 +85,6 @@ class CSVTracker(Tracker):
 
     def _cannot_write(self, error: OSError) -> RunFolderError:
         return RunFolderError(
-            f"{self.path}: cannot be written ({error.strerror}); make room, then continue with "
-            f"python train.py task=fit {pasteable('run', str(self._file.parent))}"
+            f"{relative(self._file)}: cannot be written ({error.strerror}); make room, then "
+            f"continue with python train.py task=fit {pasteable('run', str(relative(self._file.parent)))}"
         )

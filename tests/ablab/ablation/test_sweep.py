@@ -102,7 +102,8 @@ def test_a_reckless_job_disturbs_no_later_one(launcher: str, tmp_path: Path) -> 
         "nothing": "done",
     }
     assert by_kind["fail"]["error"]["message"] == r"no file M\udcfcnchen.png"
-    assert by_kind["nothing"]["metrics"] == RunRecord.read(tmp_path / "alone").metrics
+    alone = RunRecord.read(tmp_path / "alone").metrics
+    assert by_kind["nothing"]["metrics"] == by_kind["change"]["metrics"] == alone
 
 
 def test_a_run_that_calls_sys_exit_has_failed(tmp_path: Path) -> None:
