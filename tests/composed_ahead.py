@@ -1,4 +1,4 @@
-"""Compose and check the toy project's config when this is imported, for forks of the importer."""
+"""Compose configs of the toy project and the lesson, and check one, for forks of the importer."""
 
 import gc
 import sys
@@ -11,15 +11,21 @@ from hydra.types import RunMode
 from ablab.command.folders import register_resolvers
 from tests.checks import checked
 from tests.composed_once import TOY_CONF, composed_once
-from tests.launch import TINY, TOY, using
+from tests.launch import ROOT, TINY, TOY, using
 
 _kept = ExitStack()
 _kept.enter_context(composed_once())
 register_resolvers()
-for mode in (RunMode.RUN, RunMode.MULTIRUN):
-    with initialize_config_dir(str(TOY_CONF), version_base="1.3"):
+for conf, groups in (  # what most runs choose
+    (TOY_CONF, ["logger=csv"]),
+    (ROOT / "conf", []),
+    (ROOT / "conf", ["experiment=collab"]),
+    (ROOT / "conf", ["data=synthetic_ratings", "logger=csv"]),
+):
+    with initialize_config_dir(str(conf), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        loader.load_configuration("config", ["logger=csv"], mode, from_shell=False)
+        for mode in (RunMode.RUN, RunMode.MULTIRUN):
+            loader.load_configuration("config", groups, mode, from_shell=False)
 _path = [*sys.path]
 with using(TOY / "train.py"):
     checked(TINY)  # It parses the modules of the engine, Lightning and torch that a config names.
