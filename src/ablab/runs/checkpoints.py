@@ -178,8 +178,8 @@ class Manifest:
             write_json(self.path, {"checkpoints": [asdict(e) for e in entries]})
         except OSError as error:
             raise CheckpointError(
-                f"{relative(self.path)}: cannot be written ({error.strerror}); it is unchanged. Make "
-                f"room, or make the disk writable, then continue this run"
+                f"{relative(self.path)}: cannot be written ({error.strerror}); it is unchanged. "
+                f"Make room, or make the disk writable, then continue this run"
             ) from error
 
 

@@ -84,7 +84,8 @@ class CSVTracker(Tracker):
             raise self._cannot_write(error) from error
 
     def _cannot_write(self, error: OSError) -> RunFolderError:
+        file = relative(self._file)
         return RunFolderError(
-            f"{relative(self._file)}: cannot be written ({error.strerror}); make room, then "
-            f"continue with python train.py task=fit {pasteable('run', str(relative(self._file.parent)))}"
+            f"{file}: cannot be written ({error.strerror}); make room, then continue with "
+            f"python train.py task=fit {pasteable('run', str(file.parent))}"
         )
