@@ -24,6 +24,8 @@ from ablab.command.import_torchmetrics import import_torchmetrics
 MAIN_PROCESS = "ABLAB_MAIN_PROCESS"
 PRELOADED = ["ablab.training.tasks", "ablab.report.forms.page", "tests.composed_ahead"]
 
+_kept: list[ModuleType] = []  # What composed_ahead keeps ends with the last reference to it.
+
 
 def serve(address: str, until: int) -> None:
     """Start what clients ask for, in forks, in the background and until the process ``until`` ends.
@@ -32,8 +34,7 @@ def serve(address: str, until: int) -> None:
     """
     sys.path.insert(0, str(Path(__file__).parents[2]))
     import_torchmetrics()
-    for name in PRELOADED:
-        import_module(name)
+    _kept.extend(map(import_module, PRELOADED))
     del sys.path[0]
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]  # A fork may have tests of its own,
