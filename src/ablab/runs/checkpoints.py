@@ -140,9 +140,9 @@ class Manifest:
             (self.folder / entry.file).unlink(missing_ok=True)
 
     def remove_unlisted(self) -> None:
-        """Remove checkpoints that are not in the list."""
+        """Remove checkpoints of the run that are not in the list; others' files stay."""
         listed = {entry.file for entry in self.entries()}
-        for path in self.folder.glob("*.ckpt"):
+        for path in self.folder.glob("*step=[0-9]*.ckpt"):
             if path.name not in listed:
                 path.unlink()
 

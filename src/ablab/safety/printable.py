@@ -22,7 +22,11 @@ def in_a_line(text: str) -> str:
 
 def relative(path: Path) -> Path:
     """Return ``path`` as a user would type it: from the working folder, if it is below it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # It has been removed.
+        return path
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def as_cell(text: str) -> "Text":

@@ -92,10 +92,11 @@ def test_an_interrupted_slimming_leaves_no_checkpoint_that_is_not_listed(
         patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             slim(runs / "a", keep)
-    slim(runs / "a", keep)
     checkpoints = runs / "a" / "checkpoints"
+    (checkpoints / "mine.ckpt").touch()
+    slim(runs / "a", keep)
     listed = {entry.file for entry in Manifest(checkpoints).entries()}
-    assert {path.name for path in checkpoints.glob("*.ckpt")} == listed
+    assert {path.name for path in checkpoints.glob("*.ckpt")} == {*listed, "mine.ckpt"}
     assert "last" not in RunRecord.read(runs / "a").checkpoints
 
 
