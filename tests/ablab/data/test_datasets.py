@@ -116,22 +116,23 @@ class Numbered(Dataset[int]):
         return os.getpid()
 
 
-def read_on_and_on(told: Path, method: str) -> None:
+def read_on_and_on(told: Path, method: str, workers: int) -> None:
     multiprocessing.set_start_method(method, force=True)
-    batches = iter(DatasetLoader(Numbered(), 2, Reading(workers=2)))
-    for _ in range(2):
+    batches = iter(DatasetLoader(Numbered(), 2, Reading(workers=workers)))
+    for _ in range(workers):
         (told / str(next(batches).tolist()[0])).touch()
     time.sleep(600)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["fork", "forkserver"])
-def test_workers_end_with_a_killed_process(method: str, tmp_path: Path) -> None:
-    with Process((), tmp_path, environment(), partial(read_on_and_on, tmp_path, method)) as process:
-        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+@pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("forkserver", 1)])
+def test_workers_end_with_a_killed_process(method: str, workers: int, tmp_path: Path) -> None:
+    reading = partial(read_on_and_on, tmp_path, method, workers)
+    with Process((), tmp_path, environment(), reading) as process:
+        wait_for(lambda: len(list(tmp_path.iterdir())) == workers)
         process.kill()
-    workers = [file.name for file in tmp_path.iterdir()]
-    wait_for(lambda: not any(Path(f"/proc/{worker}/exe").exists() for worker in workers))
+    read_by = [file.name for file in tmp_path.iterdir()]
+    wait_for(lambda: not any(Path(f"/proc/{worker}/exe").exists() for worker in read_by))
 
 
 def test_rows_are_drawn_by_their_weights() -> None:
