@@ -16,8 +16,8 @@ from ablab.training.launched import RANK_VARIABLES
 from tests import warm
 from tests.composed_once import composed_once
 
-import_torchmetrics()
 os.environ["OMP_NUM_THREADS"] = "1"  # so that sums are the same on any machine
+import_torchmetrics()  # It imports torch, which reads the variable above.
 # readline leaves the first two to the workers of pytest-xdist; the third hides faults of flushing.
 for name in ("COLUMNS", "LINES", "PYTHONUNBUFFERED"):
     os.environ.pop(name, None)

@@ -23,8 +23,12 @@ from tests.launch import ROOT, environment, python
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MOST_BYTES = 300_000
 # Plans of 50, 4 and 25 runs, and a fine-tuned ResNet34, which `make notebooks` executes.
-LONG = ("02_weight_decay", "03_collaborative_filtering", "04_fine_tuning")
-LONG = (*LONG, "06_ablation_from_plan_to_table")
+LONG = (
+    "02_weight_decay",
+    "03_collaborative_filtering",
+    "04_fine_tuning",
+    "06_ablation_from_plan_to_table",
+)
 HANGS_AFTER = 600  # seconds
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.:/<])/(?:home|Users|root|tmp|usr|opt|var|mnt|private)/|\b[A-Z]:\\\\|site-packages"

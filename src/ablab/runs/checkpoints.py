@@ -134,10 +134,7 @@ class Manifest:
 
     def keep_none(self) -> None:
         """Remove every checkpoint."""
-        entries = self.entries()
-        self._write([])
-        for entry in entries:
-            (self.folder / entry.file).unlink(missing_ok=True)
+        self.replace(self.entries(), [])
 
     def remove_unlisted(self) -> None:
         """Remove checkpoints of the run that are not in the list; others' files stay."""

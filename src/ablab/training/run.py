@@ -165,7 +165,7 @@ class Run:
         commit = record.git.get("commit", "")[:10]
         label = label_of(record.plan["variant"], record.plan["settings"]) if record.plan else ""
         info = RunInfo(
-            folder=relative(self.folder),
+            folder=relative(self.folder),  # Trackers record it, and show it to the user.
             name=label or config.name,
             group=record.plan.get("name", config.name),
             tags=(f"seed={config.seed}", *([f"commit={commit}"] if commit else [])),
