@@ -84,6 +84,8 @@ def as_user_error(error: BaseException) -> UserError | None:
         error
     ):
         return None
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # os.getcwd raises it.
+        return UserError("the working folder has been removed; change to one that is there")
     if isinstance(error, OSError) and error.filename is None:
         return UserError(f"standard output cannot be written ({error.strerror})")
     if isinstance(error, OSError) and not isinstance(error, HydraException):

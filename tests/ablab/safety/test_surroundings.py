@@ -127,6 +127,14 @@ def test_a_config_that_cannot_be_shown_is_an_error(unbuffered: str, tmp_path: Pa
     assert done.stderr == "error: standard output cannot be written (No space left on device)\n"
 
 
+def test_a_working_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = train(*ONE_EPOCH, cwd=gone, first=gone.rmdir)
+    told = "error: the working folder has been removed; change to one that is there\n"
+    assert (done.returncode, done.stderr) == (2, told)
+
+
 def test_a_matplotlibrc_does_not_change_a_figure(tmp_path: Path) -> None:
     script = (
         "import io, hashlib; from matplotlib.figure import Figure\n"
