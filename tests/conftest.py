@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from ablab.command.import_torchmetrics import import_torchmetrics
+from ablab.command.import_lightning import import_lightning
 from ablab.training.launched import RANK_VARIABLES
 from tests import warm
 from tests.composed_once import composed_once
 
 os.environ["OMP_NUM_THREADS"] = "1"  # so that sums are the same on any machine
-import_torchmetrics()  # It imports torch, which reads the variable above.
+import_lightning()  # It imports torch, which reads the variable above.
 # readline leaves the first two to the workers of pytest-xdist; the third hides faults of flushing.
 for name in ("COLUMNS", "LINES", "PYTHONUNBUFFERED"):
     os.environ.pop(name, None)

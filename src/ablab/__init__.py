@@ -45,7 +45,7 @@ def load(run_folder: Path | str) -> "tuple[LightningModule, LightningDataModule]
         ConfigError: its model or data are of a package that the project around the working folder
             does not have.
     """
-    from ablab.command.import_torchmetrics import import_torchmetrics
+    from ablab.command.import_lightning import import_torchmetrics
 
     import_torchmetrics()
     from ablab.training.evaluation import load as load_run

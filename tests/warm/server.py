@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 
-from ablab.command.import_torchmetrics import import_torchmetrics
+from ablab.command.import_lightning import import_lightning
 
 MAIN_PROCESS = "ABLAB_MAIN_PROCESS"
 PRELOADED = ["ablab.training.tasks", "ablab.report.forms.page", "tests.composed_ahead"]
@@ -33,7 +33,7 @@ def serve(address: str, until: int) -> None:
     This process itself ends as soon as clients can ask.
     """
     sys.path.insert(0, str(Path(__file__).parents[2]))
-    import_torchmetrics()
+    import_lightning()
     _kept.extend(map(import_module, PRELOADED))
     del sys.path[0]
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:

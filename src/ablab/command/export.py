@@ -59,11 +59,11 @@ def _export(given: Path, form: str, output: Path | None) -> Path:
     Raises:
         UserError: there is no run, or its model cannot be exported.
     """
-    from ablab.command.import_torchmetrics import import_torchmetrics
+    from ablab.command.import_lightning import import_lightning
     from ablab.training.launched import forget_ranks
 
     forget_ranks()  # Lightning reads its rank from the variables of a launcher.
-    import_torchmetrics()
+    import_lightning()
     import torch
 
     from ablab.runs.find import newest_run

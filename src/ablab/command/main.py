@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ablab import project
 from ablab.command.folders import register_resolvers
-from ablab.command.import_torchmetrics import import_torchmetrics
+from ablab.command.import_lightning import import_lightning
 from ablab.command.overrides import (
     config_of_run,
     force_overrides,
@@ -128,7 +128,7 @@ def execute(cfg: DictConfig) -> float | None:
 
         shows = hydra_config.mode == RunMode.RUN and rank_of_environment() == 0
         with doing("importing torch") if shows else contextlib.nullcontext():
-            import_torchmetrics()
+            import_lightning()
             from ablab.training.tasks import run_task
 
         return run_task(config, relative(folder), list(hydra_config.overrides.task))
@@ -140,7 +140,7 @@ def execute(cfg: DictConfig) -> float | None:
 
 def execute_run(cfg: DictConfig) -> float | None:
     """Run the job whose record lies in the folder ``cfg.run``; a plan has checked it."""
-    import_torchmetrics()
+    import_lightning()
     from ablab.training.tasks import continue_run  # imports torch
 
     return continue_run(relative(Path(cfg.run)))

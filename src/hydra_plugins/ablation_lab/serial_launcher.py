@@ -45,21 +45,16 @@ class SerialLauncher(Launcher):
         from ablab.ablation.launch.launch import folder_of, needs_own_processes
 
         returns = []
-        try:
-            for number, overrides in enumerate(job_overrides, initial_job_idx):
-                folder = folder_of(overrides)
-                if not (own_processes := needs_own_processes(folder)):
-                    _import_what_trains()  # before the job begins: it is not part of its time
-                lines.begin(folder)
-                ended = self._run(folder, list(overrides), number, own_processes=own_processes)
-                failed = ended.status is JobStatus.FAILED
-                lines.end(folder, ended._return_value if failed else None)
-                _free_memory(ended)
-                if number == initial_job_idx:
-                    gc.freeze()  # Objects of imports stay, so later collections can skip them.
-                returns.append(ended)
-        finally:
-            gc.unfreeze()  # or triton reports them as leaks when Python ends
+        for number, overrides in enumerate(job_overrides, initial_job_idx):
+            folder = folder_of(overrides)
+            if not (own_processes := needs_own_processes(folder)):
+                _import_what_trains()  # before the job begins: it is not part of its time
+            lines.begin(folder)
+            ended = self._run(folder, list(overrides), number, own_processes=own_processes)
+            failed = ended.status is JobStatus.FAILED
+            lines.end(folder, ended._return_value if failed else None)
+            _free_memory(ended)
+            returns.append(ended)
         return returns
 
     def _run(
@@ -131,9 +126,9 @@ class SerialLauncher(Launcher):
 
 def _import_what_trains() -> None:
     with contextlib.suppress(Exception):  # The job will fail with it, and have it in its log.
-        from ablab.command.import_torchmetrics import import_torchmetrics
+        from ablab.command.import_lightning import import_lightning
 
-        import_torchmetrics()
+        import_lightning()
         import ablab.training.tasks  # noqa: F401  # imports torch
 
 

@@ -38,9 +38,9 @@ class StackedLauncher(SerialLauncher):
         from ablab.ablation.launch.launch import folder_of
         from ablab.ablation.launch.live_table import LiveTable
         from ablab.ablation.launch.stacked.stacks import run_stacks
-        from ablab.command.import_torchmetrics import import_torchmetrics
+        from ablab.command.import_lightning import import_lightning
 
-        import_torchmetrics()
+        import_lightning()
         folders = [folder_of(overrides) for overrides in job_overrides]
         lines = JobLines(len(folders))
         ended: dict[Path, JobReturn]

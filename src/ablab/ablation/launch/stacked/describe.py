@@ -5,7 +5,7 @@ from typing import Any
 
 from ablab.ablation.launch.stacked.partition import partition
 from ablab.ablation.launch.stacked.stacks import reasons_of
-from ablab.command.import_torchmetrics import import_torchmetrics
+from ablab.command.import_lightning import import_lightning
 from ablab.config.schema import Config
 from ablab.errors import FAULTS_OF_A_JOB, first_line
 
@@ -23,7 +23,7 @@ def describe(configs: Mapping[int, Mapping[str, Any]], largest: int | None) -> l
     for jobs in parts.stacks:
         most, reason = len(jobs), ""
         try:
-            import_torchmetrics()
+            import_lightning()
             from ablab.ablation.launch.stacked.build import room_for  # imports torch
 
             most, reason = room_for(Config.model_validate(configs[numbers[jobs[0]]]))
