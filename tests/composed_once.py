@@ -4,9 +4,11 @@ Most of the time of a short run is its composition, of which the files and the g
 configs whose files no test changes are kept: those of the package, the toy project and the lesson.
 """
 
-import copy
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,16 +22,20 @@ from omegaconf import DictConfig
 ROOT = Path(__file__).parents[1]
 TOY_CONF = ROOT / "tests" / "toy" / "conf"
 FIXED = {ROOT / "conf", ROOT / "src" / "ablab" / "conf", TOY_CONF}
-_create = config_loader_impl.create_defaults_list
-_compose = ConfigLoaderImpl._compose_config_from_defaults_list
+_create = unwrap(config_loader_impl.create_defaults_list)  # Hydra's, in a fork of tests/warm too
+_compose = unwrap(ConfigLoaderImpl._compose_config_from_defaults_list)
 
 
 @contextmanager
 def composed_once() -> Iterator[None]:
-    """Keep compositions while the context lasts."""
+    """Keep compositions while the context lasts, or use those that are kept already."""
+    if config_loader_impl.create_defaults_list is not _create:
+        yield
+        return
     lists: dict[object, DefaultsList] = {}
-    configs: dict[int, DictConfig | None] = {}  # by the id of a kept list
+    configs: dict[int, bytes | None] = {}  # by the id of a kept list; a pickle is sooner copied
 
+    @wraps(_create)
     def create_defaults_list(
         repo: CachingConfigRepository, config_name: str, overrides_list: list[Any], **flags: bool
     ) -> DefaultsList:
@@ -48,12 +54,13 @@ def composed_once() -> Iterator[None]:
             found.defaults, found.defaults_tree, overrides.config_overrides, found.overrides
         )
 
+    @wraps(_compose)
     def compose(self: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> DictConfig:
-        kept = configs.get(id(defaults)) or _compose(self, defaults, repo)
         if id(defaults) not in configs:
-            return kept
+            return _compose(self, defaults, repo)
+        kept = configs[id(defaults)] or pickle.dumps(_compose(self, defaults, repo))
         configs[id(defaults)] = kept
-        return copy.deepcopy(kept)
+        return pickle.loads(kept)
 
     with (
         patch.object(config_loader_impl, "create_defaults_list", create_defaults_list),

@@ -1,5 +1,6 @@
 """For every test: one thread, and no account or setting of the developer's own."""
 
+import gc
 import os
 import shutil
 import signal
@@ -17,7 +18,6 @@ from tests import warm
 from tests.composed_once import composed_once
 
 os.environ["OMP_NUM_THREADS"] = "1"  # so that sums are the same on any machine
-import_lightning()  # It imports torch, which reads the variable above.
 # readline leaves the first two to the workers of pytest-xdist; the third hides faults of flushing.
 for name in ("COLUMNS", "LINES", "PYTHONUNBUFFERED"):
     os.environ.pop(name, None)
@@ -48,6 +48,25 @@ def pytest_configure(config: pytest.Config) -> None:
         sharing = ExitStack()
         sharing.enter_context(warm.shared())
         config.add_cleanup(sharing.close)
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Import torch, but not where pytest-xdist only hands out the tests; collect no garbage."""
+    if not session.config.pluginmanager.hasplugin("dsession"):
+        import_lightning()
+        gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: list[Any]) -> None:
+    """Start the workers as forks of the server, so that torch is imported once."""
+    for spec in specs:
+        spec.python = str(warm.commands() / "python")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -22,14 +22,19 @@ PLAIN = [  # a LightningModule with its own steps
     *("trainer.accelerator=cpu", "test=false"),
 ]
 LOADING = {
-    "pt2": "result = torch.export.load('model.pt2').module()(*inputs)",
+    "pt2": """
+program = torch.export.load('model.pt2').module()
+def predict(inputs):
+    return program(*inputs)
+""",
     "onnx": """
 import onnxruntime
 session = onnxruntime.InferenceSession('model.onnx')
 names = [i.name for i in session.get_inputs()]
 assert names == sys.argv[1:], names
-given = {name: tensor.numpy() for name, tensor in zip(names, inputs)}
-result = torch.from_numpy(session.run(['prediction'], given)[0])
+def predict(inputs):
+    given = {name: tensor.numpy() for name, tensor in zip(names, inputs)}
+    return torch.from_numpy(session.run(['prediction'], given)[0])
 """,
 }
 
@@ -43,26 +48,28 @@ def assert_same_predictions(run: Path, form: str, names: list[str]) -> None:
     """Assert that a bare process predicts one row and the whole test part as the run's model."""
     model, data = ablab.load(run)
     *inputs, _ = data.parts["test"]  # type: ignore[attr-defined]
+    cases = []
     for rows in (1, len(inputs[0])):
         given = [tensor[:rows] for tensor in inputs]
         with torch.no_grad():
             wanted = getattr(model, "activation", torch.nn.Identity())(model(*given))
-        torch.save({"inputs": given, "wanted": wanted}, run / "cases.pt")
-        code = (
-            "import sys, torch\n"
-            "cases = torch.load('cases.pt', weights_only=True)\n"
-            f"inputs = cases['inputs']\n{LOADING[form]}\n"
-            "torch.testing.assert_close(result, cases['wanted'])\n"
-            "assert not {'ablab', 'lightning', 'toy'} & sys.modules.keys()\n"
-        )
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code, *names],
-            cwd=run,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        cases.append((given, wanted))
+    torch.save(cases, run / "cases.pt")
+    code = (
+        "import sys, torch\n"
+        f"{LOADING[form]}"
+        "for inputs, wanted in torch.load('cases.pt', weights_only=True):\n"
+        "    torch.testing.assert_close(predict(inputs), wanted)\n"
+        "assert not {'ablab', 'lightning', 'toy'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *names],
+        cwd=run,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_tensors_are_those_of_the_chosen_checkpoint(tmp_path: Path) -> None:
