@@ -1,4 +1,4 @@
-"""Compose configs of the toy project and the lesson, and check one, for forks of the importer."""
+"""Read and compose configs of the toy project and the lesson, and check one, for forks."""
 
 import gc
 import sys
@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from ablab.command.folders import register_resolvers
 from tests.checks import checked
-from tests.composed_once import TOY_CONF, composed_once
+from tests.composed_once import FIXED, TOY_CONF, composed_once
 from tests.launch import ROOT, TINY, TOY, using
 
 _kept = ExitStack()
@@ -26,6 +27,9 @@ for conf, groups in (  # what most runs choose
         loader = GlobalHydra.instance().config_loader()
         for mode in (RunMode.RUN, RunMode.MULTIRUN):
             loader.load_configuration("config", groups, mode, from_shell=False)
+for conf in FIXED:
+    for file in conf.rglob("*.yaml"):
+        OmegaConf.load(file)
 _path = [*sys.path]
 with using(TOY / "train.py"):
     checked(TINY)  # It parses the modules of the engine, Lightning and torch that a config names.

@@ -1,29 +1,32 @@
-"""Compose what the config groups chosen give once; Hydra sets the values of each run upon a copy.
+"""Read each YAML text once, and compose once what the config groups chosen give.
 
-Most of the time of a short run is its composition, of which the files and the groups are most. Only
-configs whose files no test changes are kept: those of the package, the toy project and the lesson.
+Most of the time of a short run is its composition, of which the files and the groups are most:
+Hydra sets the values of each run upon a copy. Only compositions of files that no test changes are
+kept: those of the package, the toy project and the lesson.
 """
 
+import io
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
 from inspect import unwrap
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from unittest.mock import patch
 
 from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 ROOT = Path(__file__).parents[1]
 TOY_CONF = ROOT / "tests" / "toy" / "conf"
 FIXED = {ROOT / "conf", ROOT / "src" / "ablab" / "conf", TOY_CONF}
 _create = unwrap(config_loader_impl.create_defaults_list)  # Hydra's, in a fork of tests/warm too
 _compose = unwrap(ConfigLoaderImpl._compose_config_from_defaults_list)
+_load = unwrap(OmegaConf.load)
 
 
 @contextmanager
@@ -62,7 +65,17 @@ def composed_once() -> Iterator[None]:
         configs[id(defaults)] = kept
         return pickle.loads(kept)
 
+    texts: dict[str, bytes] = {}
+
+    @wraps(_load)
+    def load(file: str | Path | IO[str]) -> Any:
+        text = Path(file).read_text("utf-8") if isinstance(file, str | Path) else file.read()
+        if text not in texts:
+            texts[text] = pickle.dumps(_load(io.StringIO(text)))
+        return pickle.loads(texts[text])
+
     with (
+        patch.object(OmegaConf, "load", load),
         patch.object(config_loader_impl, "create_defaults_list", create_defaults_list),
         patch.object(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose),
     ):
