@@ -74,6 +74,8 @@ def cluster(warm_commands: Path) -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as given:
         given.setenv("PYTHONPATH", environment()["PYTHONPATH"])
         given.setenv(warm.PYTHON, str(warm_commands / "python"))
+        # A driver of Ray takes a whole core while it waits for a lost head, by default for 60 s.
+        given.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "20")
         started = Cluster()
         yield started
         started.stop()
