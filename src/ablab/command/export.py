@@ -60,17 +60,17 @@ def _export(given: Path, form: str, output: Path | None) -> Path:
         UserError: there is no run, or its model cannot be exported.
     """
     from ablab.command.import_lightning import import_lightning
+    from ablab.runs.find import newest_run
+    from ablab.safety.atomic_files import atomic_write
     from ablab.training.launched import forget_ranks
 
+    run = newest_run(given)
     forget_ranks()  # Lightning reads its rank from the variables of a launcher.
     import_lightning()
     import torch
 
-    from ablab.runs.find import newest_run
-    from ablab.safety.atomic_files import atomic_write
     from ablab.training.evaluation import load
 
-    run = newest_run(given)
     path = output or run / f"model.{ENDINGS[form]}"
     model, data = load(run)
     if form == "state_dict":

@@ -141,14 +141,10 @@ def _interpret(kind: str, targets: dict[str, str], given: Path, settings: dict[s
     Raises:
         UserError: there is no run, or the kind is not for its model or data.
     """
-    from hydra.utils import get_method  # imports torch with the function that it finds
-
-    from ablab.findings import FOLDER
+    from ablab.command.import_lightning import import_lightning
     from ablab.runs.find import newest_run
     from ablab.runs.record import COPY_THE_RUN, RunRecord, clear_write_errors
     from ablab.safety.folder_lock import refuse_links
-    from ablab.training.evaluation import load
-    from ablab.training.interpretations import reason_against, run_step
 
     run = newest_run(given)
     if run != given:
@@ -158,6 +154,13 @@ def _interpret(kind: str, targets: dict[str, str], given: Path, settings: dict[s
     if status != "done":
         warning = f"{run} has not finished ({status}); this is what its checkpoint has learned"
         print(printable(warning), file=sys.stderr)  # noqa: T201
+    import_lightning()
+    from hydra.utils import get_method
+
+    from ablab.findings import FOLDER
+    from ablab.training.evaluation import load
+    from ablab.training.interpretations import reason_against, run_step
+
     step = get_method(targets[kind])
     model, data = load(run)
     reason = reason_against(step, model, data)

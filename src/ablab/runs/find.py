@@ -2,16 +2,19 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
 from ablab.config.check import check
 from ablab.config.schema import Config
 from ablab.errors import CheckpointError, RunFolderError
-from ablab.runs.checkpoints import Entry, Manifest
 from ablab.runs.folders import run_folders
 from ablab.runs.record import FILE_NAME, RunRecord
 from ablab.safety.atomic_files import is_there
+
+if TYPE_CHECKING:
+    from ablab.runs.checkpoints import Entry
 
 
 def newest_run(folder: Path | str) -> Path:
@@ -37,12 +40,14 @@ def newest_run(folder: Path | str) -> Path:
     return max(done)[1]
 
 
-def chosen_checkpoint(config: Config, folder: Path) -> Entry:
+def chosen_checkpoint(config: Config, folder: Path) -> "Entry":
     """Return the best checkpoint by the objective on the validation part; without one, the last.
 
     Raises:
         CheckpointError: there is none.
     """
+    from ablab.runs.checkpoints import Manifest  # imports torch
+
     manifest = Manifest(folder / "checkpoints")
     monitor = config.monitor
     chosen = manifest.best(monitor, config.objective.mode) if monitor else None

@@ -125,10 +125,13 @@ def test_what_cannot_be_exported_is_refused(
     assert told in capsys.readouterr().err
 
 
-def test_the_help_needs_no_torch() -> None:
+def test_neither_help_nor_a_missing_run_needs_torch(tmp_path: Path) -> None:
     code = (
         "import contextlib, sys\nfrom ablab.__main__ import main\n"
         "with contextlib.suppress(SystemExit): main(['export', '--help'])\n"
+        "assert main(['export', '--to', 'pt2', 'nowhere']) == 2\n"
         "assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    started = [sys.executable, "-c", code]
+    done = subprocess.run(started, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
