@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shlex
 import shutil
 import signal
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def pytest_collection_finish() -> None:
 def pytest_xdist_setupnodes(specs: list[Any]) -> None:
     """Start the workers as forks of the server, so that torch is imported once."""
     for spec in specs:
-        spec.python = str(warm.commands() / "python")
+        spec.python = shlex.quote(str(warm.commands() / "python"))
 
 
 @pytest.hookimpl(optionalhook=True)

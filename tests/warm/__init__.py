@@ -1,13 +1,13 @@
 """``python`` and ``ablab``, in forks of one process that has imported torch.
 
 Most of the time of a short command is its imports; a fork leaves them out, and the reading of the
-toy project's config files. All workers of pytest share the process, which the first that needs it
-starts. ``tests.forked`` starts ``train.py`` in a fork. For shells there is a folder for the front
-of ``PATH`` with a ``python`` and an ``ablab`` that hand over their arguments, working folder,
-environment and standard streams, pass signals on to the fork, end as it ends, and are killed
-together with it. Where the variable ``WARM_PYTHON`` names that ``python``, the fork takes it for
-its ``sys.executable``, and so starts its jobs and ranks by it. A ``python`` with other options than
-``-c``, ``-m`` and ``-u`` is a real process.
+project's config files. The workers of pytest-xdist share the process and are forks of it; without
+them, the first test that needs it starts it. ``tests.forked`` starts ``train.py`` in a fork. For
+shells there is a folder for the front of ``PATH`` with a ``python`` and an ``ablab`` that hand over
+their arguments, working folder, environment and standard streams, pass signals on to the fork, end
+as it ends, and are killed together with it. Where the variable ``WARM_PYTHON`` names that
+``python``, the fork takes it for its ``sys.executable``, and so starts its jobs and ranks by it. A
+``python`` with other options than ``-c``, ``-m`` and ``-u`` is a real process.
 """
 
 import fcntl
