@@ -28,8 +28,9 @@ for conf, groups in (  # what most runs choose
         for mode in (RunMode.RUN, RunMode.MULTIRUN):
             loader.load_configuration("config", groups, mode, from_shell=False)
 for conf in FIXED:
-    for file in conf.rglob("*.yaml"):
-        OmegaConf.load(file)
+    for path in conf.rglob("*.yaml"):
+        with path.open(encoding="utf-8") as file:
+            OmegaConf.load(file)
 _path = [*sys.path]
 with using(TOY / "train.py"):
     checked(TINY)  # It parses the modules of the engine, Lightning and torch that a config names.

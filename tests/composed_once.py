@@ -5,7 +5,6 @@ Hydra sets the values of each run upon a copy. Only compositions of files that n
 kept: those of the package, the toy project and the lesson.
 """
 
-import io
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,9 +68,12 @@ def composed_once() -> Iterator[None]:
 
     @wraps(_load)
     def load(file: str | Path | IO[str]) -> Any:
-        text = Path(file).read_text("utf-8") if isinstance(file, str | Path) else file.read()
+        if isinstance(file, str | Path):
+            return _load(file)
+        text = file.read()
         if text not in texts:
-            texts[text] = pickle.dumps(_load(io.StringIO(text)))
+            file.seek(0)  # A fault is told with the name of the file.
+            texts[text] = pickle.dumps(_load(file))
         return pickle.loads(texts[text])
 
     with (
