@@ -14,7 +14,7 @@ from ablab.runs.record import RunRecord
 from tests.ablab.report import plan_folders
 from tests.checks import checked
 from tests.forked import Process
-from tests.launch import start, train, wait_for
+from tests.launch import TINY, launch, start, train, wait_for
 from tests.permissions import permissions_that_hold
 
 PLAN = """
@@ -58,6 +58,42 @@ def records(tmp_path: Path) -> dict[str, dict[str, Any]]:
         )
         for job in plan["jobs"]
     }
+
+
+RECKLESS = [*TINY, "trainer.max_epochs=1", "callbacks.own._target_=toy.callbacks.Reckless"]
+
+
+@pytest.mark.parametrize(
+    "launcher", ["serial", "stacked", pytest.param("local", marks=pytest.mark.slow)]
+)
+@pytest.mark.usefixtures("warm_starts")
+def test_a_reckless_job_disturbs_no_later_one(launcher: str, tmp_path: Path) -> None:
+    launch([*RECKLESS, "callbacks.own.how=nothing"], tmp_path / "alone")
+    jobs = [
+        *RECKLESS,
+        "callbacks.own.how=leave,fail,remove,change,nothing",
+        f"hydra/launcher={launcher}",
+    ]
+    done = train("-m", *jobs, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    ended = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("run.json")]
+    by_kind = {record["config"]["callbacks"]["own"]["how"]: record for record in ended}
+    assert {kind: record["status"] for kind, record in by_kind.items()} == {
+        "leave": "failed",
+        "fail": "failed",
+        "change": "done",
+        "nothing": "done",
+    }
+    assert by_kind["fail"]["error"]["message"] == r"no file M\udcfcnchen.png"
+    alone = RunRecord.read(tmp_path / "alone").metrics
+    assert by_kind["nothing"]["metrics"] == by_kind["change"]["metrics"] == alone
+
+
+def test_a_run_that_calls_sys_exit_has_failed(tmp_path: Path) -> None:
+    done = train(*RECKLESS, "callbacks.own.how=leave", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "SystemExit: 0" in done.stderr
 
 
 def test_a_dry_run_shows_every_job_and_touches_nothing(tmp_path: Path) -> None:
