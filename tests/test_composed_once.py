@@ -22,6 +22,7 @@ def composed(*overrides: str) -> str:
 
 def composed_by_hydra(*overrides: str) -> str:
     with (
+        patch.object(OmegaConf, "load", composed_once._load),
         patch.object(config_loader_impl, "create_defaults_list", composed_once._create),
         patch.object(
             ConfigLoaderImpl, "_compose_config_from_defaults_list", composed_once._compose

@@ -32,9 +32,9 @@ class _ScipySignal(ModuleType):
 def import_lightning() -> None:
     """Import lightning for a process that trains or evaluates, and ends.
 
-    No garbage is collected meanwhile, and the objects that there are afterwards are left out of all
-    later collections, of which those at the end of the process would take as long as the import of
-    torch. If lightning has been imported already, nothing is done.
+    No garbage is collected meanwhile, which would take a quarter of the time. The objects that
+    there are afterwards are left out of later collections: in training, and at the end of the
+    process. If lightning has been imported already, nothing is done.
     """
     if "lightning" in sys.modules:
         return
@@ -45,12 +45,12 @@ def import_lightning() -> None:
         import lightning.pytorch  # noqa: F401
     finally:
         gc.freeze()
-        atexit.register(unfreeze_for_nanobind)
+        atexit.register(_unfreeze_for_nanobind)
         if collecting:
             gc.enable()
 
 
-def unfreeze_for_nanobind() -> None:
+def _unfreeze_for_nanobind() -> None:
     """Have all objects collected at the end, if a library would report those that are left.
 
     nanobind prints a line for each, of triton's from 3.9 on.
