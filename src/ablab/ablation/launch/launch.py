@@ -117,7 +117,19 @@ def stop_jobs(jobs: Sequence[subprocess.Popen[bytes]]) -> None:
     for job in jobs:
         job.terminate()
     for job in jobs:
-        job.wait()
+        _wait_for_end(job)
+
+
+def _wait_for_end(job: subprocess.Popen[bytes]) -> None:
+    """Wait until a job ends, or a signal's handler raises.
+
+    A wait without a time limit would miss a signal that comes just before the system call, or that
+    another thread receives: Python runs its handler only when the call returns.
+    """
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            job.wait(timeout=1)
+            return
 
 
 def _kill(job: subprocess.Popen[bytes]) -> None:
@@ -132,7 +144,7 @@ def run_to_its_end(folder: Path) -> JobReturn:
     job = start_job(folder)
     with killed_on_error(lambda: [job]):
         try:
-            job.wait()
+            _wait_for_end(job)
         except BaseException:
             stop_jobs([job])
             raise
@@ -157,7 +169,7 @@ def run_apart(train_file: Path, config: DictConfig) -> None:
     job = start_job(Path(config.run))
     with killed_on_error(lambda: [job]):
         try:
-            job.wait()
+            _wait_for_end(job)
         except BaseException:  # A scheduler may have sent its signal to the job too.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 job.wait(_GRACE)
