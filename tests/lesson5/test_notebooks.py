@@ -22,11 +22,13 @@ from tests.launch import ROOT, environment, python
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MOST_BYTES = 300_000
-# Plans of 50, 4 and 25 runs, and a fine-tuned ResNet34, which `make notebooks` executes.
+# Plans of 50, 4 and 25 runs, a fine-tuned ResNet34 and random forests: `make notebooks` executes
+# them.
 LONG = (
     "02_weight_decay",
     "03_collaborative_filtering",
     "04_fine_tuning",
+    "05_entity_embeddings",
     "06_ablation_from_plan_to_table",
 )
 HANGS_AFTER = 600  # seconds
