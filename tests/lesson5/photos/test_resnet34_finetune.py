@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torchvision import models
 from torchvision.models import resnet34
+from torchvision.models.resnet import BasicBlock
 
 from ablab.errors import CheckpointError, ConfigError
 from ablab.interpret.layers.activations import recorded
@@ -216,9 +218,13 @@ def test_compiling_leaves_names_and_waits_for_a_call() -> None:
 
 
 @pytest.mark.slow
-def test_short_batches_and_phases_are_compiled_a_few_times_and_no_more() -> None:
+def test_short_batches_and_phases_are_compiled_a_few_times_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from torch._dynamo.testing import CompileCounter  # imported here: takes seconds
 
+    # A block a layer: more of them take longer, and are compiled as often.
+    monkeypatch.setattr(models, "resnet34", lambda: models.ResNet(BasicBlock, [1, 1, 1, 1]))
     compilations = CompileCounter()
     model = ResNet34Finetune(n_classes=2, weights="none")
     model.compile(backend=compilations)

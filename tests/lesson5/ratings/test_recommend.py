@@ -91,7 +91,8 @@ def test_without_biases_a_user_or_likes_must_be_given() -> None:
 def movies(tmp_path_factory: pytest.TempPathFactory) -> tuple[CollabFilter, RatingsDataModule]:
     folder: Path = tmp_path_factory.mktemp("movies")
     settings = ["logger=csv", "interpret=none", f"paths.data={ROOT / 'data'}"]
-    launch(["experiment=collab", "trainer.accelerator=cpu", *settings], folder)
+    larger = "loading.batch_size=256"  # takes a quarter of the time, and learns the same tastes
+    launch(["experiment=collab", "trainer.accelerator=cpu", larger, *settings], folder)
     model, data = ablab.load(folder)
     assert isinstance(model, CollabFilter)
     assert isinstance(data, RatingsDataModule)
@@ -102,7 +103,7 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> tuple[CollabFilter, Rati
 def test_the_lessons_best_and_worst_movies_are_found_again(
     movies: tuple[CollabFilter, RatingsDataModule],
 ) -> None:
-    found = overlaps(item_biases(*movies))  # over five seeds 13 to 14 and 10 to 12
+    found = overlaps(item_biases(*movies))  # over three seeds 13 and 10 to 11
     assert found["best"].by_bias >= 12
     assert found["worst"].by_bias >= 9
 
@@ -115,7 +116,7 @@ def test_ratings_folded_in_give_nearly_the_predictions_of_their_user(
     parameters = CollabParameters.of(model)
     often = torch.from_numpy(data.item_rating_count >= 15)
     agreement = []
-    for user in range(1, 101):
+    for user in range(1, 101, 2):
         folded = new_user(model, data, rated_items(data, "train", user))
         predicted = [parameters.predict(u)[often] for u in (folded, parameters.users[user])]
         agreement.append(np.corrcoef(*predicted)[0, 1])
