@@ -156,9 +156,8 @@ def test_a_reader_who_follows_the_page_gets_there(
     page: Path, copy: Path, warm_commands: Path
 ) -> None:
     output = ""
-    if page.name == "interpretation.md":  # its commands work with any model
-        for file in (copy / "conf" / "experiment").glob("*.yaml"):
-            file.write_text(re.sub(r"max_epochs: \d+", "max_epochs: 1", file.read_text()))
+    if page.name == "interpretation.md":
+        shorten_experiments(copy / "conf" / "experiment")
     for block in blocks_of(page):
         where = f"{page.name}, line {block.line}"
         if block.title is not None:
@@ -171,6 +170,26 @@ def test_a_reader_who_follows_the_page_gets_there(
             assert done.returncode == 0, f"{where}: exit status {done.returncode}\n{output}"
         elif block.word == "output":
             assert prints(output, block.content), f"{where}: it printed\n{output}"
+
+
+def shorten_experiments(folder: Path) -> None:
+    """Train for a few steps, and leave what a run shows at its end to the page's own commands."""
+    few = r"\1max_epochs: 1\n\1limit_train_batches: 50\n"
+    for file in folder.glob("*.yaml"):
+        text = re.sub(r"^( +)max_epochs: \d+\n", few, file.read_text(), flags=re.MULTILINE)
+        file.write_text(re.sub("/interpret: (table|classifier)", "/interpret: none", text))
+
+
+@pytest.mark.slow
+def test_the_page_of_a_new_project_is_followed(tmp_path: Path, warm_commands: Path) -> None:
+    new = Block("bash", None, "ablab new heron", line=1, before="")
+    assert run(new, tmp_path, warm_commands).returncode == 0
+    project = tmp_path / "heron"
+    blocks = [block for block in blocks_of(project / "AGENTS.md") if block.word == "bash"]
+    assert len(blocks) == 2
+    for block in blocks:
+        done = run(block, project, warm_commands)
+        assert done.returncode == 0, f"line {block.line}: {done.stdout}"
 
 
 def run(block: Block, folder: Path, commands: Path) -> subprocess.CompletedProcess[str]:
