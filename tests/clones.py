@@ -23,7 +23,7 @@ def clone_into(folder: Path, *, but: Sequence[str] = ()) -> Path:
     _git("init", "--quiet", cwd=folder)
     _git("config", "user.name", "Reader", cwd=folder)
     _git("config", "user.email", "reader@example.org", cwd=folder)
-    _git("add", ".", cwd=folder)
+    _git("-c", "core.compression=0", "add", ".", cwd=folder)  # takes a third less
     _git("commit", "--quiet", "--message", "A clone", cwd=folder)
     return folder
 
