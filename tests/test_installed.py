@@ -95,7 +95,7 @@ def assert_the_engine_alone(names: list[str], source: Path) -> None:
 def test_the_engines_tests_pass_in_a_clone_without_the_lesson(
     tmp_path: Path, warm_commands: Path
 ) -> None:
-    """All are collected, and those of the project's configs, packages and plans are run.
+    """All are collected, and those of the project's configs and packages and of a plan are run.
 
     So are runs that train, test and are reported. The others take minutes, and read nothing of the
     project but through these.
@@ -104,6 +104,7 @@ def test_the_engines_tests_pass_in_a_clone_without_the_lesson(
     assert not (clone / "src" / "lesson5").exists()
     path = os.pathsep.join(map(str, (clone / "src", clone)))
     pytest_here = [warm_commands / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    names = ("test_project", "test_targets", "test_yaml_files", "test_compose", "test_slim")
+    plan = "test_a_job_is_what_the_same_words_on_the_command_line_are"
+    names = ("test_project", "test_targets", "test_yaml_files", plan, "test_slim")
     output = run(*pytest_here, "-k", " or ".join(names), "tests/ablab", cwd=clone, PYTHONPATH=path)
     assert " passed" in output
