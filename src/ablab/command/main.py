@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ablab import project
+from ablab.command.compose_once import compose_once
 from ablab.command.folders import register_resolvers
 from ablab.command.import_lightning import import_lightning
 from ablab.command.overrides import (
@@ -64,9 +65,10 @@ def check_what_hydra_builds() -> None:
 
     So the folder of a single run is made after its config is found good.
     """
-    compose, load = ConfigLoaderImpl.load_configuration, ConfigRepository.load_config
-    if compose.__module__ == __name__:
+    if ConfigLoaderImpl.load_configuration.__module__ == __name__:
         return
+    compose = compose_once(ConfigLoaderImpl.load_configuration)
+    load = ConfigRepository.load_config
 
     def composed(*arguments: Any, **settings: Any) -> DictConfig:
         cfg = compose(*arguments, **settings)

@@ -19,8 +19,8 @@ def test_a_second_signal_that_interrupts_no_system_call_ends_the_wait_for_a_job(
         job.stdout.readline()
         other = threading.Thread(target=_be_told)
         try:
+            other.start()
             with pytest.raises(RunInterrupted), Interruption():
-                other.start()
                 stop_jobs([job])
             assert job.poll() is None
         finally:

@@ -25,14 +25,14 @@ KILLS = 4  # of each run
 MOST_WRITES = 14  # until the next one
 SAMPLES = [
     *("model=net", "model.dropout=0.2", "objective=classification", "loading.batch_size=16"),
-    *("optim.lr=1e-2", "trainer.max_epochs=8"),
+    *("optim.lr=1e-2", "trainer.max_epochs=4"),
 ]
 LOADED = [word for word in SAMPLES if not word.startswith("loading.")]  # by loaders of their own
 RUNS = {
-    "ratings": ["data.n_ratings=700", "trainer.max_epochs=8", "steps_per_execution=2"],
+    "ratings": ["data.n_ratings=700", "trainer.max_epochs=4", "steps_per_execution=2"],
     "linear": [
         *("data=points", "data.n_rows=800", "model=linear", "objective=classification"),
-        *("optim=momentum", "optim.lr=0.1", "trainer.max_epochs=8"),
+        *("optim=momentum", "optim.lr=0.1", "trainer.max_epochs=4"),
         "optim.weight_decay.mode=l2",
     ],
     "samples": ["data=samples", *SAMPLES, "loading.workers=2"],
@@ -45,17 +45,17 @@ RUNS = {
     ],
     "stream without a length": [
         *("data=samples", "data.train._target_=toy.samples.UnsizedStream", *SAMPLES),
-        *("trainer.max_epochs=null", "trainer.max_steps=152", "steps_per_execution=2"),
+        *("trainer.max_epochs=null", "trainer.max_steps=76", "steps_per_execution=2"),
     ],
     "own loaders": ["data=own_loaders", *LOADED, "data.n_rows=300"],
     "own loaders without a length": [
         *("data=own_loaders", "data._target_=toy.samples.UnsizedLoaders", *LOADED),
-        *("data.n_rows=300", "trainer.max_epochs=null", "trainer.max_steps=152"),
+        *("data.n_rows=300", "trainer.max_epochs=null", "trainer.max_steps=76"),
     ],
     "muon and adamw": [
         *("data=points", "data.n_rows=800", "model=net", "objective=classification"),
         *("optim=muon", "schedule=warmup_stable_decay", "optim.weight_decay.mode=cautious"),
-        "trainer.max_epochs=8",
+        "trainer.max_epochs=4",
     ],
     "own steps": [
         *(
@@ -63,11 +63,11 @@ RUNS = {
             "data.n_rows=800",
             "model=gan",
             "objective=logged",
-            "trainer.max_epochs=8",
+            "trainer.max_epochs=4",
         ),
         *("objective.metric=val/distance", "objective.mode=min"),
     ],
-    "net in phases": [*PHASES, "phases.head.epochs=6", "phases.all.epochs=10"],
+    "net in phases": [*PHASES, "phases.head.epochs=3", "phases.all.epochs=5"],
 }
 ALWAYS = [
     *("checkpoints.every_n_steps=3", "checkpoints.keep=2", "logger=csv", "trainer.accelerator=cpu"),
