@@ -75,7 +75,7 @@ def cluster(warm_commands: Path) -> Iterator[Cluster]:
         given.setenv("PYTHONPATH", environment()["PYTHONPATH"])
         given.setenv(warm.PYTHON, str(warm_commands / "python"))
         # A driver of Ray takes a whole core while it waits for a lost head, by default for 60 s.
-        given.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "20")
+        given.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
         started = Cluster()
         yield started
         started.stop()
