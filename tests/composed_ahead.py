@@ -1,4 +1,4 @@
-"""Read and compose configs of the toy project and the lesson, and check one, for forks."""
+"""Read, compose and check configs of the toy project and the lesson, for forks."""
 
 import gc
 import sys
@@ -32,8 +32,9 @@ for conf in FIXED:
         with path.open(encoding="utf-8") as file:
             OmegaConf.load(file)
 _path = [*sys.path]
-with using(TOY / "train.py"):
-    checked(TINY)  # It parses the modules of the engine, Lightning and torch that a config names.
+for of, chosen in (TOY, TINY), (ROOT, ["experiment=collab"]), (ROOT, ["experiment=mnist_nn"]):
+    with using(of / "train.py"):
+        checked(chosen)  # It parses the modules that a config names.
 sys.path[:] = _path
 gc.collect()
 gc.freeze()  # so that a fork's collections leave the pages of these objects shared
