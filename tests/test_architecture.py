@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -25,6 +26,7 @@ LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 COMMON_WORDS = {"weights", "dropout", "layers", "compile"}  # of other things as well
 
 
+@cache  # not at the top: each worker of pytest would wait for it
 def modules(package: str) -> dict[str, ast.Module]:
     return {
         ".".join(path.relative_to(SRC).with_suffix("").parts): ast.parse(path.read_text())
@@ -47,14 +49,16 @@ def room_of(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"
 
 
-ARROWS = sorted(
-    {
+@cache
+def arrows() -> list[tuple[str, str, str]]:
+    """Return which room imports from which, and the module that does."""
+    found = {
         (room_of(module), room_of(imported), module)
         for module, tree in modules("ablab").items()
         for imported in imports_of(tree)
         if imported.partition(".")[0] == "ablab" and room_of(module) != room_of(imported)
     }
-)
+    return sorted(found)
 
 
 def test_every_room_has_its_level() -> None:
@@ -62,13 +66,13 @@ def test_every_room_has_its_level() -> None:
 
 
 def test_arrows_point_down() -> None:
-    up = [arrow for arrow in ARROWS if LEVEL[arrow[0]] > LEVEL[arrow[1]]]
+    up = [arrow for arrow in arrows() if LEVEL[arrow[0]] > LEVEL[arrow[1]]]
     assert not up
 
 
 def test_rooms_form_no_circle() -> None:
     graph: dict[str, set[str]] = {}
-    for room, other, _ in ARROWS:
+    for room, other, _ in arrows():
         graph.setdefault(room, set()).add(other)
     try:
         TopologicalSorter(graph).prepare()

@@ -22,7 +22,11 @@ from hydra.core.singleton import Singleton
 from ablab.command.import_lightning import import_lightning
 
 MAIN_PROCESS = "ABLAB_MAIN_PROCESS"
-PRELOADED = ["ablab.training.tasks", "ablab.report.forms.page", "tests.composed_ahead"]
+PRELOADED = [
+    *("ablab.training.tasks", "ablab.report.forms.page", "ablab.ablation.search.search"),
+    *("scipy.stats", "sklearn"),  # of tests, which each worker would import
+    "tests.composed_ahead",
+]
 
 _kept: list[ModuleType] = []  # What composed_ahead keeps ends with the last reference to it.
 
