@@ -15,6 +15,7 @@ import ablab
 from ablab.runs.find import saved_config
 from ablab.runs.record import RunRecord
 from ablab.training import evaluation
+from tests import warm
 from tests.checks import assert_same_run, learned
 from tests.launch import TINY, TOY, command, environment, launch, torchrun, wait_for
 
@@ -47,10 +48,12 @@ def history(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, warm_commands: Path) -> Path:
     """The folder of a whole run under torchrun."""
     cwd = tmp_path_factory.mktemp("undisturbed")
-    made = ddp(cwd=cwd)
+    with pytest.MonkeyPatch.context() as patch:  # ``warm_starts`` is a fixture of one test.
+        patch.setenv(warm.PYTHON, str(warm_commands / "python"))
+        made = ddp(cwd=cwd)
     assert made.returncode == 0, made.stderr
     (folder,) = (cwd / "runs" / "default").iterdir()  # the ranks have one between them
     return folder
@@ -204,9 +207,11 @@ def free_port() -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_no_rank_outlives_torchrun_and_the_record_tells(
-    number: signal.Signals, tmp_path: Path
+    number: signal.Signals, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """One rank is stopped, so the other waits for it in C++; torchrun ends in its own ways."""
+    if number == signal.SIGTERM:  # Of SIGKILL the kernel tells the children of a real torchrun.
+        request.getfixturevalue("warm_starts")
     long = [*RECIPE, *DDP, "trainer.max_epochs=5000"]
     with subprocess.Popen(
         ranks(*long),
@@ -219,7 +224,7 @@ def test_no_rank_outlives_torchrun_and_the_record_tells(
             wait_for(lambda: list(tmp_path.rglob("step=*.ckpt")), timeout=120)
             (folder,) = (tmp_path / "runs" / "default").iterdir()
             first = RunRecord.read(folder).process["pid"]
-            (second,) = set(children(process.pid)) - {first}
+            (second,) = set(ranks_in(tmp_path, children(parent(first)))) - {first}
             os.kill(second, signal.SIGSTOP)
             process.send_signal(number)
             process.wait(timeout=60)
@@ -227,6 +232,15 @@ def test_no_rank_outlives_torchrun_and_the_record_tells(
             process.kill()
     wait_for(lambda: not is_running(first) and not is_running(second))
     assert RunRecord.read(folder).status == "interrupted"
+
+
+def ranks_in(cwd: Path, pids: list[int]) -> list[int]:
+    """Return those that run in ``cwd`` and have started none: torchrun itself is also a fork."""
+    return [p for p in pids if Path(f"/proc/{p}/cwd").resolve() == cwd and not children(p)]
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def children(parent: int) -> list[int]:
