@@ -2,13 +2,16 @@
 
 Most of the time of a short run is its composition, of which the files and the groups are most:
 Hydra sets the values of each run upon a copy. Only compositions of files that no test changes are
-kept: those of the package, the toy project and the lesson.
+kept: those of the package, the toy project and the lesson. All processes of a session share them:
+a rank or a job chooses what another one has chosen.
 """
 
+import os
 import pickle
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
+from hashlib import sha256
 from inspect import unwrap
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +22,8 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
 from omegaconf import DictConfig, OmegaConf
+
+from tests import warm
 
 ROOT = Path(__file__).parents[1]
 TOY_CONF = ROOT / "tests" / "toy" / "conf"
@@ -35,7 +40,9 @@ def composed_once() -> Iterator[None]:
         yield
         return
     lists: dict[object, DefaultsList] = {}
-    configs: dict[int, bytes | None] = {}  # by the id of a kept list; a pickle is sooner copied
+    configs: dict[int, bytes] = {}  # by the id of a kept list; a pickle is sooner copied
+    to_compose: dict[int, tuple[Path, DefaultsList]] = {}  # by the same
+    folder = warm.kept()
 
     @wraps(_create)
     def create_defaults_list(
@@ -46,11 +53,15 @@ def composed_once() -> Iterator[None]:
         sources = [source.path for source in repo.get_sources() if source.scheme() == "file"]
         key = (config_name, *sources, *groups, *flags.items())
         if key not in lists:
-            made = _create(repo, config_name, overrides_list, **flags)
             if not {Path(path) for path in sources} <= FIXED:
-                return made
-            lists[key] = made
-            configs[id(made.defaults)] = None
+                return _create(repo, config_name, overrides_list, **flags)
+            file = folder / sha256(repr(key).encode()).hexdigest()
+            if file.exists():
+                lists[key], config = pickle.loads(file.read_bytes())
+                configs[id(lists[key].defaults)] = config
+            else:
+                lists[key] = _create(repo, config_name, overrides_list, **flags)
+                to_compose[id(lists[key].defaults)] = file, lists[key]
         found = lists[key]
         return DefaultsList(
             found.defaults, found.defaults_tree, overrides.config_overrides, found.overrides
@@ -58,11 +69,15 @@ def composed_once() -> Iterator[None]:
 
     @wraps(_compose)
     def compose(self: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> DictConfig:
-        if id(defaults) not in configs:
-            return _compose(self, defaults, repo)
-        kept = configs[id(defaults)] or pickle.dumps(_compose(self, defaults, repo))
-        configs[id(defaults)] = kept
-        return pickle.loads(kept)
+        if id(defaults) in to_compose:
+            config = configs[id(defaults)] = pickle.dumps(_compose(self, defaults, repo))
+            file, made = to_compose.pop(id(defaults))
+            part = file.with_suffix(f".{os.getpid()}")
+            with suppress(OSError):  # A test may leave its process no room for a file.
+                part.write_bytes(pickle.dumps((made, config)))
+                part.rename(file)
+        kept = configs.get(id(defaults))
+        return _compose(self, defaults, repo) if kept is None else pickle.loads(kept)
 
     texts: dict[str, bytes] = {}
 

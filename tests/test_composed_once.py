@@ -1,5 +1,7 @@
 """Compositions that the tests keep are those of Hydra."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import pytest
@@ -20,7 +22,8 @@ def composed(*overrides: str) -> str:
         return OmegaConf.to_yaml(compose("config", list(overrides), return_hydra_config=True))
 
 
-def composed_by_hydra(*overrides: str) -> str:
+@contextmanager
+def nothing_kept() -> Iterator[None]:
     with (
         patch.object(OmegaConf, "load", composed_once._load),
         patch.object(config_loader_impl, "create_defaults_list", composed_once._create),
@@ -28,7 +31,7 @@ def composed_by_hydra(*overrides: str) -> str:
             ConfigLoaderImpl, "_compose_config_from_defaults_list", composed_once._compose
         ),
     ):
-        return composed(*overrides)
+        yield
 
 
 @pytest.mark.parametrize(
@@ -46,9 +49,12 @@ def composed_by_hydra(*overrides: str) -> str:
     ids=lambda overrides: " ".join(overrides)[:60],
 )
 def test_equal(overrides: list[str]) -> None:
-    expected = composed_by_hydra(*overrides)
+    with nothing_kept():
+        expected = composed(*overrides)
     assert composed(*overrides) == expected
     assert composed(*overrides) == expected  # by now they are kept
+    with nothing_kept(), composed_once.composed_once():
+        assert composed(*overrides) == expected  # as another process has kept them
 
 
 def test_an_unknown_key_is_refused_again_and_again() -> None:

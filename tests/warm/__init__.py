@@ -42,6 +42,7 @@ def shared() -> Iterator[None]:
     """Share one server, if it is needed, among this process and those that it starts."""
     with TemporaryDirectory() as folder:
         (Path(folder) / "owner").write_text(str(os.getpid()))
+        (Path(folder) / "kept").mkdir()
         os.environ[_FOLDER] = folder
         yield
 
@@ -54,6 +55,11 @@ def address() -> Path:
 def commands() -> Path:
     """Return a folder of the two commands."""
     return _folder() / "bin"
+
+
+def kept() -> Path:
+    """Return a folder for what all processes of a session may use once one has made it."""
+    return Path(os.environ[_FOLDER]) / "kept"
 
 
 def _folder() -> Path:
