@@ -106,7 +106,7 @@ def test_a_dry_run_shows_every_job_and_touches_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_finished_plan_is_done_and_a_new_variant_alone_is_run(tmp_path: Path) -> None:
-    plan = write_plan(tmp_path, epochs=1)
+    plan = [*write_plan(tmp_path, epochs=1), "ablation.seeds=1"]
     first = run_plan(tmp_path, plan)
     assert first.returncode == 0, first.stdout + first.stderr
     assert {r["status"] for r in records(tmp_path).values()} == {"done"}
@@ -114,15 +114,15 @@ def test_a_finished_plan_is_done_and_a_new_variant_alone_is_run(tmp_path: Path) 
     file = tmp_path / "own" / "ablation" / "tiny.yaml"
     file.write_text(file.read_text().replace("seeds: 2", "  more: {optim.lr: 0.02}\nseeds: 2"))
     dry = run_plan(tmp_path, plan, "ablation.dry_run=true")
-    assert "2 of 8 jobs to run, about " in dry.stdout
+    assert "1 of 4 jobs to run, about " in dry.stdout
     second = run_plan(tmp_path, plan)
-    assert "tiny: 2 of 8 jobs to run" in second.stdout
+    assert "tiny: 1 of 4 jobs to run" in second.stdout
     after = records(tmp_path)
     assert {name: r["ended"] for name, r in after.items() if name in ended} == ended
     file.write_text(file.read_text().replace("  l2: {", "  coupled: {"))
     renamed = run_plan(tmp_path, plan, "ablation.dry_run=true")
-    assert "0 of 8 jobs to run" in renamed.stdout  # a new name does not make another run
-    assert after["more 1"]["config"]["optim"]["lr"] == 0.02
+    assert "0 of 4 jobs to run" in renamed.stdout  # a new name does not make another run
+    assert after["more 0"]["config"]["optim"]["lr"] == 0.02
     folder = tmp_path / "runs" / "ablation" / "tiny"
     for kind in ("md", "csv", "tex", "html"):
         assert "decoupled" in (folder / f"report.{kind}").read_text()
@@ -157,6 +157,7 @@ def test_a_file_that_a_running_job_is_writing_stays(tmp_path: Path) -> None:
 def test_a_plan_goes_past_failing_jobs_and_tries_again_when_asked(tmp_path: Path) -> None:
     """The first job to get to its tenth step fails, once."""
     plan = write_plan(tmp_path, epochs=1, crash_at=10, flag=str(tmp_path / "flag"))
+    plan.append("ablation.seeds=1")
     first = run_plan(tmp_path, plan)
     assert first.returncode == 1, first.stdout + first.stderr
     status = {name: r["status"] for name, r in records(tmp_path).items()}
@@ -167,10 +168,10 @@ def test_a_plan_goes_past_failing_jobs_and_tries_again_when_asked(tmp_path: Path
     assert "the data went bad" in (tmp_path / log).read_text()
     again = run_plan(tmp_path, plan)
     assert again.returncode == 1
-    assert "0 of 6 jobs to run" in again.stdout
+    assert "0 of 3 jobs to run" in again.stdout
     retried = run_plan(tmp_path, plan, "ablation.retry_failed=true")
     assert retried.returncode == 0, retried.stdout + retried.stderr
-    assert "1 of 6 jobs to run" in retried.stdout
+    assert "1 of 3 jobs to run" in retried.stdout
     assert {r["status"] for r in records(tmp_path).values()} == {"done"}
 
 
@@ -252,18 +253,33 @@ def test_a_fault_in_one_variant_stops_the_plan_before_anything_runs(tmp_path: Pa
     assert not (tmp_path / "runs").exists()
 
 
+def waiting_plan(tmp_path: Path) -> tuple[list[str], Path]:
+    """Return a plan of one seed whose first job waits after its first checkpoint, and for what."""
+    plan, flag = write_plan(tmp_path, epochs=1), tmp_path / "go"
+    file = tmp_path / "own" / "ablation" / "tiny.yaml"
+    wait = f"{{_target_: toy.callbacks.WaitFor, flag: {flag}, epoch: 1}}"
+    longer = f"none: {{trainer.max_epochs: 3, callbacks.wait: {wait}, "
+    file.write_text(file.read_text().replace("none: {", longer))
+    return [*plan, "ablation.seeds=1"], flag
+
+
+def wait_for_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "ablation" / "tiny"
+    wait_for(lambda: list(folder.glob("*/checkpoints/manifest.json")))
+
+
 @pytest.mark.slow
 def test_yaml_that_is_edited_while_a_plan_runs_changes_nothing(tmp_path: Path) -> None:
     """Also when the plan is killed: only starting it again reads the files anew."""
-    plan = [*write_plan(tmp_path, epochs=20), "ablation.seeds=1"]
-    folder = tmp_path / "runs" / "ablation" / "tiny"
+    plan, flag = waiting_plan(tmp_path)
     with start_plan(tmp_path, plan) as process:
-        wait_for(lambda: list(folder.glob("*/checkpoints/manifest.json")))
+        wait_for_checkpoint(tmp_path)
         file = tmp_path / "own" / "ablation" / "tiny.yaml"
         file.write_text("not: a plan")
+        flag.touch()
         process.communicate(timeout=90)
     assert process.returncode == 0
-    assert {r["config"]["trainer"]["max_epochs"] for r in records(tmp_path).values()} == {20}
+    assert [r["config"]["trainer"]["max_epochs"] for r in records(tmp_path).values()] == [3, 1, 1]
 
 
 @pytest.mark.slow
@@ -271,33 +287,29 @@ def test_yaml_that_is_edited_while_a_plan_runs_changes_nothing(tmp_path: Path) -
 def test_a_plan_told_to_stop_stops_and_goes_on(
     number: signal.Signals, exit_status: int, tmp_path: Path
 ) -> None:
-    plan = [*write_plan(tmp_path, epochs=1), "ablation.seeds=1"]
-    file = tmp_path / "own" / "ablation" / "tiny.yaml"
-    long = "none: {trainer.max_epochs: 20, "
-    file.write_text(file.read_text().replace("none: {", long))
-    folder = tmp_path / "runs" / "ablation" / "tiny"
+    plan, flag = waiting_plan(tmp_path)
     with start_plan(tmp_path, plan) as process:
-        wait_for(lambda: list(folder.glob("*/checkpoints/manifest.json")))
+        wait_for_checkpoint(tmp_path)
         process.send_signal(number)
+        flag.touch()
         process.wait(timeout=60)
         told = process.output()
     assert process.returncode == exit_status
     status = [r["status"] for r in records(tmp_path).values()]
     assert sorted(status) == ["interrupted", "planned", "planned"]
-    assert (folder / "report.html").exists()
+    assert (tmp_path / "runs" / "ablation" / "tiny" / "report.html").exists()
     assert "stopped; the same command runs what is missing" in told
     rest = run_plan(tmp_path, plan)
     assert rest.returncode == 0, rest.stdout + rest.stderr
     first = records(tmp_path)["none 0"]
-    assert (first["status"], first["epochs"], len(first["continued"])) == ("done", 20, 1)
+    assert (first["status"], first["epochs"], len(first["continued"])) == ("done", 3, 1)
 
 
 @pytest.mark.slow
 def test_a_second_process_on_a_plan_is_refused(tmp_path: Path) -> None:
-    plan = write_plan(tmp_path, epochs=400)
-    folder = tmp_path / "runs" / "ablation" / "tiny"
+    plan, _ = waiting_plan(tmp_path)
     with start_plan(tmp_path, plan) as process:
-        wait_for(lambda: list(folder.glob("*/checkpoints/manifest.json")))
+        wait_for_checkpoint(tmp_path)
         second = run_plan(tmp_path, plan)
         process.kill()
     assert second.returncode == 2
