@@ -17,9 +17,9 @@ WARM = pytest.mark.usefixtures("warm_starts")
 LOCAL = ["-m", *TINY, "hydra/launcher=local", "hydra.launcher.jobs_at_a_time=2"]
 AGAIN = "hydra.sweep.dir=runs/again"  # so that the same command comes to the same folder
 DDP = ["trainer=ddp", "trainer.accelerator=cpu"]
-# Three epochs of 26 steps, in some 16 seconds until the file `go` is there.
-SLOW = ["checkpoints.every_n_steps=5", "callbacks.slow._target_=toy.callbacks.Slow"]
-SLOW = [*SLOW, "callbacks.slow.seconds=0.2", "callbacks.slow.until=go"]
+# An epoch of 26 steps, in some 16 seconds until the file `go` is there.
+SLOW = ["trainer.max_epochs=1", "checkpoints.every_n_steps=2", "callbacks.slow.until=go"]
+SLOW = [*SLOW, "callbacks.slow._target_=toy.callbacks.Slow", "callbacks.slow.seconds=0.6"]
 
 
 def records(runs: Path) -> list[dict[str, Any]]:
