@@ -1,10 +1,9 @@
 """The local history: whole after a kill, told to stop by a full disk, and rewound for a restart."""
 
 import errno
+import itertools
 import os
-import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,8 @@ import pytest
 from ablab.errors import ConfigError, RunFolderError
 from ablab.runs.history import read_history
 from ablab.trackers import CSVTracker, RunInfo
+from tests.forked import Process
+from tests.launch import environment, wait_for
 
 
 def attached(folder: Path, from_step: int = 0) -> CSVTracker:
@@ -56,25 +57,21 @@ def test_a_row_cut_short_is_left_out(tmp_path: Path, cut: int) -> None:
     assert path.read_bytes() == whole
 
 
-@pytest.mark.slow
+def log_on_and_on(folder: Path) -> None:
+    tracker = attached(folder)
+    for step in itertools.count(1):
+        tracker.log_metrics({"loss": step / 3, f"late/{step // 500}": 1.0}, step)
+        if step == 1000:
+            (folder / "1000").touch()
+
+
 def test_killed_at_any_moment_every_whole_row_stands(tmp_path: Path) -> None:
-    script = (
-        "import itertools, sys\n"
-        "from pathlib import Path\n"
-        "from ablab.trackers import CSVTracker, RunInfo\n"
-        "tracker = CSVTracker()\n"
-        f"tracker.attach(RunInfo(Path({str(tmp_path)!r}), 'r', None, (), {{}}))\n"
-        "for step in itertools.count(1):\n"
-        "    tracker.log_metrics({'loss': step / 3, f'late/{step // 500}': 1.0}, step)\n"
-        "    if step % 1000 == 0: print(step, flush=True)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        reached = int(process.stdout.readline())
-        os.kill(process.pid, signal.SIGKILL)
+    with Process((), tmp_path, environment(), partial(log_on_and_on, tmp_path)) as process:
+        wait_for((tmp_path / "1000").exists)
+        process.kill()
     _, rows = read_history(tmp_path / "metrics.csv")
     assert [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1))
-    assert len(rows) >= reached
+    assert len(rows) >= 1000
     assert all(float(row["loss"]) == int(row["step"]) / 3 for row in rows)
 
 
