@@ -147,13 +147,18 @@ def test_a_signal_leaves_a_run_that_goes_on(number: signal.Signals, tmp_path: Pa
 @pytest.mark.slow
 def test_killed_and_continued_is_the_undisturbed_run(tmp_path: Path) -> None:
     """``kill -9`` in the middle; the record says running, the checkpoint carries on, bitwise."""
-    recipe = [*TINY, "trainer.max_epochs=20", "checkpoints.every_n_steps=7"]
-    whole = tmp_path / "whole"
+    recipe = [*TINY, "trainer.max_epochs=2", "checkpoints.every_n_steps=7"]
+    recipe += ["callbacks.slow._target_=toy.callbacks.Slow", "callbacks.slow.seconds=0.1"]
+    recipe += [f"callbacks.slow.until={tmp_path}/go"]
+    whole, go = tmp_path / "whole", tmp_path / "go"
     whole.mkdir()
+    go.touch()
     assert train(*recipe, cwd=whole).returncode == 0
+    go.unlink()
     with start(*recipe, cwd=tmp_path) as process:
         wait_for_checkpoints(tmp_path / "runs")
         process.kill()
+    go.touch()
     folder = only_run(tmp_path / "runs")
     assert json.loads((folder / "run.json").read_text())["status"] == "running"
     done = train("task=fit", f"run={folder}", cwd=tmp_path)
