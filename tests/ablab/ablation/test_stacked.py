@@ -146,7 +146,7 @@ def test_members_of_all_kinds_are_trained_as_alone() -> None:
 def test_every_optimiser_with_every_decay_in_one_stack(
     dtype: torch.dtype, tolerance: float
 ) -> None:
-    steps, tensors = 50, [POINTS[0].to(dtype), POINTS[1]]
+    steps, tensors = 20, [POINTS[0].to(dtype), POINTS[1]]
 
     def learners() -> list[Learner]:
         return [varied(n, tensors=tensors, steps=steps)[0] for n in range(49)]
