@@ -23,8 +23,15 @@ from ablab.command.import_lightning import import_lightning
 
 MAIN_PROCESS = "ABLAB_MAIN_PROCESS"
 PRELOADED = [
-    *("ablab.training.tasks", "ablab.report.forms.page", "ablab.ablation.search.search"),
-    *("scipy.stats", "sklearn"),  # of tests, which each worker would import
+    "ablab.training.tasks",
+    "ablab.ablation.plan.sweep",
+    "ablab.ablation.search.search",
+    "ablab.report.forms.page",
+    "ablab.report.pictures.every",
+    "jinja2",
+    "matplotlib.backends.backend_svg",
+    "scipy.stats",  # tests compare with it and with sklearn; each worker would import them
+    "sklearn",
     "tests.composed_ahead",
 ]
 
