@@ -10,8 +10,8 @@ UV = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constra
 INSTALL = $(BIN)/uv pip install --system-certs --python $(BIN)/python
 # Tests start some hundred processes, which should find the modules compiled.
 PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
-# One more than there are cores, because some tests wait for others' processes or for a clock;
-# those of clusters do little else, beside the slow ones.
+# One more than there are cores, because some tests wait for others' processes or for a clock, and
+# three more for the slow ones: those of clusters do little else.
 WORKERS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 .PHONY: train setup test test-slow test-cluster test-versions test-oldest test-newest notebooks bench check \
@@ -35,7 +35,7 @@ test: setup  ## the test suite: offline, no data needed
 
 test-slow: setup  ## what learns from real data, is killed, comes from other packages, or waits for a cluster
 	$(INSTALL) -c constraints.txt -e ".[foreign,ray]"
-	$(PYTEST) -m "slow or cluster" -n $$(($(WORKERS) + 1)) --dist loadgroup --durations=30
+	$(PYTEST) -m "slow or cluster" -n $$(($(WORKERS) + 2)) --dist loadgroup --durations=30
 
 test-cluster: setup  ## of these: on a SLURM (as root) and a Ray of two nodes, which the tests start here
 	$(INSTALL) -c constraints.txt -e ".[ray]"

@@ -21,7 +21,7 @@ from ablab.runs.record import RunRecord
 from tests.forked import Process
 from tests.launch import PHASES, environment, launch
 
-KILLS = 4  # of each run
+KILLS = 3  # of each run
 MOST_WRITES = 14  # until the next one
 SAMPLES = [
     *("model=net", "model.dropout=0.2", "objective=classification", "loading.batch_size=16"),
