@@ -1,7 +1,6 @@
 """Compose the config of a command once, where Hydra does it twice."""
 
 from collections.abc import Callable
-from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -16,7 +15,7 @@ def compose_once(compose: Callable[..., DictConfig]) -> Callable[..., DictConfig
     ``hydra.mode=RUN`` or ``=MULTIRUN`` as the last override. Then the first config is returned,
     with the mode set; it takes a fifth of a second and more to compose another.
     """
-    kept: list[tuple[str | None, list[str], DictConfig]] = []
+    kept: list[tuple[str | None, list[str], DictConfig]] = []  # at most one
 
     def composed(
         self: ConfigLoaderImpl,
@@ -27,18 +26,22 @@ def compose_once(compose: Callable[..., DictConfig]) -> Callable[..., DictConfig
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
         mode = f"hydra.mode={run_mode.name}"
-        for name, words, first in kept:
-            if name == config_name and [*words, mode] == overrides and _serves(first, run_mode):
-                kept.clear()
+        if kept:
+            name, words, first = kept.pop()
+            if (name, [*words, mode]) == (config_name, overrides) and _serves(first, run_mode):
                 parsed = OverridesParser.create().parse_overrides(overrides)
                 self.validate_sweep_overrides_legal(parsed, run_mode, from_shell)
                 first.hydra.mode = run_mode
                 first.hydra.overrides.hydra.append(mode)
                 return first
-        kept.clear()
-        settings: dict[str, Any] = {"from_shell": from_shell}
-        settings["validate_sweep_overrides"] = validate_sweep_overrides
-        cfg = compose(self, config_name, overrides, run_mode, **settings)
+        cfg = compose(
+            self,
+            config_name,
+            overrides,
+            run_mode,
+            from_shell=from_shell,
+            validate_sweep_overrides=validate_sweep_overrides,
+        )
         if not validate_sweep_overrides and cfg.hydra.mode is None:
             kept.append((config_name, [*overrides], cfg))
         return cfg

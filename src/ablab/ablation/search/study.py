@@ -43,7 +43,7 @@ class SearchStudy:
         """
         self.folder = folder
         self.space = space
-        self._read: list[FrozenTrial] | None = None  # None after a write; a reading takes 10 ms
+        self._read: list[FrozenTrial] | None = None  # None after a write
         self.direction = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}[
             objective.mode
         ]
