@@ -21,6 +21,7 @@ from ablab.config.written import pasteable
 from ablab.errors import ConfigError, RunFolderError, UserError, as_raised, first_line
 
 _KEY = re.compile(r"[+~]*[\w.@/-]+")
+_MISSING = re.compile(r"You must specify '(.+?)',.*Available options:(.*)", re.DOTALL)
 _SWEPT = re.compile(
     r"Ambiguous value for argument '(.+)'$|Sweep parameters '(.+)' requires", re.MULTILINE
 )
@@ -76,6 +77,9 @@ def as_user_error(error: BaseException) -> UserError | None:
         return ConfigError(
             f"{said}: are several values; add -m to run each{other if sweep[1] else ''}"
         )
+    if missing := _MISSING.match(str(error)) if isinstance(error, HydraException) else None:
+        options = missing[2].split()
+        return ConfigError(f"{missing[1]}: choose one with {missing[1]}=NAME: {', '.join(options)}")
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         if error.options:

@@ -15,6 +15,7 @@ from tests.checks import learned, only_run, same
 from tests.launch import (
     ROOT,
     TINY,
+    TOY,
     command,
     environment,
     files_up_to,
@@ -39,6 +40,13 @@ def test_help_config_and_refusal_do_not_import_torch(arguments: list[str], tmp_p
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert "HEAVY []" in done.stdout, done.stdout[-300:] + done.stderr[-300:]
+
+
+def test_a_group_without_a_choice_is_told_with_its_choices(tmp_path: Path) -> None:
+    done = train("model=???", cwd=tmp_path)
+    assert done.returncode == 2
+    choices = sorted(path.stem for path in (TOY / "conf" / "model").glob("*.yaml"))
+    assert done.stderr == f"error: model: choose one with model=NAME: {', '.join(choices)}\n"
 
 
 def test_a_refused_run_is_told_in_lines_and_leaves_nothing(tmp_path: Path) -> None:
