@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from ablab.config.schema import Positive, Text
 from ablab.errors import first_line
 from ablab.trackers.base import RunInfo, Tracker
+from ablab.trackers.import_wandb import quicken_import
 
 if TYPE_CHECKING:
     from wandb.sdk.wandb_run import Run
@@ -52,6 +53,7 @@ class WandbTracker(Tracker):
     ) -> None:
         super().__init__()
         self.mode: Literal["online", "offline", "off"]
+        quicken_import()
         self.mode, self._why_off = resolve_mode(mode)
         self._follows_wandb = mode == "auto"
         self.project = project
