@@ -1,15 +1,14 @@
 """The client of tests/warm: its arguments are the server's socket and those of ``python``.
 
-It imports little, so that it starts in a moment.
+It imports what Python has in itself, so that it starts in a moment: 20 ms instead of 60.
 """
 
-import ctypes
-import json
+import _signal as signal  # pyright: ignore[reportMissingImports]
+import _socket as socket
+import marshal
 import os
-import signal
-import socket
 import sys
-from collections.abc import Mapping, Sequence
+from _collections_abc import Mapping, Sequence
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -30,11 +29,12 @@ def ask(
     Args:
         first: a pickled function that the process calls before all else.
     """
-    asked = {"arguments": arguments, "cwd": cwd, "environment": dict(environment)}
-    said = json.dumps({**asked, "first": first.hex()}).encode()
+    asked = {"arguments": list(arguments), "cwd": cwd, "environment": dict(environment)}
+    said = marshal.dumps({**asked, "first": first})
     server = socket.socket(socket.AF_UNIX)
     server.connect(address)
-    socket.send_fds(server, [len(said).to_bytes(4)], streams)
+    numbers = b"".join(stream.to_bytes(4, sys.byteorder) for stream in streams)
+    server.sendmsg([len(said).to_bytes(4)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)])
     server.sendall(said)
     return server, int.from_bytes(server.recv(4))
 
@@ -47,6 +47,8 @@ def status(server: socket.socket) -> int:
 def be(address: str, *arguments: str) -> int:
     """Be the command: hand over everything, and return how the process ended."""
     if "ABLAB_MAIN_PROCESS" in os.environ:  # A rank that Lightning starts ends with its parent.
+        import ctypes
+
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     server, _ = ask(address, arguments, os.getcwd(), os.environ)  # noqa: PTH109
     for number in PASSED_ON:

@@ -1,7 +1,8 @@
 """Do what clients ask for, each in a fork of this process (see tests/warm)."""
 
 import atexit
-import json
+import ctypes
+import marshal
 import os
 import pickle
 import runpy
@@ -10,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import weakref
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -50,6 +52,9 @@ def serve(address: str, until: int) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]  # A fork may have tests of its own,
     del Singleton._instances[Plugins]  # and plugins of Hydra, which are looked for once.
+    for finalizer in list(weakref.finalize._registry):  # pyright: ignore
+        finalizer.atexit = False  # torch's 201 would copy 9,000 pages at the end of each fork.
+    _use_large_pages()
     running: dict[int, tuple[int, socket.socket]] = {}  # by the descriptor of the process
     with socket.socket(socket.AF_UNIX) as listening, selectors.DefaultSelector() as waiting:
         listening.bind(address)
@@ -91,10 +96,23 @@ def serve(address: str, until: int) -> None:
                 waiting.register(descriptor, selectors.EVENT_READ)
 
 
+def _use_large_pages() -> None:
+    """Let Linux keep the heap in pages of 2 MiB where it can: a fork copies fewer entries."""
+    size = 2**21
+    madvise = ctypes.CDLL(None).madvise
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        addresses, rights, _, _, file, *name = line.split(maxsplit=5)
+        first, end = (int(address, 16) for address in addresses.split("-"))
+        first, end = -(-first // size) * size, end // size * size
+        if first < end and "w" in rights and file == "0" and name in ([], ["[heap]"]):
+            for advice in (14, 25):  # MADV_HUGEPAGE, MADV_COLLAPSE: no error matters
+                madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), advice)
+
+
 def _start(client: socket.socket) -> int:
     """Read what is asked for, and return the process that does it."""
     size, streams, _, _ = socket.recv_fds(client, 4, 3)
-    asked = json.loads(client.recv(int.from_bytes(size), socket.MSG_WAITALL))
+    asked = marshal.loads(client.recv(int.from_bytes(size), socket.MSG_WAITALL))
     pid = os.fork()
     if pid == 0:
         os.setsid()  # so that those that it starts can be killed with it
@@ -109,7 +127,7 @@ def _start(client: socket.socket) -> int:
     return pid
 
 
-def _become(arguments: list[str], cwd: str, environment: dict[str, str], first: str) -> NoReturn:
+def _become(arguments: list[str], cwd: str, environment: dict[str, str], first: bytes) -> NoReturn:
     """Do what ``python ARGUMENTS`` does, and end."""
     os.environ.clear()
     os.environ.update(environment)
@@ -126,7 +144,7 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str], first: 
     os.chdir(cwd)
     status: Any = 1
     try:
-        _run(arguments, bytes.fromhex(first))
+        _run(arguments, first)
         status = 0
     except SystemExit as end:
         status = end.code
