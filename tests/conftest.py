@@ -60,6 +60,7 @@ def pytest_collection(session: pytest.Session) -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # A collection costs more here than the garbage does.
     gc.enable()
 
 

@@ -16,7 +16,7 @@ PLAN = """
 base:
   data.n_ratings: 4000
   trainer.accelerator: cpu
-  trainer.max_epochs: 5
+  trainer.max_epochs: 3
   checkpoints.every_n_steps: 17
   logger: csv
 baseline: none
