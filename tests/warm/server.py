@@ -53,7 +53,7 @@ def serve(address: str, until: int) -> None:
         del sys.modules[name]  # A fork may have tests of its own,
     del Singleton._instances[Plugins]  # and plugins of Hydra, which are looked for once.
     for finalizer in list(weakref.finalize._registry):  # pyright: ignore
-        finalizer.atexit = False  # torch's 201 would copy 9,000 pages at the end of each fork.
+        finalizer.atexit = False  # torch's would copy thousands of pages at a fork's end.
     _use_large_pages()
     running: dict[int, tuple[int, socket.socket]] = {}  # by the descriptor of the process
     with socket.socket(socket.AF_UNIX) as listening, selectors.DefaultSelector() as waiting:

@@ -1,4 +1,4 @@
-"""Import wandb in half the time before Python 3.13."""
+"""Import wandb sooner before Python 3.13."""
 
 import inspect
 import os
@@ -10,9 +10,9 @@ _IMPORTER = ("importlib._bootstrap", "importlib._bootstrap_external")
 def quicken_import() -> None:
     """Tell ``inspect`` which modules Python's own importer is; import nothing.
 
-    pydantic reads the docstrings of wandb's settings. Before Python 3.13 it asks ``inspect`` for
-    the module of every frame on the stack, which are mostly the importer's: these have no file, so
-    ``inspect`` goes through the thousands of modules that torch has loaded, some 1,500 times.
+    pydantic reads the docstrings of wandb's models. Before Python 3.13 it asks ``inspect`` for the
+    module of every frame on the stack. The importer's frames have no file, so ``inspect`` goes
+    through all modules for each of them, and torch has loaded thousands.
     """
     if sys.version_info < (3, 13):
         for module in _IMPORTER:
